@@ -1,0 +1,95 @@
+"""The port of device kinds: what an emulated (or real) card must be able to say and do.
+
+Life
+    A ``Kind`` parses a card file into a ``Card`` once, at start-up. For each VF a worker asks the card for a
+    ``DeviceModel`` of a profile: what that slice owns. The compiler lowers every node of a program to an
+    ``Operation`` with concrete shapes; the model answers with its ``Cost`` in closed form (microseconds), and
+    may run the operation itself where the device's arithmetic differs from the fp32 kernels.
+
+Numbers
+    Cycles are of the device's clock; bytes are counted at the memory level named; joules by component. A
+    model's answers depend on its arguments only: no clock, no randomness, no state of a neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from vaccel.model import Array, Cost, DType, Profile, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One node with all that decides its cost. ``op`` is ONNX's name, such as MatMul or Conv."""
+
+    op: str
+    inputs: tuple[tuple[DType, Shape] | None, ...]
+    outputs: tuple[tuple[DType, Shape] | None, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    # Inputs that are weights of the program: they are in DRAM, and may stay in SRAM between launches.
+    constant_inputs: frozenset[int] = frozenset()
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCost:
+    """What one operation costs: where it runs, busy cycles per unit, and its critical path."""
+
+    place: str  # array or vector
+    critical_cycles: int
+    cycles: Mapping[str, int]
+    bytes: Mapping[str, int]
+    joules: Mapping[str, float]  # dynamic energy; static energy is added over device time
+    macs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card as its file describes it: what all kinds have in common, and the kind's own ``parameters``."""
+
+    name: str
+    kind: str
+    vendor: str
+    cores: int
+    clock_hz: float
+    memory_bytes: int
+    bandwidth_bytes_per_second: int
+    profiles: tuple[Profile, ...]
+    arithmetic: tuple[str, ...]
+    source: str
+    parameters: Any
+
+
+class DeviceModel(Protocol):
+    """What one VF owns of a card."""
+
+    @property
+    def clock_hz(self) -> float:
+        """The clock of all cycles here."""
+
+    @property
+    def arithmetic(self) -> Sequence[str]:
+        """Element types that the arrays compute in."""
+
+    def cost(self, operation: Operation) -> NodeCost:
+        """The closed form. Raises Unsupported where the device has no way to do the operation."""
+
+    def launch_cost(self, nodes: Sequence[NodeCost]) -> Cost:
+        """One launch of nodes in order: their sum, launch overhead, and static energy over its time."""
+
+    def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
+        """Compute in the device's own arithmetic; None where the common fp32 kernels are already that."""
+
+
+class Kind(Protocol):
+    """A family of cards. Found by the entry point group ``vaccel.devices``."""
+
+    name: str
+
+    def card(self, table: Mapping[str, Any], where: str) -> Card:
+        """Check a card file. Raises InvalidArgument naming the field, its value and the file ``where``."""
+
+    def model(self, card: Card, profile: Profile) -> DeviceModel:
+        """The model of what a VF of this profile owns."""

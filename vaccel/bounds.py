@@ -1,0 +1,74 @@
+"""The one table of bounds: whatever a peer can make this side allocate, queue or wait for.
+
+Each bound says why it is what it is. Sizes are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+# --- messages -------------------------------------------------------------------------------
+# gRPC refuses messages over 4 MiB by default, on either side and in any language: stay below.
+MESSAGE_BYTES: Final = 4 * MIB
+# One chunk of Write or Read. Large enough to amortise a call, small enough to interleave.
+CHUNK_BYTES: Final = 1 * MIB
+# Tensor bytes inside the commands of one Submit, or inside the completions of one Wait.
+INLINE_BYTES: Final = 2 * MIB
+# A name, a symbol, a path component: longer ones are an attack or a mistake.
+NAME_BYTES: Final = 256
+# Frames of the private link: a message and its envelope.
+FRAME_BYTES: Final = MESSAGE_BYTES + 4 * KIB
+
+# --- compute --------------------------------------------------------------------------------
+COMMANDS_PER_SUBMIT: Final = 1024
+# Commands submitted to one stream and not completed yet.
+COMMANDS_QUEUED: Final = 4096
+# Completions kept until the client says that they arrived.
+COMPLETIONS_KEPT: Final = 4096
+CONTEXTS_PER_VF: Final = 64
+STREAMS_PER_CONTEXT: Final = 64
+BUFFERS_PER_CONTEXT: Final = 65_536
+PROGRAMS_PER_CONTEXT: Final = 256
+ARGUMENTS_PER_LAUNCH: Final = 4096
+TENSOR_RANK: Final = 16
+STRINGS_PER_VALUE: Final = 1 << 20
+# A protobuf cannot hold more; larger models come with external data, inside the upload.
+MODEL_BYTES: Final = 2 * GIB - 1
+# Host memory of a worker's own beside the VF's device memory and its window.
+WORKER_OVERHEAD_BYTES: Final = 256 * MIB
+
+# --- calls in flight ------------------------------------------------------------------------
+CALLS_PER_PRINCIPAL: Final = 64
+LINK_CALLS: Final = 256
+
+# --- objects --------------------------------------------------------------------------------
+VFS_PER_HOST: Final = 256
+VMS_PER_HOST: Final = 64
+# A pc machine has 32 slots on its bus; QEMU and the VM's own disks take the first dozen.
+VFS_PER_VM: Final = 16
+EXEC_OUTPUT_BYTES: Final = 16 * MIB
+EXEC_STDIN_BYTES: Final = 1 * MIB
+
+# --- waits ----------------------------------------------------------------------------------
+# Every call has a deadline; this is the one for a call that only looks something up.
+CALL_SECONDS: Final = 10.0
+# A deadline for a call that computes: compile, launch.
+COMPUTE_SECONDS: Final = 600.0
+WAIT_SECONDS: Final = 3600.0
+ENROL_SECONDS: Final = 120.0
+VM_BOOT_SECONDS: Final = 240.0
+VM_STOP_SECONDS: Final = 30.0
+IMAGE_BUILD_SECONDS: Final = 1800.0
+WORKER_START_SECONDS: Final = 30.0
+WORKER_STOP_SECONDS: Final = 5.0
+# How long a context outlives its broken connection, so that a daemon's restart loses nothing.
+CONTEXT_GRACE_SECONDS: Final = 30.0
+# Reconnecting: first and longest pause; full jitter between them.
+BACKOFF_FIRST_SECONDS: Final = 0.05
+BACKOFF_LAST_SECONDS: Final = 5.0
+# A failed enrolment costs the guest this long, so that tokens cannot be guessed at speed.
+ENROL_ATTEMPTS_PER_MINUTE: Final = 30
