@@ -41,6 +41,11 @@ MODEL_BYTES: Final = 2 * GIB - 1
 # Host memory of a worker's own beside the VF's device memory and its window.
 WORKER_OVERHEAD_BYTES: Final = 256 * MIB
 
+# --- window ---------------------------------------------------------------------------------
+# Room for the header, a ring and a slab; and what a BAR can be mapped at with the usual PCI hole.
+WINDOW_BYTES_LEAST: Final = 1 * MIB
+WINDOW_BYTES_MOST: Final = 16 * GIB
+
 # --- calls in flight ------------------------------------------------------------------------
 CALLS_PER_PRINCIPAL: Final = 64
 LINK_CALLS: Final = 256
@@ -56,6 +61,8 @@ EXEC_STDIN_BYTES: Final = 1 * MIB
 # --- waits ----------------------------------------------------------------------------------
 # Every call has a deadline; this is the one for a call that only looks something up.
 CALL_SECONDS: Final = 10.0
+# A deadline for a call that moves one message of data, over a slow emulated network.
+DATA_SECONDS: Final = 60.0
 # A deadline for a call that computes: compile, launch.
 COMPUTE_SECONDS: Final = 600.0
 WAIT_SECONDS: Final = 3600.0
