@@ -1,0 +1,1 @@
+"""The aperture: the memory that a VF shares with its guest, and the one module that maps memory."""

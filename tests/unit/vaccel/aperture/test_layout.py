@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vaccel import bounds
+from vaccel.aperture import layout
+from vaccel.errors import InvalidArgument
+
+DOCUMENT = Path(__file__).parents[4] / "docs" / "aperture.md"
+
+
+def test_fields_are_aligned_and_do_not_overlap() -> None:
+    end = 0
+    for field in layout.fields():
+        assert field.offset % layout.WORD == 0, field.name
+        assert field.size % layout.WORD == 0, field.name
+        assert field.offset >= end, field.name
+        end = field.offset + field.size
+    assert end <= layout.HEADER_BYTES
+
+
+@pytest.mark.parametrize("size", [1 << power for power in range(20, 35)])
+def test_areas_follow_one_another(size: int) -> None:
+    assert layout.check_size(size) == size
+    assert layout.STATUS_OFFSET + layout.STATUS_BYTES <= layout.RINGS_OFFSET
+    assert layout.RINGS_OFFSET < layout.slabs_offset(size) < size
+    assert layout.slabs_offset(size) % (4 * bounds.KIB) == 0
+
+
+@pytest.mark.parametrize("size", [0, -1, 1, 4096, 3 << 20, (1 << 20) + 1, 1 << 35])
+def test_odd_sizes_are_refused_by_value(size: int) -> None:
+    with pytest.raises(InvalidArgument, match=str(size)):
+        layout.check_size(size)
+
+
+def test_documentation_shows_the_table() -> None:
+    assert layout.table() in DOCUMENT.read_text()

@@ -1,0 +1,134 @@
+"""The one table of constants of a window, shared by host, guest and documentation.
+
+::
+
+    0 header | 16 KiB status page | 20 KiB reserved | 64 KiB rings | slabs ... end
+
+Every number is a little-endian 64-bit word at a multiple of 8, so that it can be read and written
+as one shared word. Text and bytes sit in slots of fixed size behind a word with their length;
+unused bytes are 0. x86-64 only: readers and writers rely on its total store order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from vaccel import bounds
+from vaccel.errors import InvalidArgument
+
+WORD: Final = 8
+# "vaccelAP" as the bytes read in memory.
+MAGIC: Final = int.from_bytes(b"vaccelAP", "little")
+LAYOUT_VERSION: Final = 1
+
+HEADER_OFFSET: Final = 0
+HEADER_BYTES: Final = 16 * bounds.KIB
+STATUS_OFFSET: Final = HEADER_OFFSET + HEADER_BYTES
+STATUS_BYTES: Final = 4 * bounds.KIB
+# Rings begin on their own 64 KiB: no page of any size in use is shared with header or status.
+RINGS_OFFSET: Final = 64 * bounds.KIB
+# 64 contexts with 512 descriptors of 64 bytes each way need 4 MiB; small windows get a quarter.
+RINGS_BYTES_MOST: Final = 4 * bounds.MIB
+RINGS_SHARE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A place in the header: ``size`` bytes at ``offset``."""
+
+    name: str
+    offset: int
+    size: int
+    text: str
+
+    @property
+    def word(self) -> int:
+        """Index of the field's (first) word in a ``memoryview.cast("Q")`` of the window."""
+        return self.offset // WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Bytes behind their length word. ``capacity`` is the most that fits."""
+
+    name: str
+    length: Field
+    data: Field
+
+    @property
+    def capacity(self) -> int:
+        """The most bytes that fit."""
+        return self.data.size
+
+
+def _word(name: str, offset: int, text: str) -> Field:
+    return Field(name, offset, WORD, text)
+
+
+def _slot(name: str, offset: int, capacity: int, text: str) -> Slot:
+    return Slot(
+        name,
+        _word(f"{name}.length", offset, f"bytes used of `{name}`"),
+        Field(name, offset + WORD, capacity, text),
+    )
+
+
+MAGIC_FIELD: Final = _word("magic", 0, "the bytes `vaccelAP`")
+VERSION_FIELD: Final = _word("layout_version", 8, "1; another number is another layout")
+SEQUENCE_FIELD: Final = _word("sequence", 16, "odd while the header is being written, else even")
+CRC_FIELD: Final = _word("crc", 24, "CRC-32 (zlib's) of the header's bytes from 32 to its end")
+EPOCH_FIELD: Final = _word("epoch", 32, "rises with each reset of the VF or reboot of its guest")
+WINDOW_FIELD: Final = _word("window_bytes", 40, "length of the whole window, a power of two")
+RINGS_FIELD: Final = _word("rings_offset", 48, "where queue pairs begin")
+SLABS_FIELD: Final = _word("slabs_offset", 56, "where slabs begin; they run to the window's end")
+VF_SLOT: Final = _slot("vf", 64, 56, "the VF's id, ASCII")
+ENDPOINT_SLOT: Final = _slot("endpoint", 128, 248, "where the guest reaches the daemon, ASCII")
+NAME_SLOT: Final = _slot("server_name", 384, 248, "the name in the daemon's certificate, ASCII")
+TOKEN_SLOT: Final = _slot("token", 640, 56, "one-time token; length 0 once it is erased")
+CA_SLOT: Final = _slot("ca_pem", 704, 8184, "the host's certificate authority, PEM")
+
+# The checksum covers the rest of the header page behind itself.
+CRC_FROM: Final = CRC_FIELD.offset + WORD
+
+WORDS: Final = (
+    MAGIC_FIELD,
+    VERSION_FIELD,
+    SEQUENCE_FIELD,
+    CRC_FIELD,
+    EPOCH_FIELD,
+    WINDOW_FIELD,
+    RINGS_FIELD,
+    SLABS_FIELD,
+)
+SLOTS: Final = (VF_SLOT, ENDPOINT_SLOT, NAME_SLOT, TOKEN_SLOT, CA_SLOT)
+
+
+def check_size(size: int) -> int:
+    """The size if a window may have it (a power of two within bounds). Raises InvalidArgument."""
+    least, most = bounds.WINDOW_BYTES_LEAST, bounds.WINDOW_BYTES_MOST
+    if size & (size - 1) or not least <= size <= most:
+        raise InvalidArgument(
+            f"window size {size} is not a power of two from {least} to {most} bytes",
+            hint="PCI windows are powers of two; 268435456 (256 MiB) is usual",
+        )
+    return size
+
+
+def slabs_offset(window_bytes: int) -> int:
+    """Where slabs begin: behind the rings, which take a quarter of a small window, else 4 MiB."""
+    return RINGS_OFFSET + min(RINGS_BYTES_MOST, window_bytes // RINGS_SHARE)
+
+
+def fields() -> tuple[Field, ...]:
+    """All fields of the header in order of offset."""
+    slots = (part for slot in SLOTS for part in (slot.length, slot.data))
+    return tuple(sorted((*WORDS, *slots), key=lambda field: field.offset))
+
+
+def table() -> str:
+    """The header as a Markdown table, for the documentation (a test compares it)."""
+    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {f.text} |" for f in fields()]
+    return "\n".join(
+        ["| offset | bytes | field | what it holds |", "| --- | --- | --- | --- |", *rows]
+    )
