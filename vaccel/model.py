@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 Array = NDArray[np.generic]
 
 
-class DType(str, Enum):
+class DType(StrEnum):
     """Element types that travel. The value is NumPy's name where it has one."""
 
     FLOAT64 = "float64"

@@ -1,0 +1,1 @@
+"""The wire: the only part that speaks the generated messages."""

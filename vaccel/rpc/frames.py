@@ -11,6 +11,7 @@ Neither side trusts the other's numbers: a length past ``bounds.FRAME_BYTES`` en
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from dataclasses import dataclass
@@ -97,8 +98,6 @@ class FrameSocket:
 
     def close(self) -> None:
         """Close the socket; a pending receive ends as if the peer had closed."""
-        try:
+        with contextlib.suppress(OSError):  # the peer may have been first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was first
         self._socket.close()

@@ -6,7 +6,7 @@ metadata ``vaccel-error-bin``, because RESOURCE_EXHAUSTED, say, also means "mess
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -66,16 +66,16 @@ def code_of(error: errors.VaccelError) -> grpc.StatusCode:
     return code
 
 
-def error_of(call: grpc.RpcError | grpc.aio.AioRpcError, peer: str) -> errors.VaccelError:
-    """The error behind a failed call to ``peer``."""
-    for key, value in call.trailing_metadata() or ():  # type: ignore[union-attr]
+def error_of(call: Any, peer: str) -> errors.VaccelError:
+    """The error behind a failed call (grpc.RpcError or AioRpcError) to ``peer``."""
+    for key, value in call.trailing_metadata() or ():
         if key == TRAILER and isinstance(value, bytes):
             try:
                 return convert.error_of(types_pb2.Error.FromString(value))
             except DecodeError:
                 break
-    code = call.code().name  # type: ignore[union-attr]
-    details = call.details() or code  # type: ignore[union-attr]
+    code = call.code().name
+    details = call.details() or code
     cls = _BARE.get(code, errors.Internal)
     if cls is errors.Unavailable:
         return cls(f"no answer from {peer}: {details}", hint="is the server running?")

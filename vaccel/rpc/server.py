@@ -1,0 +1,109 @@
+"""Serving Compute over gRPC, with contexts that live as long as the stream that opened them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+
+from vaccel import errors
+from vaccel.compute import Compute
+from vaccel.rpc.methods import METHODS, Method
+from vaccel.rpc.rules import SERVICES
+from vaccel.rpc.service import Admit, Implementation, add_service, admit_all
+from vaccel.v1 import compute_pb2 as pb
+
+if TYPE_CHECKING:
+    import grpc
+
+log = logging.getLogger(__name__)
+
+# The Compute that a principal (what the admission yielded) may use.
+ComputeOf = Callable[[Any], Compute]
+
+
+class ContextHolder:
+    """Frees a context when the last stream that held it is gone, after a grace.
+
+    The grace lets a client whose connection broke come back for its context: 0 for apps (a broken
+    stream means that the app died), ``bounds.CONTEXT_GRACE_SECONDS`` for agents.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._streams: Counter[str] = Counter()
+        self._freeing: dict[str, asyncio.Task[None]] = {}
+
+    def hold(self, context: str) -> None:
+        """A stream holds it."""
+        self._streams[context] += 1
+        if task := self._freeing.pop(context, None):
+            task.cancel()
+
+    def let_go(self, context: str, compute: Compute) -> None:
+        """A stream of it has ended; without another one it is freed after the grace."""
+        self._streams[context] -= 1
+        if self._streams[context] <= 0:
+            del self._streams[context]
+            self.expire(context, compute)
+
+    def expire(self, context: str, compute: Compute) -> None:
+        """Start the grace of a context that no stream holds."""
+        if context in self._freeing or context in self._streams:
+            return
+        task = asyncio.create_task(self._free(context, compute))
+        self._freeing[context] = task
+        task.add_done_callback(lambda done: self._forget(context, done))
+
+    def _forget(self, context: str, task: asyncio.Task[None]) -> None:
+        if self._freeing.get(context) is task:
+            del self._freeing[context]
+
+    async def _free(self, context: str, compute: Compute) -> None:
+        await asyncio.sleep(self._grace)
+        try:
+            await compute.close_context(context)
+        except errors.VaccelError as fault:
+            log.info("context %s went with its device: %s", context, fault)
+
+    async def close(self) -> None:
+        """Stop counting down; what is left is the next holder's."""
+        tasks = list(self._freeing.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def add_compute(
+    server: grpc.aio.Server,
+    compute_of: ComputeOf,
+    holder: ContextHolder,
+    admit: Admit = admit_all,
+) -> None:
+    """Register the Compute service on a server."""
+
+    def unary(method: Method) -> Implementation:
+        async def answer(principal: Any, request: Any) -> Message:
+            return await method.serve(compute_of(principal), request)
+
+        return Implementation(answer, method.seconds)
+
+    async def open_context(
+        principal: Any, request: pb.OpenContextRequest
+    ) -> AsyncIterator[Message]:
+        compute = compute_of(principal)
+        context = await compute.open_context(request.device, request.resume)
+        holder.hold(context)
+        try:
+            yield pb.OpenContextReply(context=context)
+            await asyncio.get_running_loop().create_future()  # until the client goes
+        finally:
+            holder.let_go(context, compute)
+
+    implementations = {name: unary(method) for name, method in METHODS.items()}
+    implementations["OpenContext"] = Implementation(open_context, None)
+    add_service(server, SERVICES["Compute"], implementations, admit)
