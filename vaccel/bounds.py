@@ -38,6 +38,16 @@ TENSOR_RANK: Final = 16
 STRINGS_PER_VALUE: Final = 1 << 20
 # A protobuf cannot hold more; larger models come with external data, inside the upload.
 MODEL_BYTES: Final = 2 * GIB - 1
+# Nodes of a model, subgraphs included: the largest public models have some tens of thousands.
+MODEL_NODES: Final = 200_000
+# Graphs within graphs. Real models nest a handful; a parser's stack is finite.
+MODEL_DEPTH: Final = 32
+# Node executions that one launch may make while its cost is found: a loop that runs on.
+TRACE_NODES: Final = 200_000
+# Profile of such a run, in a file of the worker's scratch folder: about 1 KiB a node.
+TRACE_BYTES: Final = 512 * MIB
+# Costs of a program kept, one for each combination of shapes and steering values.
+PLANS_PER_PROGRAM: Final = 256
 # Host memory of a worker's own beside the VF's device memory and its window.
 WORKER_OVERHEAD_BYTES: Final = 256 * MIB
 
@@ -45,6 +55,15 @@ WORKER_OVERHEAD_BYTES: Final = 256 * MIB
 # Room for the header, a ring and a slab; and what a BAR can be mapped at with the usual PCI hole.
 WINDOW_BYTES_LEAST: Final = 1 * MIB
 WINDOW_BYTES_MOST: Final = 16 * GIB
+
+# Address space that a worker may ask for beyond its device memory: code, stacks, compilation.
+WORKER_HEADROOM_BYTES: Final = 2 * GIB
+# Descriptors of a worker: its three own, the daemon's connections, a profile's file.
+WORKER_FILES: Final = 256
+# Processes and threads of a worker's user; workers that share a user share the bound.
+WORKER_THREADS: Final = 4096
+# What the daemon tells the fork server about one worker: a header with its certificate, mostly.
+WORKER_SPEC_BYTES: Final = 128 * KIB
 
 # --- calls in flight ------------------------------------------------------------------------
 CALLS_PER_PRINCIPAL: Final = 64
