@@ -89,6 +89,8 @@ ENROL_SECONDS: Final = 120.0
 VM_BOOT_SECONDS: Final = 240.0
 VM_STOP_SECONDS: Final = 30.0
 IMAGE_BUILD_SECONDS: Final = 1800.0
+# A wheel of some ten megabytes over a slow line.
+DOWNLOAD_SECONDS: Final = 600.0
 WORKER_START_SECONDS: Final = 30.0
 WORKER_STOP_SECONDS: Final = 5.0
 # How long a context outlives its broken connection, so that a daemon's restart loses nothing.
@@ -98,3 +100,23 @@ BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0
 # A failed enrolment costs the guest this long, so that tokens cannot be guessed at speed.
 ENROL_ATTEMPTS_PER_MINUTE: Final = 30
+
+# --- VMs ------------------------------------------------------------------------------------
+# QEMU's monitor answers in microseconds; a QEMU that needs this long hangs.
+MONITOR_SECONDS: Final = 10.0
+# One question to the guest agent: a guest under TCG on a loaded host may take seconds.
+GUEST_AGENT_SECONDS: Final = 30.0
+# A guest polls for commands that end: quick ones are seen at once, long ones cost little.
+EXEC_POLL_FIRST_SECONDS: Final = 0.003
+EXEC_POLL_LAST_SECONDS: Final = 0.25
+# A command line in a guest; the kernel's own limit for one argument.
+EXEC_ARGUMENT_BYTES: Final = 128 * KIB
+# A guest can lose an ACPI request while it boots: QEMU takes a repeated one after a second.
+UNPLUG_REPEAT_SECONDS: Final = 2.0
+# A guest that prints without end keeps between one and two of these on the host's disk.
+CONSOLE_BYTES: Final = 4 * MIB
+CONSOLE_CHECK_SECONDS: Final = 2.0
+# Descriptors of a QEMU. Every connection of a guest to the host holds one, and one process.
+VM_DESCRIPTORS: Final = 512
+# A virtual CPU that works answers the probe in milliseconds.
+PROBE_SECONDS: Final = 5.0

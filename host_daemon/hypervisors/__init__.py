@@ -1,0 +1,1 @@
+"""Drivers of hypervisors, one package each. They do not know each other."""

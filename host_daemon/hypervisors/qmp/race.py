@@ -1,0 +1,27 @@
+"""Waiting for an answer from something that may end before it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from vaccel.errors import VaccelError
+
+T = TypeVar("T")
+# Done once the thing has ended; its result says how. A result, not an exception: nobody need fetch it.
+End = asyncio.Future[VaccelError]
+
+
+async def unless(end: End, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``; raises what ``end`` says where that comes first."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise end.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
