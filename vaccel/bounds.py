@@ -76,6 +76,8 @@ VMS_PER_HOST: Final = 64
 VFS_PER_VM: Final = 16
 EXEC_OUTPUT_BYTES: Final = 16 * MIB
 EXEC_STDIN_BYTES: Final = 1 * MIB
+# A card file is a page or two of TOML; anything longer is another file.
+CARD_FILE_BYTES: Final = 256 * KIB
 
 # --- waits ----------------------------------------------------------------------------------
 # Every call has a deadline; this is the one for a call that only looks something up.

@@ -88,7 +88,7 @@ class Unauthenticated(VaccelError):
 
 
 class Unsupported(VaccelError):
-    """This device or version does not do that."""
+    """The device or version at hand does not do that."""
 
     exit_code = 7
 

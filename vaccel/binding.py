@@ -1,0 +1,104 @@
+"""Arrays to values and back, checked against a program's signature before any trip is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaccel.errors import InvalidArgument
+from vaccel.model import Array, DType, Port, Shape, Strings, Tensor, Value
+
+
+def signature_text(ports: Sequence[Port]) -> str:
+    """Ports as a person reads them."""
+    return ", ".join(map(str, ports)) or "nothing"
+
+
+def check(port: Port, dtype: DType, shape: Shape) -> None:
+    """Raises InvalidArgument that shows expected and given side by side."""
+    given = f"{dtype.value}{list(shape)}"
+    if dtype is not port.dtype:
+        raise InvalidArgument(
+            f"input {port.name!r}: expected dtype {port.dtype.value}, given {given}",
+            hint=f"convert it, for example with .astype('{port.dtype.value}')",
+        )
+    if port.shape is None:
+        return
+    if len(port.shape) != len(shape):
+        raise InvalidArgument(
+            f"input {port.name!r}: expected {port}, of rank {len(port.shape)},"
+            f" given {given}, of rank {len(shape)}"
+        )
+    for axis, (want, have) in enumerate(zip(port.shape, shape, strict=True)):
+        if isinstance(want, int) and want != have:
+            raise InvalidArgument(
+                f"input {port.name!r}: expected {port}, given {given}:"
+                f" axis {axis} must be {want}, not {have}"
+            )
+
+
+def bind(
+    ports: Sequence[Port], positional: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Value]:
+    """Values by input name. Raises InvalidArgument naming the input, with the whole signature."""
+    if len(positional) > len(ports):
+        raise InvalidArgument(
+            f"{len(positional)} inputs given, but the program takes {signature_text(ports)}"
+        )
+    given = dict(zip((port.name for port in ports), positional, strict=False))
+    if twice := sorted(set(given) & set(named)):
+        raise InvalidArgument(f"input {twice[0]!r} is given by position and by name")
+    given.update(named)
+    known = {port.name: port for port in ports}
+    if unknown := sorted(set(given) - set(known)):
+        raise InvalidArgument(
+            f"no input is called {unknown[0]!r}; the program takes {signature_text(ports)}"
+        )
+    missing = [p.name for p in ports if p.name not in given and not p.optional]
+    if missing:
+        raise InvalidArgument(
+            f"input {missing[0]!r} is missing; the program takes {signature_text(ports)}"
+        )
+    return {name: to_value(known[name], array) for name, array in given.items()}
+
+
+def to_value(port: Port, given: Any) -> Value:
+    """A value for an input; Python numbers and lists take the input's own dtype."""
+    if isinstance(given, Tensor | Strings):
+        value: Value = given
+    elif port.dtype is DType.STRING:
+        array = np.asarray(given, dtype=object)
+        value = Strings(array.shape, tuple(str(item) for item in array.ravel()))
+    elif isinstance(given, np.ndarray | np.generic):
+        value = tensor_of(np.asarray(given), port.name)
+    else:
+        try:
+            value = tensor_of(np.asarray(given, dtype=port.dtype.numpy), port.name)
+        except (TypeError, ValueError, OverflowError) as fault:
+            raise InvalidArgument(f"input {port.name!r}: expected {port}: {fault}") from None
+    dtype = DType.STRING if isinstance(value, Strings) else value.dtype
+    check(port, dtype, value.shape)
+    return value
+
+
+def tensor_of(array: Array, name: str = "array") -> Tensor:
+    """A tensor with an array's bytes, without a copy where the array is in C order already."""
+    try:
+        dtype = DType(array.dtype.newbyteorder("=").name)
+    except ValueError:
+        raise InvalidArgument(f"input {name!r}: dtype {array.dtype} has no counterpart") from None
+    plain = np.ascontiguousarray(array, dtype=dtype.numpy)
+    data = plain.reshape(-1).view(np.uint8).data if plain.size else memoryview(b"")
+    return Tensor(dtype, array.shape, data=data)
+
+
+def array_of(value: Value, data: bytes | memoryview | None = None) -> Array:
+    """An array of a value; ``data`` holds the bytes of a tensor that lay in device memory."""
+    if isinstance(value, Strings):
+        return np.array(value.items, dtype=object).reshape(value.shape)
+    raw = data if data is not None else value.data
+    if raw is None:
+        raise InvalidArgument(f"a tensor at {value.place} has no bytes here; read it first")
+    return np.frombuffer(raw, dtype=value.dtype.numpy).reshape(value.shape).copy()

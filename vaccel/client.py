@@ -1,0 +1,307 @@
+"""The SDK: blocking, NumPy in and out.
+
+>>> device = vaccel.open()
+>>> model = device.load("model.onnx")
+>>> outputs = model(input=array)            # a dict of arrays by name, with ``.cost``
+
+A program that wants more control allocates buffers, submits commands to streams and waits for fences;
+the words are those of ``vaccel.compute``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vaccel import binding, bounds, errors, loop, model
+from vaccel.commands import Command, Completion, Launch, Result
+from vaccel.compute import KernelSource, Program
+from vaccel.model import Array, BufferRange, Cost, DType, Port, Tensor
+from vaccel.rpc import address as addresses
+from vaccel.rpc.proxy import GrpcCompute
+from vaccel.session import Session, StreamState
+
+PATHS = ("auto", "grpc")
+
+
+def open(device: str = "", *, address: str = "", path: str = "auto") -> Device:
+    """Open a VF. In a guest nothing needs to be said; elsewhere give the address of its socket.
+
+    ``address`` defaults to the environment's VACCELD_ADDRESS, then to the guest agent's socket.
+    ``path`` is how tensors travel: "grpc", or "auto" for the best there is. Raises Unavailable where
+    nobody answers, NotFound for an unknown device, InvalidArgument where several need a choice.
+    """
+    if path not in PATHS:
+        raise errors.InvalidArgument(f"path {path!r} is not one of {', '.join(PATHS)}")
+    where = address or os.environ.get("VACCELD_ADDRESS", "") or addresses.AGENT
+    return loop.run(Device._open(where, device))
+
+
+class Device:
+    """A VF, in one context of its own. Closing it frees all that was made through it."""
+
+    path = "grpc"
+
+    def __init__(self, channel: Any, compute: GrpcCompute, session: Session, info: model.Device):
+        self._channel = channel
+        self._compute = compute
+        self._session = session
+        self._stream = session.stream()
+        self._kernels: dict[tuple[str, tuple[DType, ...]], Model] = {}
+        self.info = info
+
+    @classmethod
+    async def _open(cls, where: str, device: str) -> Device:
+        channel = addresses.open_channel(where)
+        try:
+            compute = GrpcCompute(channel, peer=where)
+            context = await compute.open_context(device)
+            info = _choose(await compute.devices(), device)
+        except BaseException:
+            await channel.close(None)
+            raise
+        return cls(channel, compute, Session(compute, context), info)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<vaccel.Device {self.info.id} {self.info.profile.name} over {self.path}>"
+
+    def close(self) -> None:
+        """Free everything; the device cannot be used after."""
+        loop.run(self._close())
+
+    async def _close(self) -> None:
+        await self._session.close()
+        await self._compute.close()
+        await self._channel.close()
+
+    def load(self, source: str | os.PathLike[str] | bytes) -> Model:
+        """Load an ONNX model, from a file or from its bytes. Raises InvalidModel, Unsupported."""
+        if isinstance(source, bytes):
+            data, name = source, "<bytes>"
+        else:
+            name = os.fspath(source)
+            try:
+                data = Path(name).read_bytes()
+            except OSError as fault:
+                raise errors.InvalidArgument(f"model {name!r}: {fault.strerror}") from None
+        if not data:
+            raise errors.InvalidModel(f"model {name!r} is empty")
+        return Model(self, name, loop.run(self._session.load_onnx(memoryview(data))))
+
+    def kernel(self, name: str, *operands: Port, **attributes: str) -> Model:
+        """A single kernel as a program, for operands of these dtypes and shapes (or symbols)."""
+        source = KernelSource(name, operands, attributes)
+        return Model(self, name, loop.run(self._session.load_kernel(source)))
+
+    def run(self, kernel: str, *arrays: Array) -> Array:
+        """A single kernel on arrays, compiled once per name, dtypes and ranks.
+
+        >>> device.run("matmul", a, b)
+        """
+        tensors = [binding.tensor_of(np.asarray(array)) for array in arrays]
+        key = (
+            kernel + "/" + ",".join(str(len(t.shape)) for t in tensors),
+            tuple(t.dtype for t in tensors),
+        )
+        if key not in self._kernels:
+            operands = [
+                Port(f"operand{i}", t.dtype, tuple(f"d{i}_{axis}" for axis in range(len(t.shape))))
+                for i, t in enumerate(tensors)
+            ]
+            self._kernels[key] = self.kernel(kernel, *operands)
+        outputs = self._kernels[key](*tensors)
+        return next(iter(outputs.values()))
+
+    def buffer(self, source: int | Array) -> Buffer:
+        """Device memory: so many bytes of zeros, or with an array's bytes."""
+        if isinstance(source, int):
+            return Buffer(self, loop.run(self._session.allocate(source)), source)
+        tensor = binding.tensor_of(np.asarray(source))
+        made = Buffer(self, loop.run(self._session.allocate(max(1, tensor.nbytes))), tensor.nbytes)
+        made.write(source)
+        return made
+
+    def stream(self) -> Stream:
+        """A new in-order queue of commands."""
+        return Stream(self, self._session.stream())
+
+
+class Buffer:
+    """Device memory of a context. Offsets and sizes are bytes."""
+
+    def __init__(self, device: Device, number: int, size: int) -> None:
+        self._device = device
+        self.id = number
+        self.size = size
+
+    def at(self, offset: int = 0) -> BufferRange:
+        """A place in it, for commands."""
+        return BufferRange(self.id, offset)
+
+    def tensor(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Tensor:
+        """A tensor at a place in it, to pass to a model without moving data."""
+        return Tensor(DType(dtype), tuple(shape), place=self.at(offset))
+
+    def write(self, array: Array, offset: int = 0) -> None:
+        """Copy an array in. Raises InvalidArgument past the end."""
+        data = binding.tensor_of(np.asarray(array)).data
+        loop.run(self._device._session.write(self.at(offset), memoryview(data or b"")))
+
+    def read(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Array:
+        """Copy an array out."""
+        tensor = self.tensor(dtype, shape, offset)
+        data = loop.run(self._device._session.read(self.at(offset), tensor.nbytes))
+        return binding.array_of(tensor, memoryview(data))
+
+    def free(self) -> None:
+        """Give it back."""
+        loop.run(self._device._session.free(self.id))
+
+
+class Stream:
+    """An in-order queue. Streams of a device run independently; ``WaitFence`` joins them."""
+
+    def __init__(self, device: Device, state: StreamState) -> None:
+        self._device = device
+        self._state = state
+
+    @property
+    def id(self) -> int:
+        """Its number within the context, for ``Signal`` and ``WaitFence``."""
+        return self._state.number
+
+    def submit(self, *commands: Command) -> Fence:
+        """Queue commands and return at once; the fence is the last one's."""
+        if not commands:
+            raise errors.InvalidArgument("submit: no commands")
+        return Fence(self._state, loop.run(self._state.submit(commands)))
+
+    def launch(
+        self, program: Model, *args: Any, results: Sequence[Result] = (), **named: Any
+    ) -> Fence:
+        """Queue a launch; arrays must be small (``bounds.INLINE_BYTES`` together) or in buffers."""
+        arguments = binding.bind(program.inputs, args, named)
+        return self.submit(Launch(program.id, arguments, tuple(results)))
+
+
+class Fence:
+    """The number of a command in its stream."""
+
+    def __init__(self, state: StreamState, value: int) -> None:
+        self._state = state
+        self.value = value
+
+    @property
+    def done(self) -> bool:
+        """Whether it is known to be reached; asks nobody."""
+        return self._state.reached >= self.value
+
+    def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
+        """Until the command is done; its completion. Raises its error, or TimedOut."""
+        loop.run(self._state.wait(self.value, timeout))
+        completion = self._state.claim(self.value)
+        if completion.error is not None:
+            raise completion.error
+        return completion
+
+
+class Outputs(dict[str, Array]):
+    """A model's outputs by name, and what the launch would have cost the device."""
+
+    def __init__(self, arrays: Mapping[str, Array], cost: Cost) -> None:
+        super().__init__(arrays)
+        self.cost = cost
+
+
+class Model:
+    """A program on a device. Call it with arrays, by name or by position."""
+
+    def __init__(self, device: Device, name: str, program: Program) -> None:
+        self._device = device
+        self._program = program
+        self.name = name
+        self.last_cost = Cost()
+
+    @property
+    def id(self) -> int:
+        """The program's number within the context."""
+        return self._program.id
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What it takes."""
+        return self._program.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What it gives."""
+        return self._program.outputs
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that it keeps in device memory."""
+        return self._program.weight_bytes
+
+    def __repr__(self) -> str:
+        takes, gives = map(binding.signature_text, (self.inputs, self.outputs))
+        return f"<vaccel.Model {self.name}: ({takes}) -> ({gives})>"
+
+    def __call__(self, *args: Any, timeout: float = bounds.WAIT_SECONDS, **named: Any) -> Outputs:
+        """Run it. Inputs whose names are no Python names go as ``**{"name": array}``."""
+        values = binding.bind(self.inputs, args, named)
+        device = self._device
+        work = device._session.run(device._stream, self.id, values, timeout)
+        arrays, cost = loop.run(work)
+        self.last_cost = cost
+        return Outputs(arrays, cost)
+
+    def estimate(self, *args: Any, **named: Any) -> Cost:
+        """What a call with such inputs would cost, without running it."""
+        values = binding.bind(self.inputs, args, named)
+        shapes = {
+            name: Tensor(v.dtype, v.shape, data=v.data if v.nbytes <= bounds.KIB else None)
+            if isinstance(v, Tensor)
+            else v
+            for name, v in values.items()
+        }
+        session = self._device._session
+        return loop.run(session.compute.estimate(session.context, self.id, shapes))
+
+    def unload(self) -> None:
+        """Forget it."""
+        session = self._device._session
+        loop.run(session.compute.unload_program(session.context, self.id))
+
+
+def _choose(devices: Sequence[model.Device], wanted: str) -> model.Device:
+    for device in devices:
+        if wanted in ("", device.id):
+            return device
+    raise errors.NotFound(f"no device {wanted!r} here; there are {[d.id for d in devices]}")
+
+
+__all__ = [
+    "Buffer",
+    "Device",
+    "Fence",
+    "Model",
+    "Outputs",
+    "Stream",
+    "open",
+]

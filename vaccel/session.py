@@ -1,0 +1,221 @@
+"""One context of a device: moves data of any size, numbers fences, and gathers completions. Async."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from vaccel import bounds, errors
+from vaccel.binding import array_of
+from vaccel.commands import Command, Completion, Launch
+from vaccel.compute import Compute, KernelSource, OnnxSource, Program
+from vaccel.model import Array, BufferRange, Cost, Strings, Tensor, Value
+
+T = TypeVar("T")
+
+# Chunks under way at once: enough to hide a round trip, few enough for the server's quota.
+_PIPELINE: Final = 8
+# How long a call is tried again while the peer is away: longer than a daemon's restart takes.
+_RETRY_SECONDS: Final = 20.0
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat an idempotent call while the peer is away. Raises Unavailable after a while."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _RETRY_SECONDS
+    pause = bounds.BACKOFF_FIRST_SECONDS
+    while True:
+        try:
+            return await call()
+        except errors.Unavailable:
+            if loop.time() + pause > deadline:
+                raise
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
+            pause = min(2 * pause, bounds.BACKOFF_LAST_SECONDS)
+
+
+class StreamState:
+    """Fences of one stream: the next to give, and completions that nobody has claimed yet."""
+
+    def __init__(self, session: Session, number: int) -> None:
+        self._session = session
+        self.number = number
+        self._next = 1
+        self._reached = 0
+        self._seen = 0
+        self._unclaimed: dict[int, Completion] = {}
+        self._submitting = asyncio.Lock()
+        self._waiting = asyncio.Lock()
+
+    async def submit(self, commands: Sequence[Command]) -> int:
+        """Queue commands; the fence of the last one."""
+        compute, context = self._session.compute, self._session.context
+        async with self._submitting:  # fences reach the device in order
+            first = self._next
+            await patiently(lambda: compute.submit(context, self.number, first, commands))
+            self._next = first + len(commands)
+        return self._next - 1
+
+    async def wait(self, fence: int, timeout: float) -> None:
+        """Until a fence is reached and its completion is here. Raises TimedOut."""
+        compute, context = self._session.compute, self._session.context
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while self._seen < fence:
+            async with self._waiting:  # one poll a stream; others find their answer when it ends
+                if self._seen >= fence:
+                    return
+                left = max(0.0, deadline - loop.time())
+                progress = await patiently(
+                    lambda left=left: compute.wait(  # type: ignore[misc]
+                        context, self.number, fence, left, self._seen
+                    )
+                )
+                self._reached = max(self._reached, progress.reached)
+                for completion in progress.completions:
+                    self._unclaimed[completion.fence] = completion
+                    self._seen = max(self._seen, completion.fence)
+
+    def claim(self, fence: int) -> Completion:
+        """The completion of a command that was waited for. Each is given once."""
+        completion = self._unclaimed.pop(fence, None)
+        if completion is None:
+            raise errors.WrongState(f"the completion of fence {fence} was taken already")
+        return completion
+
+    @property
+    def reached(self) -> int:
+        """The highest fence known to be reached."""
+        return self._reached
+
+
+class Session:
+    """A context and what is done in it."""
+
+    def __init__(self, compute: Compute, context: str) -> None:
+        self.compute = compute
+        self.context = context
+        self._streams = 0
+
+    def stream(self) -> StreamState:
+        """A new in-order stream."""
+        self._streams += 1
+        if self._streams > bounds.STREAMS_PER_CONTEXT:
+            raise errors.Exhausted(
+                f"a context has at most {bounds.STREAMS_PER_CONTEXT} streams",
+                hint="reuse one, or open the device again",
+            )
+        return StreamState(self, self._streams)
+
+    async def allocate(self, size: int) -> int:
+        """A buffer of zeros; ``size`` in bytes."""
+        return await patiently(lambda: self.compute.allocate(self.context, size))
+
+    async def free(self, buffer: int) -> None:
+        """Give a buffer back."""
+        await patiently(lambda: self.compute.free(self.context, buffer))
+
+    async def write(self, place: BufferRange, data: memoryview) -> None:
+        """Any number of bytes, chunked, several chunks under way."""
+        gate = asyncio.Semaphore(_PIPELINE)
+
+        async def send(start: int) -> None:
+            async with gate:
+                chunk = bytes(data[start : start + bounds.CHUNK_BYTES])
+                at = place.offset + start
+                await patiently(lambda: self.compute.write(self.context, place.buffer, at, chunk))
+
+        await _all(send(start) for start in range(0, len(data), bounds.CHUNK_BYTES))
+
+    async def read(self, place: BufferRange, length: int) -> bytearray:
+        """Any number of bytes, chunked, several chunks under way."""
+        gate = asyncio.Semaphore(_PIPELINE)
+        data = bytearray(length)
+
+        async def fetch(start: int) -> None:
+            async with gate:
+                count = min(bounds.CHUNK_BYTES, length - start)
+                at = place.offset + start
+                data[start : start + count] = await patiently(
+                    lambda: self.compute.read(self.context, place.buffer, at, count)
+                )
+
+        await _all(fetch(start) for start in range(0, length, bounds.CHUNK_BYTES))
+        return data
+
+    async def load_onnx(self, model: memoryview) -> Program:
+        """Upload a model and compile it."""
+        buffer = await self.allocate(len(model))
+        try:
+            await self.write(BufferRange(buffer), model)
+            source = OnnxSource(buffer, 0, len(model))
+            return await patiently(lambda: self.compute.load_program(self.context, source))
+        finally:
+            await self.free(buffer)
+
+    async def load_kernel(self, source: KernelSource) -> Program:
+        """Compile a single kernel."""
+        return await patiently(lambda: self.compute.load_program(self.context, source))
+
+    @asynccontextmanager
+    async def staged(self, values: Mapping[str, Value]) -> AsyncIterator[dict[str, Value]]:
+        """Values small enough to travel in a command; the rest is put in buffers meanwhile."""
+        staged: dict[str, Value] = {}
+        buffers: list[int] = []
+        room = bounds.INLINE_BYTES
+        try:
+            for name, value in values.items():
+                data = value.data if isinstance(value, Tensor) else None
+                if isinstance(value, Strings) or data is None or len(data) <= room:
+                    room -= 0 if data is None else len(data)
+                    staged[name] = value
+                    continue
+                buffer = await self.allocate(len(data))
+                buffers.append(buffer)
+                await self.write(BufferRange(buffer), memoryview(data))
+                staged[name] = Tensor(value.dtype, value.shape, place=BufferRange(buffer))
+            yield staged
+        finally:
+            for buffer in buffers:
+                await self.free(buffer)
+
+    async def run(
+        self, stream: StreamState, program: int, values: Mapping[str, Value], timeout: float
+    ) -> tuple[dict[str, Array], Cost]:
+        """One launch from arrays to arrays."""
+        async with self.staged(values) as arguments:
+            fence = await stream.submit([Launch(program, arguments)])
+            await stream.wait(fence, timeout)
+            completion = stream.claim(fence)
+        if completion.error is not None:
+            raise completion.error
+        arrays = {n: await self.fetch(v) for n, v in completion.results.items()}
+        return arrays, completion.cost or Cost()
+
+    async def fetch(self, value: Value) -> Array:
+        """A result as an array; a buffer that the worker made for it is given back."""
+        if isinstance(value, Tensor) and value.place is not None:
+            data = await self.read(value.place, value.nbytes)
+            await self.free(value.place.buffer)
+            return array_of(value, memoryview(data))
+        return array_of(value)
+
+    async def close(self) -> None:
+        """Free all. A peer that is gone has freed it already."""
+        try:
+            await self.compute.close_context(self.context)
+        except (errors.Unavailable, errors.NotFound, errors.DeviceLost, errors.Detached):
+            return
+
+
+async def _all(work: object) -> None:
+    """Run coroutines together; the first error cancels the rest and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in work:  # type: ignore[attr-defined]
+                group.create_task(coroutine)
+    except BaseExceptionGroup as many:
+        raise many.exceptions[0] from None
