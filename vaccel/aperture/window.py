@@ -102,7 +102,7 @@ class Window:
             os.close(fd)
 
     def write_header(self, page: bytes) -> None:
-        """Publish what ``header.encode`` made. A reader sees the old header, the new, or neither."""
+        """Publish what ``header.encode`` made. A reader sees the old header, the new or none."""
         if len(page) != layout.HEADER_BYTES:
             raise InvalidArgument(f"header is {len(page)} bytes, not {layout.HEADER_BYTES}")
         self._page = bytes(page)
