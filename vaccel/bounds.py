@@ -122,3 +122,18 @@ CONSOLE_CHECK_SECONDS: Final = 2.0
 VM_DESCRIPTORS: Final = 512
 # A virtual CPU that works answers the probe in milliseconds.
 PROBE_SECONDS: Final = 5.0
+
+# --- agent ----------------------------------------------------------------------------------
+# The kernel's uevents fit into a page (UEVENT_BUFFER_SIZE is 2048).
+UEVENT_BYTES: Final = 4 * KIB
+# Events find a VF at once; this finds what a lost event left.
+PCI_RESCAN_SECONDS: Final = 5.0
+# What an agent keeps per VF on its disk.
+CREDENTIAL_BYTES: Final = 4 * KIB
+# An app's call outlasts a host that is away this long: shorter than CALL_SECONDS, so that the app gets
+# the reason and not a bare timeout.
+RETRY_SECONDS: Final = 8.0
+# Calls and context streams of all apps of a guest: every context of every VF, and as many calls.
+AGENT_CALLS: Final = 2 * VFS_PER_VM * CONTEXTS_PER_VF
+# How long calls under way may finish when the agent is told to end.
+AGENT_STOP_SECONDS: Final = 1.0
