@@ -1,0 +1,220 @@
+"""The front end: untrusted bytes in, a checked model out. It never opens a file.
+
+Order matters here: everything that costs little and refuses much comes first, and ``onnx.checker``,
+which would look for external data on disk, sees a model only after it was found to refer to nothing
+outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, NodeProto, TensorProto
+
+from host_daemon.compiler import graphs
+from vaccel import bounds
+from vaccel.errors import InvalidModel, Unsupported
+
+# Opset 7 (2017) is the oldest whose broadcasting is today's; older models need a converter.
+_OLDEST_OPSET = 7
+_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.ms.internal.nhwc"})
+_MODEL_HINT = "export the model as one self-contained .onnx file"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """A model that passed. ``weight_bytes`` are of its initializers, ``nodes`` count nested ones
+    too.
+    """
+
+    proto: ModelProto
+    sha256: str
+    weight_bytes: int
+    nodes: int
+
+
+def read(data: bytes) -> CheckedModel:
+    """Parse and check a model of at most bounds.MODEL_BYTES.
+
+    Raises InvalidModel naming what is wrong and where; Unsupported for an opset that this version
+    lacks.
+    """
+    model = _parse(data)
+    _refuse_external(model)
+    _check_opsets(model)
+    model = _inline_functions(model)
+    weight_bytes = _check_tensors(model)
+    count = _check_nodes(model)
+    _name_nodes(model)
+    _check(model)
+    return CheckedModel(model, hashlib.sha256(data).hexdigest(), weight_bytes, count)
+
+
+def _parse(data: bytes) -> ModelProto:
+    size = len(data)
+    if size > bounds.MODEL_BYTES:
+        raise InvalidModel(f"model of {size} bytes: at most {bounds.MODEL_BYTES}", hint=_MODEL_HINT)
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as fault:
+        raise InvalidModel(
+            f"model of {size} bytes is not ONNX, or is truncated", hint=_MODEL_HINT
+        ) from fault
+    missing = [
+        name
+        for name, there in (
+            ("ir_version", model.ir_version > 0),
+            ("opset_import", len(model.opset_import) > 0),
+            ("graph.output", len(model.graph.output) > 0),
+        )
+        if not there
+    ]
+    if missing:
+        raise InvalidModel(
+            f"model of {size} bytes is not ONNX, or is truncated: no {', '.join(missing)}",
+            hint=_MODEL_HINT,
+        )
+    if model.ir_version > onnx.IR_VERSION:
+        raise Unsupported(
+            f"model's IR version is {model.ir_version}, the newest known is {onnx.IR_VERSION}"
+        )
+    return model
+
+
+def _refuse_external(model: ModelProto) -> None:
+    for where, tensor in graphs.tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+            raise InvalidModel(
+                f"{where} refers to data outside the model: {graphs.printable(location)}",
+                hint=_MODEL_HINT,
+            )
+
+
+def _check_opsets(model: ModelProto) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    local = {function.domain for function in model.functions}
+    for opset in model.opset_import:
+        domain = graphs.printable(opset.domain)
+        if opset.domain in ("", "ai.onnx"):
+            if not _OLDEST_OPSET <= opset.version <= newest:
+                raise Unsupported(
+                    f"model's opset is {opset.version}: {_OLDEST_OPSET} to {newest} are known",
+                    hint="convert it with onnx.version_converter",
+                )
+        elif opset.domain not in _DOMAINS and opset.domain not in local:
+            users = [n for n in graphs.nodes(model.graph) if n.domain == opset.domain]
+            if users:
+                raise Unsupported(f"node {graphs.title(users[0])} is of unknown domain {domain}")
+
+
+def _inline_functions(model: ModelProto) -> ModelProto:
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    if sum(len(function.node) for function in model.functions) > bounds.MODEL_NODES:
+        raise InvalidModel(f"model's functions have more than {bounds.MODEL_NODES} nodes")
+    _check_function_growth(model)
+    try:
+        return inliner.inline_local_functions(model)
+    except (RuntimeError, ValueError) as fault:
+        raise InvalidModel(f"model's functions cannot be inlined: {fault}") from fault
+
+
+def _check_function_growth(model: ModelProto) -> None:
+    """Refuse functions that call each other in a circle, or that unfold to too many nodes."""
+    bodies = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    open_calls: set[tuple[str, str]] = set()
+
+    def unfolded(node: NodeProto) -> int:
+        key = (node.domain, node.op_type)
+        if key not in bodies:
+            below = (n for graph in graphs.subgraphs(node) for n in graph.node)
+            return 1 + sum(unfolded(n) for n in below)
+        if key in open_calls or len(open_calls) >= bounds.MODEL_DEPTH:
+            raise InvalidModel(
+                f"function {graphs.printable(node.op_type)} calls itself, or nests deeper than"
+                f" {bounds.MODEL_DEPTH}"
+            )
+        if key not in sizes:
+            open_calls.add(key)
+            sizes[key] = sum(unfolded(n) for n in bodies[key].node)
+            open_calls.discard(key)
+        return sizes[key]
+
+    # Depth first: a look at every graph proves that none nests too deep for the walk above.
+    for _ in graphs.graphs(model.graph):
+        pass
+    total = sum(unfolded(node) for node in model.graph.node)
+    if total > bounds.MODEL_NODES:
+        raise InvalidModel(f"model unfolds to {total} nodes: at most {bounds.MODEL_NODES}")
+
+
+def _check_tensors(model: ModelProto) -> int:
+    """Bytes of all weights. Raises InvalidModel naming a tensor whose size cannot be."""
+    total = 0
+    for where, tensor in graphs.tensors(model):
+        if any(dim < 0 for dim in tensor.dims) or len(tensor.dims) > bounds.TENSOR_RANK:
+            raise InvalidModel(f"{where} has shape {list(tensor.dims)[:20]}")
+        count = math.prod(tensor.dims)
+        held = count * _item_bits(tensor.data_type) // 8
+        if held > bounds.MODEL_BYTES:
+            raise InvalidModel(f"{where} of shape {list(tensor.dims)} is {held} bytes")
+        if tensor.HasField("raw_data") and len(tensor.raw_data) < held:
+            raise InvalidModel(
+                f"{where} of shape {list(tensor.dims)} needs {held} bytes and has"
+                f" {len(tensor.raw_data)}",
+                hint=_MODEL_HINT,
+            )
+        total += held
+    return total
+
+
+def _item_bits(data_type: int) -> int:
+    if data_type == TensorProto.STRING:
+        return 0
+    try:
+        return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+    except (KeyError, TypeError, ValueError):
+        return 8
+
+
+def _check_nodes(model: ModelProto) -> int:
+    count = 0
+    for node in graphs.nodes(model.graph):
+        count += 1
+        if count > bounds.MODEL_NODES:
+            raise InvalidModel(f"model has more than {bounds.MODEL_NODES} nodes")
+        if node.domain not in _DOMAINS:
+            domain = graphs.printable(node.domain)
+            raise Unsupported(f"node {graphs.title(node)} is of unknown domain {domain}")
+    return count
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Give every node a name of its own: the trace and ORT's errors speak of nodes by name."""
+    seen: set[str] = set()
+    for index, node in enumerate(graphs.nodes(model.graph)):
+        name = node.name if len(node.name) <= bounds.NAME_BYTES else ""
+        if not name or not name.isprintable() or name in seen:
+            name = f"{node.op_type}_{index}"
+            while name in seen:
+                name += "_"
+        seen.add(name)
+        node.name = name
+
+
+def _check(model: ModelProto) -> None:
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as fault:
+        raise InvalidModel(f"model: {str(fault)[:600]}") from fault
+    except (MemoryError, ValueError, DecodeError, RuntimeError) as fault:
+        raise InvalidModel(f"model cannot be checked: {fault}") from fault

@@ -1,0 +1,120 @@
+"""From what a launch executes to what it costs the device."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from host_daemon.compiler.analysis import Analysis, NodeInfo
+from host_daemon.compiler.trace import Executed, Typed
+from host_daemon.core.device import DeviceModel, NodeCost, Operation
+from vaccel import bounds
+from vaccel.model import Array, Cost
+
+Key = tuple[tuple[str, tuple[int, ...], bytes], ...]
+# Values up to this many bytes are part of the key as they are; larger ones by their hash.
+_LITERAL_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The operations of a launch, in order, and their cost from device time 0."""
+
+    operations: tuple[Operation, ...]
+    cost: Cost
+
+
+class Plans:
+    """The plans of one program, the least recently used ones forgotten. Any thread may use it."""
+
+    def __init__(self, limit: int = bounds.PLANS_PER_PROGRAM) -> None:
+        self._limit = limit
+        self._plans: OrderedDict[Key, Plan] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Plan | None:
+        """The plan of a key, if it is known."""
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+            return plan
+
+    def put(self, key: Key, plan: Plan) -> None:
+        """Keep a plan."""
+        with self._lock:
+            self._plans[key] = plan
+            while len(self._plans) > self._limit:
+                self._plans.popitem(last=False)
+
+
+def key_of(inputs: Mapping[str, Array], steering: frozenset[str]) -> Key:
+    """What a launch's cost can depend on: every shape, and the values that steer."""
+    return tuple(
+        (name, array.shape, _digest(array) if name in steering else b"")
+        for name, array in sorted(inputs.items())
+    )
+
+
+def _digest(array: Array) -> bytes:
+    if array.dtype.hasobject:
+        data = "\0".join(f"{len(text)}:{text}" for text in array.ravel().tolist()).encode()
+    else:
+        data = array.tobytes()
+    if len(data) <= _LITERAL_BYTES:
+        return data
+    return hashlib.sha256(data).digest()
+
+
+def make_plan(nodes: Sequence[Executed], analysis: Analysis, device: DeviceModel) -> Plan:
+    """Lower executed nodes and add up what they cost. Raises Unsupported naming an operation.
+
+    Constant expressions are left out: a compiler computes them once. So are containers, whose inner
+    nodes are counted themselves.
+    """
+    known: dict[tuple[str, tuple[Typed, ...], tuple[Typed, ...]], tuple[Operation, NodeCost]] = {}
+    operations: list[Operation] = []
+    costs: list[NodeCost] = []
+    for node in nodes:
+        info = analysis.nodes.get(node.name)
+        if info is not None and info.free:
+            continue
+        key = (node.name, node.inputs, node.outputs)
+        if key not in known:
+            operation = _lower(node, info, analysis)
+            known[key] = (operation, device.cost(operation))
+        operation, cost = known[key]
+        operations.append(operation)
+        costs.append(cost)
+    return Plan(tuple(operations), device.launch_cost(costs))
+
+
+def _lower(node: Executed, info: NodeInfo | None, analysis: Analysis) -> Operation:
+    if info is None:
+        # ORT wrote the node itself, as the body of a function that it has no kernel for.
+        return Operation(node.op, node.inputs, node.outputs)
+    return Operation(
+        info.op,
+        _at_places(info.inputs, node.inputs, analysis),
+        _at_places(info.outputs, node.outputs, analysis),
+        info.attributes,
+        info.constant_inputs,
+        info.domain,
+    )
+
+
+def _at_places(
+    names: Sequence[str], tensors: Sequence[Typed], analysis: Analysis
+) -> tuple[Typed | None, ...]:
+    """Put the tensors that were there at their places in the node's own list."""
+    left = iter(tensors)
+    placed: list[Typed | None] = []
+    for name in names:
+        tensor = next(left, None) if name else None
+        if tensor is not None and name in analysis.dtypes:
+            tensor = (analysis.dtypes[name], tensor[1])
+        placed.append(tensor)
+    return tuple(placed)

@@ -1,0 +1,120 @@
+"""ONNX Runtime sessions: the kernels that compute, set up the same way everywhere.
+
+The official Linux wheels collect telemetry from a thread that starts on import, unless the
+environment forbids it: this module does, before it imports. A worker must be single-threaded when
+it is forked, has no network, and a tenant's model is nobody else's business.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+from vaccel.errors import Cancelled, Exhausted, InvalidArgument, InvalidModel, Unsupported
+from vaccel.model import Array
+
+_PROVIDERS: Final = ["CPUExecutionProvider"]
+# Everything that ORT raises by itself; all derive from Exception only.
+FAULTS: Final[tuple[type[Exception], ...]] = (
+    RuntimeError,
+    ValueError,
+    MemoryError,
+    *(c for c in vars(states).values() if isinstance(c, type) and issubclass(c, Exception)),
+)
+_PREFIX: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_NODE: Final = re.compile(
+    r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: "
+)
+_NO_MEMORY: Final = ("bad_alloc", "bad allocation", "Failed to allocate memory", "MemoryError")
+
+
+def options(threads: int) -> ort.SessionOptions:
+    """Options that every session shares: ORT's own defaults, but quiet and exact.
+
+    ``session.x64quantprecision`` keeps U8S8 products from saturating at int16 on CPUs without VNNI.
+    """
+    chosen = ort.SessionOptions()
+    chosen.intra_op_num_threads = threads
+    chosen.inter_op_num_threads = 1
+    chosen.log_severity_level = 4
+    chosen.add_session_config_entry("session.x64quantprecision", "1")
+    return chosen
+
+
+def tracing_options(threads: int, prefix: Path) -> ort.SessionOptions:
+    """Options of a session that runs the graph as it is written and records every node."""
+    chosen = options(threads)
+    chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    chosen.enable_profiling = True
+    chosen.profile_file_prefix = str(prefix)
+    return chosen
+
+
+def open_session(model: bytes, chosen: ort.SessionOptions) -> ort.InferenceSession:
+    """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node."""
+    try:
+        return ort.InferenceSession(model, chosen, providers=_PROVIDERS)
+    except FAULTS as fault:
+        text = _text(fault)
+        if _is_no_memory(fault, text):
+            raise Exhausted(f"no memory left to compile the model: {text}") from fault
+        if isinstance(fault, states.NotImplemented):
+            raise Unsupported(f"model: {text}") from fault
+        raise InvalidModel(f"model: {text}") from fault
+
+
+def run(
+    session: ort.InferenceSession,
+    names: Sequence[str],
+    inputs: Mapping[str, Array],
+    stop: ort.RunOptions | None = None,
+) -> list[Array]:
+    """Run a session. Raises InvalidArgument with the node's name where the inputs do not suit it.
+
+    Setting ``stop.terminate`` from another thread ends it with Cancelled.
+    """
+    try:
+        results = session.run(list(names), dict(inputs), stop)
+    except FAULTS as fault:
+        text = _text(fault)
+        if stop is not None and stop.terminate:
+            raise Cancelled("launch stopped: its context closed") from fault
+        if _is_no_memory(fault, text):
+            raise Exhausted(f"launch ran out of memory: {text}") from fault
+        raise InvalidArgument(f"launch failed: {text}") from fault
+    return [_array(name, value) for name, value in zip(names, results, strict=True)]
+
+
+def run_options() -> ort.RunOptions:
+    """Options of one run, by which another thread can stop it."""
+    chosen = ort.RunOptions()
+    chosen.log_severity_level = 4
+    return chosen
+
+
+def _array(name: str, value: object) -> Array:
+    if not isinstance(value, np.ndarray):
+        raise Unsupported(f"output {name!r} is a {type(value).__name__}, not a tensor")
+    return value
+
+
+def _text(fault: BaseException) -> str:
+    """ORT's message in one line, without its internal file names, the node first."""
+    text = _PREFIX.sub("", str(fault) or type(fault).__name__)
+    text = _NODE.sub(lambda m: f"node {m[2]!r} ({m[1]}): ", text)
+    text = re.sub(r"/onnxruntime_src/\S+:\d+ ", "", text)
+    return " ".join(text.split())[:600]
+
+
+def _is_no_memory(fault: BaseException, text: str) -> bool:
+    return isinstance(fault, MemoryError) or any(word in text for word in _NO_MEMORY)

@@ -1,0 +1,137 @@
+"""Which nodes a launch executes, with their real shapes: a run under ONNX Runtime's profiler.
+
+The graph runs as it is written (no optimisation), so that what is counted is the model and not what
+one version of ORT makes of it. The profile names each executed node, also in the branch that an
+``If`` took and in every turn of a loop, with types and shapes of the tensors it really had.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+
+from host_daemon.compiler import sessions
+from vaccel import bounds
+from vaccel.errors import Exhausted, HostFault
+from vaccel.model import Array, DType, Shape
+
+Typed = tuple[DType, Shape]
+
+_KERNEL: Final = "_kernel_time"
+# Casts that ORT inserts where its CPU has no kernel of a narrow type: no part of the model.
+_INSERTED: Final = ("InsertedPrecisionFreeCast_", "InsertedCast_")
+_DTYPES: Final[dict[str, DType]] = {
+    "double": DType.FLOAT64,
+    "float": DType.FLOAT32,
+    "float16": DType.FLOAT16,
+    "bfloat16": DType.FLOAT16,
+    "int64": DType.INT64,
+    "int32": DType.INT32,
+    "int16": DType.INT16,
+    "int8": DType.INT8,
+    "int4": DType.INT8,
+    "uint64": DType.UINT64,
+    "uint32": DType.UINT32,
+    "uint16": DType.UINT16,
+    "uint8": DType.UINT8,
+    "uint4": DType.UINT8,
+    "bool": DType.BOOL,
+    "string": DType.STRING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """One execution of a node. Only tensors that were there are listed, and no sequences."""
+
+    name: str
+    op: str
+    inputs: tuple[Typed, ...]
+    outputs: tuple[Typed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The nodes in the order in which they ended, and what the run gave."""
+
+    nodes: tuple[Executed, ...]
+    results: Mapping[str, Array]
+
+
+def trace(
+    model: bytes,
+    names: Sequence[str],
+    inputs: Mapping[str, Array],
+    *,
+    threads: int,
+    scratch: Path,
+    stop: ort.RunOptions | None = None,
+) -> Trace:
+    """Run a model once, recording it. The profile's file lives in ``scratch`` only while this runs.
+
+    Raises what ``sessions.run`` raises; Exhausted past bounds.TRACE_NODES; HostFault without
+    scratch.
+    """
+    prefix = scratch / f"trace-{secrets.token_hex(8)}"
+    try:
+        session = sessions.open_session(model, sessions.tracing_options(threads, prefix))
+        try:
+            results = sessions.run(session, names, inputs, stop)
+        finally:
+            path = Path(session.end_profiling())
+        nodes = _read(path)
+    finally:
+        for left in scratch.glob(prefix.name + "*"):
+            left.unlink(missing_ok=True)
+    return Trace(nodes, dict(zip(names, results, strict=True)))
+
+
+def _read(path: Path) -> tuple[Executed, ...]:
+    try:
+        size = path.stat().st_size
+        if size > bounds.TRACE_BYTES:
+            raise Exhausted(
+                f"launch's trace is {size} bytes: at most {bounds.TRACE_BYTES}",
+                hint="run fewer turns of the model's loops in one launch",
+            )
+        events = json.loads(path.read_bytes())
+    except (OSError, ValueError) as fault:
+        raise HostFault(
+            f"trace {path} cannot be read: {fault}", hint="give the worker's scratch folder space"
+        ) from fault
+    nodes = tuple(_executed(e) for e in events if _is_node(e))
+    if len(nodes) > bounds.TRACE_NODES:
+        raise Exhausted(
+            f"launch executed {len(nodes)} nodes: at most {bounds.TRACE_NODES}",
+            hint="run fewer turns of the model's loops in one launch",
+        )
+    return nodes
+
+
+def _is_node(event: Mapping[str, Any]) -> bool:
+    name = event.get("name", "")
+    return event.get("cat") == "Node" and name.endswith(_KERNEL) and not name.startswith(_INSERTED)
+
+
+def _executed(event: Mapping[str, Any]) -> Executed:
+    args = event["args"]
+    return Executed(
+        event["name"].removesuffix(_KERNEL),
+        args["op_name"],
+        _typed(args.get("input_type_shape", ())),
+        _typed(args.get("output_type_shape", ())),
+    )
+
+
+def _typed(entries: Sequence[Mapping[str, Sequence[int]]]) -> tuple[Typed, ...]:
+    return tuple(
+        (_DTYPES.get(name, DType.UINT8), tuple(shape))
+        for entry in entries
+        for name, shape in entry.items()
+    )
