@@ -1,0 +1,104 @@
+"""The composition root: watches the bus, keeps an upstream per VF, serves apps."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from pathlib import Path
+
+from guest_agent.config import Config
+from guest_agent.connection import Connection, GrpcConnection
+from guest_agent.credentials import CredentialStore
+from guest_agent.pci import Function, PciBus
+from guest_agent.router import Router
+from guest_agent.uevents import Uevents
+from guest_agent.upstream import Surroundings, Upstream
+from guest_agent.watcher import changes
+from vaccel.aperture.header import Header
+
+log = logging.getLogger(__name__)
+
+# What takes a second and more to load under emulation.
+_HEAVY = ("vaccel.rpc.server", "vaccel.rpc.proxy", "vaccel.rpc.enrol", "grpc.aio")
+
+
+class Agent:
+    """Everything that runs in one agent process."""
+
+    def __init__(
+        self, config: Config, connect: Callable[[Header], Connection] = GrpcConnection
+    ) -> None:
+        self._config = config
+        self._connect = connect
+        self._bus = PciBus(Path(config.sysfs))
+        self._tasks: dict[Function, tuple[Upstream, asyncio.Task[None]]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set. Raises HostFault naming what the machine lacks."""
+        clock = asyncio.get_running_loop().time
+        router = Router(clock)
+        credentials = CredentialStore(Path(self._config.state_dir))
+        credentials.prepare()
+        around = Surroundings(
+            connect=self._connect,
+            credentials=credentials,
+            pause=asyncio.sleep,
+            random=random.SystemRandom().random,
+            clock=clock,
+        )
+        async with AsyncExitStack() as stack:
+            uevents = await stack.enter_async_context(Uevents())
+            # Loading grpc and hearing of VFs go side by side: both precede the first call.
+            loading = asyncio.to_thread(_load)
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch(group, uevents, router, around))
+                await loading
+                await self._serve(router, stop)
+                watching.cancel()
+                for _, task in self._tasks.values():
+                    task.cancel()
+
+    async def _serve(self, router: Router, stop: asyncio.Event) -> None:
+        from guest_agent.endpoint import serve
+
+        async with serve(self._config, router):
+            log.info("serving apps on %s", self._config.socket)
+            await stop.wait()
+        log.info("stopped")
+
+    async def _watch(
+        self, group: asyncio.TaskGroup, uevents: Uevents, router: Router, around: Surroundings
+    ) -> None:
+        wait = partial(uevents.wait, self._config.rescan_seconds)
+        async with aclosing(changes(self._bus, wait)) as stream:
+            async for change in stream:
+                if change.present:
+                    self._came(change.function, group, router, around)
+                else:
+                    await self._went(change.function, router)
+
+    def _came(
+        self, function: Function, group: asyncio.TaskGroup, router: Router, around: Surroundings
+    ) -> None:
+        log.info("PCI function %s: found", function.address)
+        read_header = partial(self._bus.read_header, function)
+        upstream = Upstream(function.address, read_header, around)
+        router.add(upstream)
+        self._tasks[function] = (upstream, group.create_task(upstream.run()))
+
+    async def _went(self, function: Function, router: Router) -> None:
+        upstream, task = self._tasks.pop(function)
+        router.remove(upstream)
+        upstream.vanish()
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _load() -> None:
+    for module in _HEAVY:
+        importlib.import_module(module)

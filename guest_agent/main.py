@@ -1,0 +1,100 @@
+"""``vaccel-agent``: the program of a guest that has virtual functions."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from guest_agent.config import Config, load
+from vaccel import __version__
+from vaccel.errors import VaccelError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the agent; the exit code says how it ended (``vaccel.errors``)."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = load(Path(options.config) if options.config else None)
+        if options.once:
+            return _once(config)
+        return _run(config)
+    except VaccelError as error:
+        sys.stderr.write(f"vaccel-agent: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"  {error.hint}\n")
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vaccel-agent", description="Offers this VM's virtual functions to its programs."
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file (/etc/vaccel/agent.toml)")
+    parser.add_argument("--once", action="store_true", help="print the VFs that are there; exit")
+    parser.add_argument("--version", action="version", version=f"vaccel-agent {__version__}")
+    return parser
+
+
+def _once(config: Config) -> int:
+    from guest_agent.pci import PciBus
+    from vaccel.errors import Unavailable
+
+    bus = PciBus(Path(config.sysfs))
+    good = 0
+    for function in sorted(bus.scan()):
+        try:
+            header = bus.read_header(function)
+        except VaccelError as error:
+            sys.stdout.write(f"{function.address}  {error}\n")
+            continue
+        good += 1
+        sys.stdout.write(
+            f"{function.address}  {header.vf}  epoch {header.epoch}  {header.endpoint}\n"
+        )
+    if not good:
+        raise Unavailable("no VF in this VM", hint="on the host: vaccelctl vf attach VF --vm NAME")
+    return 0
+
+
+def _run(config: Config) -> int:
+    # gRPC's own lines would repeat what the agent logs once.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=config.log_level.upper(),
+        format="%(asctime)s vaccel-agent %(levelname)s %(message)s",
+    )
+    from guest_agent.agent import Agent
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await Agent(config).run(stop)
+
+    try:
+        asyncio.run(run())
+    except ExceptionGroup as group:
+        raise _first(group) from None
+    return 0
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    ours, others = group.split(VaccelError)
+    if ours is None or others is not None:
+        return group
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, Exception) else group
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""PCI functions that carry a VF's window, as sysfs shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vaccel.aperture.header import Header
+from vaccel.aperture.window import Window
+from vaccel.errors import HostFault, Unavailable
+
+# QEMU's ivshmem devices (Red Hat's vendor id), docs/specs/ivshmem-spec.rst of QEMU.
+VENDOR: Final = "0x1af4"
+DEVICE: Final = "0x1110"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Function:
+    """A PCI function. ``incarnation`` tells a new device from an old one at the same address."""
+
+    address: str  # such as 0000:00:05.0
+    incarnation: int
+
+
+class PciBus:
+    """The functions under a sysfs root."""
+
+    def __init__(self, root: Path) -> None:
+        self._devices = root / "bus" / "pci" / "devices"
+
+    def scan(self) -> frozenset[Function]:
+        """The functions of our kind that are there now."""
+        found = set()
+        try:
+            folders = list(self._devices.iterdir())
+        except FileNotFoundError:
+            # A kernel without PCI, or a guest that never had a bus.
+            return frozenset()
+        for folder in folders:
+            try:
+                if _read(folder / "vendor") == VENDOR and _read(folder / "device") == DEVICE:
+                    found.add(Function(folder.name, folder.stat().st_ino))
+            except OSError:
+                # Unplugged between the two looks.
+                continue
+        return frozenset(found)
+
+    def read_header(self, function: Function) -> Header:
+        """Enable the function and read its window's header.
+
+        Maps afresh each time: a mapping outlives its device and would show the next one at that
+        address. Raises Unavailable where the function has gone or the header is torn, HostFault
+        naming what stops the map, InvalidArgument naming the field that is wrong.
+        """
+        folder = self._devices / function.address
+        self._enable(folder)
+        window = Window.from_resource(folder / "resource2")
+        try:
+            header = window.read_header()
+        finally:
+            window.close()
+        if not self._same(folder, function):
+            raise Unavailable(f"PCI function {function.address} was replaced by another device")
+        return header
+
+    def _enable(self, folder: Path) -> None:
+        try:
+            # The kernel counts enables: one is enough.
+            if _read(folder / "enable") == "0":
+                (folder / "enable").write_text("1")
+        except FileNotFoundError:
+            raise Unavailable(f"PCI function {folder.name} has gone") from None
+        except OSError as error:
+            raise HostFault(
+                f"cannot enable PCI function {folder.name}: {error.strerror}",
+                hint="run vaccel-agent as root",
+            ) from error
+
+    def _same(self, folder: Path, function: Function) -> bool:
+        try:
+            return folder.stat().st_ino == function.incarnation
+        except OSError:
+            return False
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="ascii").strip()
