@@ -76,6 +76,13 @@ VMS_PER_HOST: Final = 64
 VFS_PER_VM: Final = 16
 EXEC_OUTPUT_BYTES: Final = 16 * MIB
 EXEC_STDIN_BYTES: Final = 1 * MIB
+# A guest's root file system: sparse, so this is only what a recipe may claim by mistake.
+IMAGE_ROOT_BYTES: Final = 64 * GIB
+# The checkout's own packages in a guest are a few hundred kilobytes; more is a wrong folder.
+IMAGE_LAYER_BYTES: Final = 64 * MIB
+# A folder given to a guest is copied into a disk once: models and samples, not a whole home.
+DATA_DISK_BYTES: Final = 8 * GIB
+DATA_DISK_FILES: Final = 100_000
 # A card file is a page or two of TOML; anything longer is another file.
 CARD_FILE_BYTES: Final = 256 * KIB
 
@@ -91,6 +98,8 @@ ENROL_SECONDS: Final = 120.0
 VM_BOOT_SECONDS: Final = 240.0
 VM_STOP_SECONDS: Final = 30.0
 IMAGE_BUILD_SECONDS: Final = 1800.0
+# A program of the host that is told to end clears away what it mounted; then it is killed.
+PROGRAM_STOP_SECONDS: Final = 10.0
 # A wheel of some ten megabytes over a slow line.
 DOWNLOAD_SECONDS: Final = 600.0
 WORKER_START_SECONDS: Final = 30.0
@@ -118,6 +127,8 @@ UNPLUG_REPEAT_SECONDS: Final = 2.0
 # A guest that prints without end keeps between one and two of these on the host's disk.
 CONSOLE_BYTES: Final = 4 * MIB
 CONSOLE_CHECK_SECONDS: Final = 2.0
+# A follower of the console sees a line this much later, at most.
+CONSOLE_POLL_SECONDS: Final = 0.1
 # Descriptors of a QEMU. Every connection of a guest to the host holds one, and one process.
 VM_DESCRIPTORS: Final = 512
 # A virtual CPU that works answers the probe in milliseconds.
@@ -137,3 +148,11 @@ RETRY_SECONDS: Final = 8.0
 AGENT_CALLS: Final = 2 * VFS_PER_VM * CONTEXTS_PER_VF
 # How long calls under way may finish when the agent is told to end.
 AGENT_STOP_SECONDS: Final = 1.0
+
+# --- store ----------------------------------------------------------------------------------
+# Lines of the audit log that are kept: about 20 MB, months of an ordinary host.
+AUDIT_RECORDS: Final = 100_000
+# Another thread's transaction takes milliseconds; a disk that takes longer than this is broken.
+STORE_BUSY_SECONDS: Final = 5.0
+# What an emulator needs beside the guest's memory: translation cache, device models, its own heap.
+VM_OVERHEAD_BYTES: Final = 256 * MIB
