@@ -1,0 +1,112 @@
+"""An ordinary program that runs the workloads on a VF: ``python3 -m vaccel.bench.guest all DATA``.
+
+It knows the SDK and NumPy only, and needs no rights. With ``--json`` it prints one object with all
+outputs, so that somebody else can check them; with ``--time N`` it times N single calls per model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+import vaccel
+from vaccel import errors
+from vaccel.bench import report
+from vaccel.bench.workloads import cases
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Meter:
+    """Calls a model of the SDK, and sums up what its launches cost."""
+
+    def __init__(self, model: Callable[..., Any]) -> None:
+        self._model = model
+        self.launches = self.cycles = self.device_ns = 0
+        self.joules = self.wall_seconds = 0.0
+
+    def __call__(self, **inputs: NDArray[Any]) -> Arrays:
+        """The model's outputs by name."""
+        start = time.perf_counter()
+        outputs: Any = self._model(**inputs)
+        self.wall_seconds += time.perf_counter() - start
+        self.launches += 1
+        self.cycles += outputs.cost.critical_cycles
+        self.device_ns += outputs.cost.device_ns
+        self.joules += outputs.cost.total_joules
+        return dict(outputs)
+
+
+def run(device: vaccel.Device, case: cases.Case) -> report.Row:
+    """The whole workload on the device, wall times in milliseconds."""
+    start = time.perf_counter()
+    model = device.load(case.model_file)
+    loaded = time.perf_counter()
+    meter = Meter(model)
+    outputs = case.run(meter)
+    return report.Row(
+        model=case.name,
+        answer=case.decide(outputs),
+        launches=meter.launches,
+        cycles=meter.cycles,
+        device_ns=meter.device_ns,
+        joules=meter.joules,
+        load_ms=(loaded - start) * 1e3,
+        wall_ms=meter.wall_seconds * 1e3,
+        outputs=outputs,
+    )
+
+
+def timed(model: Callable[..., Any], case: cases.Case, runs: int) -> list[float]:
+    """Wall time of single calls in milliseconds, after two that warm up."""
+    inputs = case.call()
+    times = []
+    for _ in range(runs + 2):
+        start = time.perf_counter()
+        model(**inputs)
+        times.append((time.perf_counter() - start) * 1e3)
+    return times[2:]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The program; its exit code is that of the error class."""
+    chosen = _arguments(argv)
+    try:
+        selected = cases.load(chosen.workload, chosen.data)
+        with vaccel.open() as device:
+            if chosen.time:
+                rows = {c.name: timed(device.load(c.model_file), c, chosen.time) for c in selected}
+                print(json.dumps(rows))
+                return 0
+            done = [run(device, case) for case in selected]
+    except errors.VaccelError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    if chosen.json:
+        print(report.pack(done))
+        return 0
+    for row in done:
+        print(f"{row.model}: {row.answer}")
+        spent = f"{row.cycles} cycles, {row.device_ns / 1e6:.3f} ms, {row.joules:.6f} J"
+        print(f"  on the device: {spent}")
+    return 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vaccel.bench.guest", description=__doc__)
+    parser.add_argument("workload", choices=[*cases.NAMES, "all"])
+    parser.add_argument("data", type=Path, help="the folder with models and inputs")
+    parser.add_argument("--json", action="store_true", help="one JSON object with all outputs")
+    parser.add_argument("--time", type=int, default=0, metavar="N", help="only time N calls")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""``vaccelctl bench``: benchmarks that start and stop what they need by themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaccel.bench.where import Where
+
+if TYPE_CHECKING:
+    from vaccel.bench.overhead import Result
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure this host, with a private daemon and, where asked, a VM."""
+
+
+@app.command()
+def overhead(
+    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compare a model's call on a VF with the same call of ONNX Runtime in process."""
+    from vaccel.bench import overhead as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(where, progress)
+    if as_json:
+        print(result.as_json())
+    else:
+        _show(result)
+
+
+def _show(result: Result) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"a call on a VF ({result.where}) and in process")
+    table.add_column("model")
+    for title in ("on the VF", "in process", "ratio", "ratio of p99"):
+        table.add_column(title, justify="right")
+    for row in result.rows:
+        table.add_row(
+            row.model,
+            f"{row.wall_ms_guest:.2f} ms",
+            f"{row.wall_ms_host_inprocess:.2f} ms",
+            f"{row.ratio:.2f}",
+            f"{row.ratio_p99:.2f}",
+        )
+    Console().print(table)
