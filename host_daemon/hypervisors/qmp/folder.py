@@ -90,6 +90,12 @@ class Folder:
                 hint="check whether its QEMU still runs, then remove the VM's folder",
             ) from error
 
+    def clear(self) -> None:
+        """Remove what an earlier run of the VM wrote, but for its overlays."""
+        self.forget()
+        for log in (self.console, self.console_before, self.log, self.log_before):
+            log.unlink(missing_ok=True)
+
     def forget(self) -> None:
         """Remove what only a running VM needs. Logs and overlays stay."""
         for path in (self.record, self.monitor, self.agent):

@@ -1,7 +1,7 @@
 """The server's half of ivshmem for two peers, written ahead so that QEMU never waits for it.
 
-The protocol (QEMU, docs/specs/ivshmem-spec.txt, "Client-Server protocol") sends 8-byte little-endian
-integers on a unix stream, some with a descriptor:
+The protocol (QEMU, docs/specs/ivshmem-spec.txt, "Client-Server protocol") sends 8-byte little-
+endian integers on a unix stream, some with a descriptor:
 
 =====  ==================  ==========================
 order  integer             descriptor
@@ -12,7 +12,8 @@ order  integer             descriptor
 4      the worker's id     the worker's eventfd
 =====  ==================  ==========================
 
-QEMU's own interrupt vectors are never announced: their handlers outlive an unplug and crash QEMU 7.2.
+QEMU's own interrupt vectors are never announced: their handlers outlive an unplug and crash QEMU
+7.2.
 """
 
 from __future__ import annotations

@@ -23,17 +23,13 @@ logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 
 class Monitor:
-    """A connection to the monitor of one VM."""
+    """A connection to the monitor of one VM. ``on_event`` gets each event's name and data."""
 
-    def __init__(self, vm: str, client: QMPClient) -> None:
+    def __init__(self, vm: str, path: Path, on_event: EventHandler) -> None:
         self._vm = vm
-        self._client = client
+        self._path = path
         self._descriptors = asyncio.Lock()
-
-    @classmethod
-    async def open(cls, vm: str, path: Path, on_event: EventHandler) -> Monitor:
-        """Connect. Raises Unavailable where QEMU does not answer, or answers another client."""
-        client = QMPClient(vm)
+        self._client = QMPClient(vm)
 
         def hear(event: Message) -> bool:
             data = event.get("data")
@@ -41,16 +37,19 @@ class Monitor:
             # Not kept: the library would remember every event that a guest can cause, for ever.
             return False
 
-        client.events.event_filter = hear
+        self._client.events.event_filter = hear
+
+    async def connect(self) -> None:
+        """Connect. Raises Unavailable where QEMU does not answer, or answers another client."""
         try:
             async with asyncio.timeout(bounds.MONITOR_SECONDS):
-                await client.connect(connect(path))
+                await self._client.connect(connect(self._path))
         except (TimeoutError, OSError, QMPError) as error:
             raise Unavailable(
-                f"QEMU of VM {vm} does not answer on {path}: {error or 'no greeting in time'}",
+                f"QEMU of VM {self._vm} does not answer on {self._path}:"
+                f" {error or 'no greeting in time'}",
                 hint="it serves one client at a time: see that no other daemon uses this folder",
             ) from error
-        return cls(vm, client)
 
     async def execute(self, command: str, **arguments: object) -> Any:
         """Run a command; a name's underscores become dashes.
@@ -88,8 +87,8 @@ class Monitor:
             await self._client.disconnect()
 
     def _refusal(self, command: str, error: ExecuteError) -> VaccelError:
-        text = f"QEMU of VM {self._vm} refuses {command}: {error.error.desc}"
-        if error.error.class_ == "DeviceNotFound":
+        text = f"QEMU of VM {self._vm} refuses {command}: {error}"
+        if error.error_class == "DeviceNotFound":
             return NotFound(text)
         if "no slot/function available" in text:
             return Exhausted(text, hint="detach a device of this VM first")

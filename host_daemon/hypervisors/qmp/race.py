@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from vaccel.errors import VaccelError
 
 T = TypeVar("T")
-# Done once the thing has ended; its result says how. A result, not an exception: nobody need fetch it.
+# Done once the thing has ended. How is its result, not its exception: nobody need fetch it.
 End = asyncio.Future[VaccelError]
 
 
@@ -17,7 +17,8 @@ async def unless(end: End, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``; raises what ``end`` says where that comes first."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {task, end}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         raise end.result()
