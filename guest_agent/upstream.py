@@ -87,6 +87,7 @@ class Upstream:
     def vanish(self) -> None:
         """Its function was unplugged: every call ends as Detached; nothing of it is kept."""
         self._move(Event.VANISHED)
+        self._compute = None
         self._settled.set()
         if self.vf:
             self._around.credentials.forget(self.vf)
@@ -130,7 +131,7 @@ class Upstream:
             return None
         if kept is None:
             raise Unauthenticated(
-                f"{self.label} is of epoch {header.epoch}, whose token was used, and has no credential",
+                f"{self.label} has no credential, and the token of epoch {header.epoch} was used",
                 hint="on the host, detach the VF and attach it again",
             )
         return kept
