@@ -36,7 +36,7 @@ def cpio(entries: Iterable[Entry]) -> bytes:
     for inode, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.path.encode() + b"\0"
         size = len(entry.content)
-        links = 2 if entry.mode & _FOLDER else 1
+        links = 2 if entry.mode & 0o170000 == _FOLDER else 1
         head = (inode, entry.mode, 0, 0, links, 0, size, 0, 0, *entry.device, len(name), 0)
         archive += b"070701" + b"".join(b"%08x" % field for field in head) + name
         archive += bytes(-len(archive) % 4) + entry.content
