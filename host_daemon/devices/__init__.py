@@ -1,0 +1,1 @@
+"""Kinds of card, the catalogue of cards, and the registry that finds both."""

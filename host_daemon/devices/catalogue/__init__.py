@@ -1,0 +1,1 @@
+"""Card files: one TOML file per card, each value with its unit and its source."""

@@ -1,0 +1,1 @@
+"""NPU: systolic arrays, vector cores, SRAM and DRAM."""

@@ -1,0 +1,204 @@
+"""What one VF owns of an NPU: its cost in closed form, and the arithmetic that is its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from host_daemon.core.device import Card, NodeCost, Operation
+from host_daemon.devices.npu import energy, vector
+from host_daemon.devices.npu.kernels import compute
+from host_daemon.devices.npu.lowering import Lowered, lower
+from host_daemon.devices.npu.memory import Traffic
+from host_daemon.devices.npu.overlapped import Timing, overlapped
+from host_daemon.devices.npu.parameters import BY_DTYPE, FORMATS, Arithmetic, NpuParameters
+from host_daemon.devices.npu.shape import Gemm, Machine
+from host_daemon.devices.npu.systolic import cycles
+from vaccel.errors import InvalidArgument, Unsupported
+from vaccel.model import Array, Cost, DType, Profile
+
+# A program asks for an arithmetic other than its element type's by this attribute of an operation.
+ARITHMETIC: Final = "vaccel.arithmetic"
+
+
+class NpuDevice:
+    """The model of a profile. Its answers depend on its arguments only."""
+
+    def __init__(self, card: Card, profile: Profile) -> None:
+        if not isinstance(card.parameters, NpuParameters):
+            raise InvalidArgument(f"card {card.name} is of kind {card.kind!r}, not npu")
+        self.card = card
+        self.profile = profile
+        self._parameters: NpuParameters = card.parameters
+        self._dram = (
+            profile.bandwidth_bytes_per_second / card.clock_hz * self._parameters.efficiency
+        )
+        self._latency = math.ceil(self._parameters.latency_seconds * card.clock_hz)
+        self._machines = {
+            name: self._machine(each) for name, each in self._parameters.arithmetic.items()
+        }
+
+    def _machine(self, arithmetic: Arithmetic) -> Machine:
+        own = self._parameters
+        left, right = FORMATS[arithmetic.name]
+        return Machine(
+            rows=own.rows * max(1, int(arithmetic.rate)),
+            columns=own.columns,
+            units=self.profile.cores * own.arrays_per_core,
+            dataflow=own.dataflow,
+            slowdown=max(1.0, 1.0 / arithmetic.rate),
+            left_bits=left,
+            right_bits=right,
+            sum_bits=16 if arithmetic.accumulator == "fp16" else 32,
+            sram_bytes=own.sram_bytes // own.arrays_per_core,
+            accumulator_bytes=own.accumulator_bytes // own.arrays_per_core,
+            port_bytes_per_cycle=own.port_bytes_per_cycle / own.arrays_per_core,
+            dram_bytes_per_cycle=self._dram,
+            request_bytes=own.request_bytes,
+            latency_cycles=self._latency,
+        )
+
+    @property
+    def clock_hz(self) -> float:
+        """The clock of all cycles here."""
+        return self.card.clock_hz
+
+    @property
+    def arithmetic(self) -> Sequence[str]:
+        """Arithmetic of the arrays."""
+        return self.card.arithmetic
+
+    @property
+    def idle_watts(self) -> float:
+        """What this VF draws while it has nothing to do."""
+        return energy.idle_watts(self._parameters, self.profile.cores, self.card.cores)
+
+    def cost(self, operation: Operation) -> NodeCost:
+        """The closed form. Raises InvalidArgument where shapes do not fit, Unsupported for an
+        arithmetic.
+        """
+        name = self._arithmetic_of(operation)
+        machine = self._machines.get(name) if name else None
+        fold = (machine.rows, machine.columns) if machine else (1, 1)
+        lowered = lower(operation, fold)
+        if lowered is None:
+            return self._on_vector(vector.work(operation))
+        if machine is None or name is None:
+            return self._on_vector(_scalar_work(operation, lowered))
+        return self._on_array(lowered, machine, self._parameters.arithmetic[name])
+
+    def _arithmetic_of(self, operation: Operation) -> str | None:
+        asked = operation.attributes.get(ARITHMETIC)
+        if asked is not None:
+            if asked not in self._machines:
+                raise Unsupported(
+                    f"{operation.op}: {self.card.name} does not compute in {asked}",
+                    hint=f"it does in {', '.join(self._machines)}",
+                )
+            return str(asked)
+        first = next((each for each in operation.inputs if each is not None), None)
+        name = BY_DTYPE.get(first[0]) if first else None
+        return name if name in self._machines else None
+
+    def _on_vector(self, work: vector.Work) -> NodeCost:
+        own = self._parameters
+        moved = work.bytes_read + work.bytes_written
+        lanes = math.ceil(work.operations / (own.lanes * self.profile.cores))
+        sram = math.ceil(moved / (own.sram_bytes_per_cycle * self.profile.cores))
+        dma = math.ceil(moved / self._dram)
+        latency = self._latency if moved else 0
+        busy = {"vector": max(lanes, sram)} if lanes or sram else {}
+        return NodeCost(
+            place="vector",
+            critical_cycles=own.node_cycles + latency + max(lanes, sram, dma),
+            cycles=busy | ({"dma": dma} if dma else {}),
+            bytes={"dram": moved, "sram": 2 * moved} if moved else {},
+            joules=energy.dynamic(
+                own.energy,
+                None,
+                macs=0,
+                operations=work.operations,
+                sram_bytes=2 * moved,
+                dram_bytes=moved,
+            ),
+        )
+
+    def _on_array(self, lowered: Lowered, machine: Machine, arithmetic: Arithmetic) -> NodeCost:
+        own = self._parameters
+        total = array = dma = sram = dram = 0
+        for step in lowered.steps:
+            if step.gemm.empty or step.repeat == 0:
+                continue
+            timing = self._time(step.gemm, machine)
+            total += timing.total * step.repeat
+            array += timing.compute * step.repeat
+            dma += timing.dram * step.repeat
+            dram += (timing.traffic.dram_read + timing.traffic.dram_write) * step.repeat
+            sram += timing.traffic.sram * step.repeat
+        lanes = math.ceil(lowered.epilogue / (own.lanes * self.profile.cores))
+        busy = {"array": array, "vector": lanes, "dma": dma}
+        return NodeCost(
+            place="array",
+            # The epilogue of one tile runs beside the next tile.
+            critical_cycles=own.node_cycles + max(total, lanes),
+            cycles={unit: value for unit, value in busy.items() if value},
+            bytes={"dram": dram, "sram": sram} if sram else {},
+            joules=energy.dynamic(
+                own.energy,
+                arithmetic,
+                macs=lowered.macs,
+                operations=lowered.epilogue,
+                sram_bytes=sram,
+                dram_bytes=dram,
+            ),
+            macs=lowered.macs,
+        )
+
+    def _time(self, gemm: Gemm, machine: Machine) -> Timing:
+        if self._parameters.timing == "overlapped":
+            return overlapped(gemm, machine)
+        shape, array = (gemm.m, gemm.n, gemm.k), (machine.rows, machine.columns)
+        one = cycles(machine.dataflow, shape, array)
+        total = math.ceil(-(-gemm.batch // machine.units) * one * machine.slowdown)
+        read, written = gemm.left_bytes + gemm.right_bytes, gemm.output_bytes
+        return Timing(total, total, 0, Traffic(read, written, read + written))
+
+    def launch_cost(self, nodes: Sequence[NodeCost]) -> Cost:
+        """Nodes in order, launch overhead, and static energy over the device time of both."""
+        own = self._parameters
+        cycles: dict[str, int] = {}
+        moved: dict[str, int] = {}
+        joules: dict[str, float] = {}
+        places: dict[str, int] = {}
+        for node in nodes:
+            places[node.place] = places.get(node.place, 0) + 1
+            _add(cycles, node.cycles)
+            _add(moved, node.bytes)
+            _add(joules, node.joules)
+        critical = math.ceil(own.launch_seconds * self.clock_hz)
+        critical += sum(node.critical_cycles for node in nodes)
+        seconds = critical / self.clock_hz
+        watts = energy.busy_watts(own, self.profile.cores, self.card.cores)
+        joules["static"] = seconds * watts
+        joules["launch"] = own.energy.launch
+        return Cost(cycles, moved, joules, places, critical, 0, math.ceil(seconds * 1e9))
+
+    def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
+        """Exact integer products; None where the common kernels are already this device's
+        arithmetic.
+        """
+        return compute(operation, inputs)
+
+
+def _add(total: dict[str, Any], more: Any) -> None:
+    for key, value in more.items():
+        total[key] = total.get(key, 0) + value
+
+
+def _scalar_work(operation: Operation, lowered: Lowered) -> vector.Work:
+    """A GEMM in a type that the arrays do not have: on the vector lanes, two operations a MAC."""
+    plain = vector.work(operation)
+    # Lanes are 32 bits wide: a 64-bit multiply takes four of their products.
+    wide = 4 if lowered.operand in (DType.FLOAT64, DType.INT64, DType.UINT64) else 1
+    return vector.Work(2 * wide * lowered.macs, plain.bytes_read, plain.bytes_written)

@@ -1,0 +1,100 @@
+"""How a GEMM is cut so that it fits SRAM and feeds every array, and what then crosses DRAM and
+SRAM.
+
+The cut is Gemmini's (Genc et al., DAC 2021), as ONNXim takes it over: half of the SRAM and half
+of the accumulators hold the tile that is computed on, the other half the one that is loaded. With
+E the array's edge, a tile of sums is at most e x e blocks of E x E, e = floor(sqrt(accumulators /
+2 / (4 E^2))), and is as deep in K as the rest of the SRAM allows. Where that gives fewer tiles
+than arrays, the longer of M and N is cut further.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from host_daemon.devices.npu.shape import Gemm, Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tiles along M, N and K, and the size of an inner tile."""
+
+    tiles_m: int
+    tiles_n: int
+    tiles_k: int
+    m: int
+    n: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes moved: DRAM reads and writes, and SRAM (accumulators included)."""
+
+    dram_read: int
+    dram_write: int
+    sram: int
+
+
+def _blocks(size: int, edge: int) -> int:
+    return -(-size // edge)
+
+
+def _spread(tiles_m: int, tiles_n: int, gemm: Gemm, units: int) -> tuple[int, int]:
+    """Cut the longer side further, until there is a tile for every array."""
+    tiles = tiles_m * tiles_n * gemm.batch
+    if tiles < units and gemm.m != gemm.n:
+        more = -(-units // tiles)
+        if gemm.n > gemm.m:
+            tiles_n *= more
+        else:
+            tiles_m *= more
+        tiles = tiles_m * tiles_n * gemm.batch
+    rest = tiles % units
+    if rest and gemm.batch == 1 and gemm.m != gemm.n:
+        if gemm.n > gemm.m > 0:
+            tiles_n += rest
+        else:
+            tiles_m += rest
+    return tiles_m, tiles_n
+
+
+def tile(gemm: Gemm, machine: Machine) -> Tiling:
+    """Cut a GEMM for a machine. Every size must be positive."""
+    rows, columns = machine.rows, machine.columns
+    sums = machine.accumulator_bytes // 2 // (columns * columns * machine.sum_bits // 8)
+    edge = max(1, math.isqrt(sums))
+    block_bytes = rows * columns * max(machine.left_bits, machine.right_bits) // 8
+    depth = max(1, machine.sram_bytes // 2 // 2 // (edge * block_bytes))
+    m_blocks, n_blocks = _blocks(gemm.m, columns), _blocks(gemm.n, columns)
+    k_blocks = _blocks(gemm.k, rows)
+    tiles_m, tiles_n = _blocks(m_blocks, edge), _blocks(n_blocks, edge)
+    tiles_m, tiles_n = _spread(tiles_m, tiles_n, gemm, machine.units)
+    inner_m = max(1, m_blocks // tiles_m) * columns
+    inner_n = max(1, n_blocks // tiles_n) * columns
+    inner_k = max(1, k_blocks // _blocks(k_blocks, depth)) * rows
+    return Tiling(
+        _blocks(gemm.m, inner_m),
+        _blocks(gemm.n, inner_n),
+        _blocks(gemm.k, inner_k),
+        min(inner_m, gemm.m),
+        min(inner_n, gemm.n),
+        min(inner_k, gemm.k),
+    )
+
+
+def traffic(gemm: Gemm, tiling: Tiling, machine: Machine) -> Traffic:
+    """What a tiled GEMM moves.
+
+    DRAM: the left operand once per tile column, the right one once per tile row, the result once.
+    SRAM: what stays is read once, what streams once per fold across it, sums are written and read
+    again once per fold of K.
+    """
+    read = gemm.left_bytes * tiling.tiles_n + gemm.right_bytes * tiling.tiles_m
+    along_k = _blocks(gemm.k, machine.rows)
+    along_n = _blocks(gemm.n, machine.columns)
+    streamed = gemm.batch * gemm.m * gemm.k * along_n * machine.left_bits // 8
+    kept = gemm.batch * gemm.k * gemm.n * machine.right_bits // 8
+    sums = gemm.batch * gemm.m * gemm.n * (2 * along_k - 1) * machine.sum_bits // 8
+    return Traffic(read, gemm.output_bytes, read + gemm.output_bytes + streamed + kept + sums)
