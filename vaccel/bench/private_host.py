@@ -151,14 +151,13 @@ def _end_leftovers(folder: Path) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _naming(folder: Path) -> Iterator[int]:
-    """Processes whose arguments or environment name a folder; never this one."""
-    name = os.fsencode(folder)
+def _marked(folder: Path) -> Iterator[int]:
+    """Processes that descend from the daemon of this folder, whoever their parent is by now."""
+    mark = f"{_MARK}={folder}".encode()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+        if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-                if name in words:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
                     yield int(entry.name)
 
 

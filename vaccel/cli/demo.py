@@ -1,4 +1,4 @@
-"""``vaccelctl demo``: real models on a VF, inside a VM, checked against ONNX Runtime on the host."""
+"""``vaccelctl demo``: real models on a VF in a VM, checked against ONNX Runtime on the host."""
 
 from __future__ import annotations
 

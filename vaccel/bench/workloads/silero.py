@@ -91,19 +91,13 @@ def spans(probabilities: Iterable[float], length: int) -> list[Span]:
                 start, quiet = -1, -1
     if start >= 0:
         found.append((start, length))
-    return _padded([span for span in found if span[1] - span[0] > MIN_SPEECH * RATE], length)
-
-
-def _padded(found: list[tuple[int, int]], length: int) -> list[Span]:
-    """Give each stretch a margin, at most half the silence between two neighbours."""
     margin = int(PADDING * RATE)
-    padded: list[Span] = []
-    for index, (start, end) in enumerate(found):
-        before = margin if index == 0 else min(margin, (start - found[index - 1][1]) // 2)
-        last = index == len(found) - 1
-        after = margin if last else min(margin, (found[index + 1][0] - end) // 2)
-        padded.append((max(0, start - before) / RATE, min(length, end + after) / RATE))
-    return padded
+    # Two stretches are at least MIN_SILENCE apart, so their margins never meet.
+    return [
+        (max(0, start - margin) / RATE, min(length, end + margin) / RATE)
+        for start, end in found
+        if end - start > MIN_SPEECH * RATE
+    ]
 
 
 def decide(outputs: Mapping[str, NDArray[Any]], length: int) -> str:
