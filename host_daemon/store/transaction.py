@@ -136,7 +136,7 @@ class RowTransaction:
     def add_intent(self, intent: Intent) -> None:  # noqa: D102
         for row in self._rows.select(INTENTS, object=intent.object):
             raise WrongState(
-                f"{intent.object} has an unfinished {row['kind']}",
+                f"{intent.object} has an unfinished {INTENTS.decode(row).kind}",
                 hint="wait until it is done",
             )
         self._rows.put(INTENTS, INTENTS.encode(intent))
@@ -211,7 +211,7 @@ class RowTransaction:
         for row in self._rows.select(table, name=record.name):
             if row["id"] != record.id:
                 raise InvalidArgument(
-                    f"{_NOUNS[table.name]} name {record.name!r} is taken by {row['id']}",
+                    f"{_NOUNS[table.name]} name {record.name!r} is taken by {row['id']!s}",
                     hint="choose another name",
                 )
         self._rows.put(table, table.encode(record))
