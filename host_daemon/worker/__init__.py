@@ -1,0 +1,1 @@
+"""The VF worker: one process per VF, which holds its memory and does its work."""

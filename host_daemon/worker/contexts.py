@@ -1,0 +1,87 @@
+"""Contexts: who owns what. A context owns buffers, programs and streams; they go when it closes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from host_daemon.worker.memory import Buffers, DeviceMemory
+from host_daemon.worker.programs import Programs
+from host_daemon.worker.streams import Stream
+from vaccel import bounds
+from vaccel.errors import Exhausted, InvalidArgument, NotFound, VaccelError
+
+
+class Context:
+    """One context."""
+
+    def __init__(self, name: str, memory: DeviceMemory) -> None:
+        self.name = name
+        self.memory = memory
+        self.buffers = Buffers(memory)
+        self.programs = Programs(memory)
+        self.streams: dict[int, Stream] = {}
+        self.closed: VaccelError | None = None
+
+    def stream(self, number: int) -> Stream:
+        """A stream by number; naming a new one makes it. Raises Exhausted past the bound."""
+        stream = self.streams.get(number)
+        if stream is None:
+            if not 0 <= number < 1 << 64:
+                raise InvalidArgument(f"stream {number} is no number of a stream")
+            if len(self.streams) >= bounds.STREAMS_PER_CONTEXT:
+                raise Exhausted(
+                    f"context has {bounds.STREAMS_PER_CONTEXT} streams, the most there can be"
+                )
+            stream = self.streams[number] = Stream(number, self.memory)
+        return stream
+
+    def close(self, reason: VaccelError) -> None:
+        """Let go of everything; whoever waits gets the reason."""
+        self.closed = reason
+        for stream in self.streams.values():
+            stream.close(reason)
+        self.streams.clear()
+        self.programs.clear()
+        self.buffers.clear()
+
+
+class Contexts:
+    """The contexts of a VF. ``new_name`` gives names that are unique across hosts."""
+
+    def __init__(self, memory: DeviceMemory, new_name: Callable[[], str]) -> None:
+        self._memory = memory
+        self._new_name = new_name
+        self._contexts: dict[str, Context] = {}
+
+    def __len__(self) -> int:
+        return len(self._contexts)
+
+    def __iter__(self) -> Iterator[Context]:
+        return iter(list(self._contexts.values()))
+
+    def open(self) -> Context:
+        """A new context. Raises Exhausted past the bound."""
+        if len(self._contexts) >= bounds.CONTEXTS_PER_VF:
+            raise Exhausted(
+                f"VF has {bounds.CONTEXTS_PER_VF} contexts, the most there can be",
+                hint="close some",
+            )
+        context = Context(self._new_name(), self._memory)
+        self._contexts[context.name] = context
+        return context
+
+    def find(self, name: str) -> Context:
+        """A context by name. Raises NotFound."""
+        context = self._contexts.get(name)
+        if context is None:
+            raise NotFound(
+                f"context {name[: bounds.NAME_BYTES]!r} is not open", hint="open a new one"
+            )
+        return context
+
+    def close(self, name: str, reason: VaccelError) -> Context | None:
+        """Close a context, if it is open."""
+        context = self._contexts.pop(name, None)
+        if context is not None:
+            context.close(reason)
+        return context

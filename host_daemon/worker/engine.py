@@ -1,0 +1,230 @@
+"""The engine: takes commands from all streams of a VF, one at a time, fairly, and does them.
+
+One command at a time is the device's own rule (a launch has all cores of its VF), and it is what
+makes device time depend on nothing but the VF's own work. Launches and large copies run on one
+thread beside the event loop, so that calls are answered meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import onnxruntime as ort
+
+from host_daemon.compiler import sessions
+from host_daemon.worker.contexts import Context
+from host_daemon.worker.launch import Bound, Harvest, bind, harvest
+from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
+from host_daemon.worker.streams import Queued, Stream
+from vaccel import bounds
+from vaccel.commands import Completion, Copy, Fill, Launch, Store, WaitFence
+from vaccel.errors import Internal, InvalidArgument, VaccelError
+from vaccel.model import BufferRange, Cost, Tensor, Value
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Commands done before other tasks get their turn.
+_SLICE = 64
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the VF has done so far. ``device_ns`` is its clock."""
+
+    launches: int = 0
+    device_ns: int = 0
+    joules: float = 0.0
+    errors: int = 0
+
+
+class Engine:
+    """Runs until its task is cancelled. Belongs to the event loop, save for the kernels' thread."""
+
+    def __init__(self, memory: DeviceMemory, clock_hz: float) -> None:
+        self.totals = Totals()
+        self._memory = memory
+        self._clock_hz = clock_hz
+        self._ready: deque[tuple[Context, Stream]] = deque()
+        self._work = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kernels")
+        self._stops: dict[str, list[ort.RunOptions]] = {}
+
+    def wake(self, context: Context, stream: Stream) -> None:
+        """A stream has something to do."""
+        if (context, stream) not in self._ready:
+            self._ready.append((context, stream))
+        self._work.set()
+
+    async def run(self) -> None:
+        """Do commands as they come."""
+        try:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                await self._drain()
+        finally:
+            for stops in self._stops.values():
+                for stop in stops:
+                    stop.terminate = True
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def on_thread(self, context: Context, call: Callable[[ort.RunOptions], T]) -> T:
+        """Run a call on the kernels' thread; closing the context stops it at the next node."""
+        stop = sessions.run_options()
+        stops = self._stops.setdefault(context.name, [])
+        stops.append(stop)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call, stop)
+        except asyncio.CancelledError:
+            # Whoever asked has gone: nobody would see the result.
+            stop.terminate = True
+            raise
+        finally:
+            stops.remove(stop)
+            if not stops:
+                self._stops.pop(context.name, None)
+
+    def stop(self, context: Context) -> None:
+        """End what the context has on the kernels' thread."""
+        for stop in self._stops.get(context.name, ()):
+            stop.terminate = True
+
+    async def settle(self) -> None:
+        """Until what is on the kernels' thread now has ended."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, lambda: None)
+
+    async def _drain(self) -> None:
+        """One command from each ready stream in turn."""
+        done = 0
+        while self._ready:
+            context, stream = self._ready.popleft()
+            if await self._step(context, stream) and stream.head is not None:
+                self._ready.append((context, stream))
+            done += 1
+            if done % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def _step(self, context: Context, stream: Stream) -> bool:
+        """Do the head of a stream. False where it must hold until another stream wakes it."""
+        head = stream.head
+        if head is None or stream.skip_poisoned():
+            return True
+        if isinstance(head.command, WaitFence):
+            other = context.streams.get(head.command.stream)
+            if other is not None and other.reached < head.command.fence:
+                other.parked[stream.number] = (
+                    head.command.fence,
+                    lambda: self.wake(context, stream),
+                )
+                return False
+        completion, held = await self._do(context, head)
+        if stream.closed is not None:
+            self._memory.release(held)
+            return False
+        if completion.error is not None:
+            self.totals.errors += 1
+        stream.complete(completion, held)
+        return True
+
+    async def _do(self, context: Context, head: Queued) -> tuple[Completion, int]:
+        try:
+            match head.command:
+                case Launch() as launch:
+                    return await self._launch(context, head.fence, launch)
+                case Copy() as copy:
+                    await self._copy(context, copy)
+                case Fill() as fill:
+                    await self._fill(context, fill)
+                case Store(target=target, data=data):
+                    view = context.buffers.view(target, len(data), "store")
+                    view[:] = np.frombuffer(data, np.uint8)
+                case _:
+                    pass
+        except VaccelError as error:
+            return Completion(head.fence, error), 0
+        except Exception as fault:
+            # Whatever it is, it must not end the engine, and it is a bug of ours.
+            log.exception("bug in %s", type(head.command).__name__)
+            return Completion(head.fence, Internal(f"command {head.fence}: {fault!r}")), 0
+        return Completion(head.fence), 0
+
+    async def _copy(self, context: Context, copy: Copy) -> None:
+        source = context.buffers.view(copy.source, copy.length, "copy from")
+        target = context.buffers.view(copy.target, copy.length, "copy to")
+        if copy.length <= bounds.CHUNK_BYTES:
+            np.copyto(target, source)
+        else:
+            # NumPy copies overlapping ranges as if through a third place.
+            await self.on_thread(context, lambda _: np.copyto(target, source))
+
+    async def _fill(self, context: Context, fill: Fill) -> None:
+        size = len(fill.pattern)
+        if size not in (1, 2, 4, 8) or fill.length % size:
+            raise InvalidArgument(
+                f"fill of {fill.length} bytes with a pattern of {size}: a pattern is 1, 2, 4 or 8"
+                " bytes, and the length a multiple of it"
+            )
+        target = context.buffers.view(fill.target, fill.length, "fill")
+        pattern = np.frombuffer(fill.pattern, np.uint8)
+
+        def work(_: ort.RunOptions | None) -> None:
+            target.reshape(-1, size)[:] = pattern
+
+        if fill.length <= bounds.CHUNK_BYTES:
+            work(None)
+        else:
+            await self.on_thread(context, work)
+
+    async def _launch(self, context: Context, fence: int, launch: Launch) -> tuple[Completion, int]:
+        program = context.programs.find(launch.program)
+        bound = bind(program, launch, context.buffers)
+        wanted = [result.name for result in bound.results]
+
+        def work(stop: ort.RunOptions) -> tuple[Harvest, Cost]:
+            outcome = program.run(bound.inputs, wanted, stop)
+            return harvest(bound, outcome.results), outcome.cost
+
+        pin_all(bound.buffers)
+        try:
+            gathered, cost = await self.on_thread(context, work)
+        finally:
+            unpin_all(bound.buffers)
+        if context.closed is not None:
+            raise context.closed
+        values = self._place(context, bound, gathered)
+        return Completion(fence, None, self._advance(cost), values), gathered.inline_bytes
+
+    def _place(self, context: Context, bound: Bound, gathered: Harvest) -> dict[str, Value]:
+        """Make buffers for large results, and count the small ones until they are fetched."""
+        values = dict(gathered.values)
+        made: list[int] = []
+        try:
+            for name, (tensor, raw) in gathered.fresh.items():
+                buffer = context.buffers.adopt(raw)
+                made.append(buffer.number)
+                place = BufferRange(buffer.number)
+                values[name] = Tensor(tensor.dtype, tensor.shape, place=place)
+            self._memory.reserve(gathered.inline_bytes, "results")
+        except VaccelError:
+            for number in made:
+                context.buffers.free(number)
+            raise
+        return {result.name: values[result.name] for result in bound.results}
+
+    def _advance(self, cost: Cost) -> Cost:
+        """Put a launch on the VF's clock."""
+        totals = self.totals
+        spent = cost.device_ns or round(cost.critical_cycles * 1e9 / self._clock_hz)
+        start = totals.device_ns
+        totals.device_ns = start + spent
+        totals.launches += 1
+        totals.joules += cost.total_joules
+        return replace(cost, start_ns=start, end_ns=start + spent)

@@ -1,0 +1,270 @@
+"""The executor: ``Compute`` for one VF, in its own process. All that it is given is hostile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import onnxruntime as ort
+
+from host_daemon.compiler.program import (
+    CompiledProgram,
+    Target,
+    compile_kernel,
+    compile_model,
+)
+from host_daemon.core.device import Card, DeviceModel
+from host_daemon.worker.contexts import Context, Contexts
+from host_daemon.worker.engine import Engine
+from host_daemon.worker.launch import array_of, check_names, check_shape
+from host_daemon.worker.memory import DeviceMemory, check_range
+from host_daemon.worker.streams import check_waits, values_bytes
+from vaccel import bounds, ids
+from vaccel.commands import Command, Launch, Store
+from vaccel.compute import KernelSource, OnnxSource, Program, Progress
+from vaccel.errors import DeviceLost, InvalidArgument, NotFound, VaccelError
+from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualFunction:
+    """What a VF is made of. ``unix_ms`` and ``random`` give time and chance, for names only."""
+
+    id: str
+    epoch: int
+    card: Card
+    profile: Profile
+    model: DeviceModel
+    threads: int
+    scratch: Path
+    unix_ms: Callable[[], int]
+    random: Callable[[int], bytes]
+
+
+class Executor:
+    """An async context manager: entering starts the engine, leaving stops it and frees all."""
+
+    def __init__(self, vf: VirtualFunction) -> None:
+        self._vf = vf
+        self.epoch = vf.epoch
+        self._memory = DeviceMemory(vf.profile.memory_bytes)
+        self._contexts = Contexts(self._memory, lambda: ids.new_id("ctx", vf.unix_ms(), vf.random))
+        self._engine = Engine(self._memory, vf.model.clock_hz)
+        self._target = Target(vf.model, vf.threads, vf.scratch)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Executor:
+        self._task = asyncio.create_task(self._engine.run(), name="engine")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close_all(NotFound("the worker is shutting down"))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def contexts(self) -> list[str]:
+        """Names of the open contexts."""
+        return [context.name for context in self._contexts]
+
+    def usage(self) -> Usage:
+        """What the VF holds and has done."""
+        totals = self._engine.totals
+        contexts = list(self._contexts)
+        return Usage(
+            contexts=len(contexts),
+            buffers=sum(len(context.buffers) for context in contexts),
+            programs=sum(len(context.programs) for context in contexts),
+            memory_bytes=self._memory.used,
+            launches=totals.launches,
+            device_ns=totals.device_ns,
+            joules=totals.joules,
+            errors=totals.errors,
+        )
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Close every context, and return when none of their work is left."""
+        self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
+        self.epoch = epoch
+        await self._engine.settle()
+
+    # --- the Compute port -------------------------------------------------------------------
+
+    async def devices(self) -> Sequence[Device]:
+        """The VF itself."""
+        vf = self._vf
+        return (
+            Device(
+                id=vf.id,
+                kind=vf.card.kind,
+                card=vf.card.name,
+                profile=vf.profile,
+                epoch=self.epoch,
+                memory_free_bytes=self._memory.free,
+                arithmetic=tuple(vf.model.arithmetic),
+                clock_hz=vf.model.clock_hz,
+            ),
+        )
+
+    async def open_context(self, device: str = "", resume: str = "") -> str:
+        """As the port says. Raises NotFound for another device or a context that is gone."""
+        if device not in ("", self._vf.id):
+            raise NotFound(
+                f"device {device[: bounds.NAME_BYTES]!r} is not here",
+                hint=f"this is {self._vf.id}",
+            )
+        return self._contexts.find(resume).name if resume else self._contexts.open().name
+
+    async def close_context(self, context: str) -> None:
+        """As the port says; a launch under way ends at its next node."""
+        closed = self._contexts.close(context, NotFound(f"context {context!r} was closed"))
+        if closed is not None:
+            self._engine.stop(closed)
+
+    async def allocate(self, context: str, size: int) -> int:
+        """As the port says."""
+        return self._contexts.find(context).buffers.allocate(size).number
+
+    async def free(self, context: str, buffer: int) -> None:
+        """As the port says."""
+        self._contexts.find(context).buffers.free(buffer)
+
+    async def write(self, context: str, buffer: int, offset: int, data: bytes) -> None:
+        """As the port says; waits while a launch works on the buffer."""
+        _check_chunk(len(data), "write")
+        target = self._contexts.find(context).buffers.find(buffer)
+        check_range(target, offset, len(data), "write")
+        await target.idle()
+        target.array[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
+
+    async def read(self, context: str, buffer: int, offset: int, length: int) -> bytes:
+        """As the port says."""
+        _check_chunk(length, "read")
+        source = self._contexts.find(context).buffers.find(buffer)
+        check_range(source, offset, length, "read")
+        return source.array[offset : offset + length].tobytes()
+
+    async def load_program(self, context: str, source: OnnxSource | KernelSource) -> Program:
+        """As the port says. The model is copied out of its buffer before anything parses it."""
+        owner = self._contexts.find(context)
+        owner.programs.check_room()
+        compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        if owner.closed is not None:
+            raise owner.closed
+        return owner.programs.add(compiled)
+
+    async def unload_program(self, context: str, program: int) -> None:
+        """As the port says."""
+        self._contexts.find(context).programs.unload(program)
+
+    async def estimate(self, context: str, program: int, arguments: Mapping[str, Value]) -> Cost:
+        """As the port says; inputs whose values steer the graph must come with their data."""
+        owner = self._contexts.find(context)
+        compiled = owner.programs.find(program)
+        shapes, values = _estimated(owner, compiled, arguments)
+        size = sum(_bytes(compiled, name, shape) for name, shape in shapes.items())
+        self._memory.reserve(size, "inputs of the estimate")
+        try:
+            return await self._engine.on_thread(
+                owner, lambda stop: compiled.estimate(shapes, values, stop)
+            )
+        finally:
+            self._memory.release(size)
+
+    async def submit(
+        self, context: str, stream: int, first_fence: int, commands: Sequence[Command]
+    ) -> None:
+        """As the port says."""
+        owner = self._contexts.find(context)
+        _check_submission(commands)
+        queue = owner.stream(stream)
+        queue.check_fences(first_fence, commands)
+        fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
+        check_waits(owner.streams, fresh)
+        queue.submit(first_fence, commands)
+        if queue.head is not None:
+            self._engine.wake(owner, queue)
+
+    async def wait(
+        self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
+    ) -> Progress:
+        """As the port says; the reply may hold fewer completions than ``reached`` counts."""
+        return await self._contexts.find(context).stream(stream).wait(fence, timeout, acknowledged)
+
+    # --- helpers ----------------------------------------------------------------------------
+
+    def _compiler(
+        self, owner: Context, source: OnnxSource | KernelSource
+    ) -> Callable[[ort.RunOptions], CompiledProgram]:
+        if isinstance(source, KernelSource):
+            return lambda _: compile_kernel(source, self._target)
+        buffer = owner.buffers.find(source.buffer)
+        check_range(buffer, source.offset, source.length, "model")
+        if source.length > bounds.MODEL_BYTES:
+            raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
+        view = buffer.array[source.offset : source.offset + source.length]
+        return lambda _: compile_model(view.tobytes(), self._target)
+
+    def _close_all(self, reason: VaccelError) -> None:
+        for context in self._contexts:
+            self._contexts.close(context.name, reason)
+            self._engine.stop(context)
+
+
+def _check_chunk(length: int, what: str) -> None:
+    if length > bounds.CHUNK_BYTES:
+        raise InvalidArgument(
+            f"{what} of {length} bytes: at most {bounds.CHUNK_BYTES} in one call",
+            hint="move it in several calls",
+        )
+
+
+def _check_submission(commands: Sequence[Command]) -> None:
+    if len(commands) > bounds.COMMANDS_PER_SUBMIT:
+        raise InvalidArgument(
+            f"submit: {len(commands)} commands, at most {bounds.COMMANDS_PER_SUBMIT}",
+            hint="split the submission",
+        )
+    data = sum(
+        len(c.data) if isinstance(c, Store) else values_bytes(c.arguments)
+        for c in commands
+        if isinstance(c, Store | Launch)
+    )
+    if data > bounds.INLINE_BYTES:
+        raise InvalidArgument(
+            f"submit: {data} bytes of data travel in it, at most {bounds.INLINE_BYTES}",
+            hint="write large tensors to buffers first",
+        )
+
+
+def _estimated(
+    owner: Context, program: CompiledProgram, arguments: Mapping[str, Value]
+) -> tuple[dict[str, Shape], dict[str, Array]]:
+    """Shapes of all arguments, and private copies of those whose values steer."""
+    check_names(program, arguments)
+    by_name = {port.name: port for port in program.inputs}
+    shapes: dict[str, Shape] = {}
+    values: dict[str, Array] = {}
+    for name, value in arguments.items():
+        dtype = DType.STRING if isinstance(value, Strings) else value.dtype
+        check_shape(by_name[name], dtype, value.shape)
+        shapes[name] = value.shape
+        has_data = isinstance(value, Strings) or value.data is not None or value.place is not None
+        if name in program.steering and has_data:
+            values[name] = array_of(name, value, owner.buffers).copy()
+    return shapes, values
+
+
+def _bytes(program: CompiledProgram, name: str, shape: Shape) -> int:
+    dtype = next(port.dtype for port in program.inputs if port.name == name)
+    return int(np.prod([float(dim) for dim in shape])) * max(dtype.itemsize, 8)
