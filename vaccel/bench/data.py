@@ -6,14 +6,19 @@ import shutil
 from pathlib import Path
 
 from vaccel.bench import models, speech
-from vaccel.bench.workloads import cases, files
+from vaccel.bench.workloads import cases, files, magika, silero
 
 
-def prepare(folder: Path, progress: models.Progress | None = None) -> None:
-    """Fill an empty folder as ``workloads.cases`` reads it. Raises HostFault if one is missing."""
+def prepare(folder: Path, progress: models.Progress | None = None) -> dict[str, str]:
+    """Fill an empty folder as ``workloads.cases`` reads it.
+
+    Returns, by workload, what a perfect model would answer, as ``Case.decide`` says it: the inputs
+    are made here. Raises HostFault where a wheel or a program is missing.
+    """
     for name in cases.NAMES:
         shutil.copytree(models.fetch(name, progress), folder / name)
     if progress is not None:
         progress("make the inputs", -1.0)
-    speech.synthesise(folder / "silero" / "speech.wav")
+    spoken = speech.synthesise(folder / "silero" / "speech.wav")
     files.write(folder / "magika" / "files")
+    return {"silero": silero.say(spoken), "magika": magika.say(files.KINDS)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,14 @@ THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A workload's run, and what the host thinks of it."""
+    """A workload's run, and what the host thinks of it.
+
+    ``expected`` is the answer of ONNX Runtime, ``truth`` that of a perfect model.
+    """
 
     row: report.Row
     expected: str
+    truth: str
     agreement: Agreement
 
     @property
@@ -36,20 +40,21 @@ def run(where: Where, progress: Progress) -> list[Judged]:
     with PrivateHost(threads=THREADS, progress=progress) as host:
         folder = host.folder / "data"
         folder.mkdir()
-        data.prepare(folder, progress)
+        truth = data.prepare(folder, progress)
         place = open_place(where, host, folder, progress)
         progress("run the models on the VF", -1.0)
         rows = report.unpack(place.run(["all", "--json"]))
         progress("run the models on the host", -1.0)
-        return judge(rows, folder)
+        return judge(rows, folder, truth)
 
 
-def judge(rows: Sequence[report.Row], folder: Path) -> list[Judged]:
+def judge(rows: Sequence[report.Row], folder: Path, truth: Mapping[str, str]) -> list[Judged]:
     """Each row against ONNX Runtime in this process. A row that is missing does not agree."""
     found = {row.model: row for row in rows}
     judged = []
     for case in cases.load("all", folder):
         row = found.get(case.name) or report.Row(case.name, "nothing", 0, 0, 0, 0.0, 0.0, 0.0)
         expected = case.run(Reference(case.model_file, THREADS))
-        judged.append(Judged(row, case.decide(expected), compare(row.outputs, expected)))
+        agreement = compare(row.outputs, expected)
+        judged.append(Judged(row, case.decide(expected), truth[case.name], agreement))
     return judged

@@ -43,6 +43,7 @@ def _rows(judged: Sequence[Judged]) -> list[dict[str, Any]]:
             "model": one.row.model,
             "answer": one.row.answer,
             "expected": one.expected,
+            "truth": one.truth,
             "agrees": one.agrees,
             "max_error": one.agreement.max_error,
             "difference": one.agreement.difference,
@@ -62,26 +63,40 @@ def _show(judged: Sequence[Judged]) -> None:
     from rich.table import Table
 
     table = Table(title="real models on a VF of an emulated NPU", show_lines=True)
-    table.add_column("model")
-    table.add_column("answer", ratio=1)
-    for title in ("agreement", "device cycles", "device time", "energy", "wall time"):
-        table.add_column(title, justify="right")
+    table.add_column("model", style="bold")
     for one in judged:
-        row, agreement = one.row, one.agreement
-        verdict = f"yes, max error {agreement.max_error:.1e}" if one.agrees else "NO"
-        table.add_row(
-            f"{row.model}\n{row.launches} launches",
-            row.answer,
-            verdict,
-            f"{row.cycles:,}",
-            f"{row.device_ns / 1e6:.3f} ms",
-            f"{row.joules * 1e3:.3f} mJ",
-            f"{row.wall_ms:,.0f} ms",
-        )
-    console = Console()
-    console.print(table)
-    for one in judged:
-        if one.row.answer != one.expected:
-            console.print(f"{one.row.model}: the host's ONNX Runtime says: {one.expected}")
-        if one.agreement.difference:
-            console.print(f"{one.row.model}: {one.agreement.difference}")
+        table.add_column(one.row.model)
+    table.add_row("answer", *(_lines(one.row.answer) for one in judged))
+    table.add_row("as made", *(_truth(one) for one in judged))
+    table.add_row("agreement", *(_verdict(one) for one in judged))
+    table.add_row("launches", *(f"{one.row.launches:,}" for one in judged))
+    table.add_row("device cycles", *(f"{one.row.cycles:,}" for one in judged))
+    table.add_row("device time", *(_si(one.row.device_ns * 1e-9, "s") for one in judged))
+    table.add_row("energy", *(_si(one.row.joules, "J") for one in judged))
+    table.add_row("wall time", *(_si(one.row.wall_ms * 1e-3, "s") for one in judged))
+    Console().print(table, highlight=False)
+
+
+def _lines(answer: str) -> str:
+    return answer.replace(", ", "\n")
+
+
+def _truth(one: Judged) -> str:
+    return "the same" if one.truth == one.row.answer else _lines(one.truth)
+
+
+def _verdict(one: Judged) -> str:
+    if one.agrees:
+        return f"[green]yes[/green], max error {one.agreement.max_error:.1e}"
+    if one.agreement.difference:
+        # The place is in brackets, which would read as a style.
+        return "[red]NO[/red]: " + one.agreement.difference.replace("[", r"\[")
+    return f"[red]NO[/red]: ONNX Runtime says\n{_lines(one.expected)}"
+
+
+def _si(value: float, unit: str) -> str:
+    """Three digits and a prefix, such as ``1.23 ms``."""
+    for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "u")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value / 1e-9:.3g} n{unit}"

@@ -86,7 +86,7 @@ class MagikaCase:
     def decide(self, outputs: Arrays) -> str:
         """Such as ``bread.md is markdown, wind.json is json``."""
         labels = magika.decide(outputs, self._names, self._rules)
-        return ", ".join(f"{name} is {label.name}" for name, label in labels.items())
+        return magika.say({name: label.name for name, label in labels.items()})
 
 
 _CASES: dict[str, Callable[[Path], Case]] = {"silero": SileroCase, "magika": MagikaCase}

@@ -111,6 +111,11 @@ def label(scores: NDArray[Any], rules: Rules) -> Label:
     return Label(name, score)
 
 
+def say(labels: Mapping[str, str]) -> str:
+    """Labels by file name in words, such as ``bread.md is markdown, wind.json is json``."""
+    return ", ".join(f"{name} is {label}" for name, label in labels.items())
+
+
 def decide(
     outputs: Mapping[str, NDArray[Any]], names: Sequence[str], rules: Rules
 ) -> dict[str, Label]:

@@ -7,7 +7,7 @@ that ``vaccel.bench.models`` pins (``OnnxWrapper`` and ``get_speech_timestamps_f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,11 @@ def spans(probabilities: Iterable[float], length: int) -> list[Span]:
 
 def decide(outputs: Mapping[str, NDArray[Any]], length: int) -> str:
     """The answer that a person can judge, such as ``speech 0.4-2.1 s, 2.9-4.0 s``."""
-    found = spans(outputs["output"].reshape(-1).tolist(), length)
+    return say(spans(outputs["output"].reshape(-1).tolist(), length))
+
+
+def say(found: Sequence[Span]) -> str:
+    """Stretches of speech in words."""
     if not found:
         return "no speech"
     return "speech " + ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in found)
