@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +36,7 @@ async def make_overlay(base: Path, overlay: Path) -> None:
         "-F",
         disk_format(base),
         "-b",
-        os.path.abspath(base),
+        str(base.absolute()),
     ]
     process = await asyncio.create_subprocess_exec(
         "qemu-img",

@@ -1,8 +1,8 @@
 """Which accelerator works here: not which one opens.
 
-``/dev/kvm`` may exist, open, even create a VM, and still run no guest (nested virtualisation
-that is switched off below us). So a guest must answer: a ROM of nine bytes, which writes to
-QEMU's exit port as its first act. It is given seconds; it needs milliseconds.
+``/dev/kvm`` may exist, open, even run a guest, and still be of no use: nested virtualisation that is
+switched off below us, or one that emulates each instruction. So a guest must work (see rom.py), with
+the CPU that a VM would get, within seconds; it needs milliseconds.
 """
 
 from __future__ import annotations
@@ -15,19 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from host_daemon.hypervisors.qmp.command_line import QEMU
+from host_daemon.hypervisors.qmp.command_line import QEMU, TCG_CPU
+from host_daemon.hypervisors.qmp.rom import EXIT_CODE
+from host_daemon.hypervisors.qmp.rom import rom as rom_image
 from vaccel import bounds
 from vaccel.errors import HostFault, InvalidArgument
 
 _KVM: Final = Path("/dev/kvm")
 _CPUINFO: Final = Path("/proc/cpuinfo")
-_ANSWER: Final = 0x2A
-# QEMU, hw/misc/debugexit.c: the process ends with (value << 1) | 1.
-_EXIT_CODE: Final = _ANSWER << 1 | 1
-_ROM_BYTES: Final = 64 * bounds.KIB
-# A processor starts 16 bytes below the end of its ROM, in 16-bit mode.
-# mov dx, 0xf4; mov al, answer; out dx, al; hlt; jmp to hlt
-_CODE: Final = bytes((0xBA, 0xF4, 0x00, 0xB0, _ANSWER, 0xEE, 0xF4, 0xEB, 0xFD))
 
 
 async def probe(override: str, *, device: Path = _KVM, cpuinfo: Path = _CPUINFO) -> tuple[str, str]:
@@ -40,7 +35,7 @@ async def probe(override: str, *, device: Path = _KVM, cpuinfo: Path = _CPUINFO)
     if obstacle:
         return "tcg", obstacle
     reason = await try_guest("kvm")
-    return ("tcg", f"under KVM {reason}") if reason else ("kvm", "a guest answered under KVM")
+    return ("tcg", f"under KVM {reason}") if reason else ("kvm", "a guest worked under KVM")
 
 
 def _obstacle(cpuinfo: Path, device: Path) -> str:
@@ -65,11 +60,12 @@ async def try_guest(accelerator: str, seconds: float = bounds.PROBE_SECONDS) -> 
     """Run the ROM; "" where it answered, else what happened. Raises HostFault without QEMU."""
     with tempfile.TemporaryDirectory(prefix="vaccel-probe-") as folder:
         rom = Path(folder) / "rom"
-        rom.write_bytes(bytes(_ROM_BYTES - 16) + _CODE.ljust(16, b"\x90"))
+        rom.write_bytes(rom_image())
         try:
             process = await asyncio.create_subprocess_exec(
                 *(QEMU, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"),
                 *("-machine", "pc", "-m", "16M", "-accel", accelerator, "-bios", str(rom)),
+                *("-cpu", "host" if accelerator == "kvm" else TCG_CPU),
                 *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x01"),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
@@ -88,14 +84,14 @@ async def _answer(process: asyncio.subprocess.Process, seconds: float) -> str:
         async with asyncio.timeout(seconds):
             _, words = await process.communicate()
     except TimeoutError:
-        return f"a guest did not answer within {seconds:g} s"
+        return f"a guest did not finish within {seconds:g} s"
     finally:
         if process.returncode is None:
             process.kill()
             # One that hangs in the kernel must not hang us too; its parent reaps it when it ends.
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), 1.0)
-    if process.returncode == _EXIT_CODE:
+    if process.returncode == EXIT_CODE:
         return ""
     lines = words.decode(errors="replace").strip().splitlines() or [f"exit {process.returncode}"]
     return f"QEMU failed: {lines[-1][:200]}"
