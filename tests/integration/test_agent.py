@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from tests.integration.agent_host import (
+    SERVER_NAME,
+    Authority,
+    Guest,
+    Host,
+    MemoryDevice,
+    make_authority,
+)
+from vaccel.commands import Nop
+from vaccel.errors import Detached, InvalidArgument, NotFound, Unavailable, VaccelError
+from vaccel.rpc.proxy import GrpcCompute
+
+VF = "vf-00000000000000000000000001"
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return make_authority()
+
+
+@pytest_asyncio.fixture
+async def host(authority: Authority) -> AsyncIterator[Host]:
+    host = Host(MemoryDevice(VF), VF, authority)
+    await host.start()
+    yield host
+    await host.stop()
+
+
+def _device(host: Host) -> MemoryDevice:
+    assert isinstance(host.compute, MemoryDevice)
+    return host.compute
+
+
+async def _raises(app: GrpcCompute, kind: type[VaccelError]) -> VaccelError:
+    """Open contexts until it fails as it should: the agent may still be looking."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await app.open_context()
+            except kind as error:
+                return error
+            await asyncio.sleep(0.02)
+
+
+async def test_an_app_reaches_the_vf_through_enrolment(host: Host, tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(host.header)
+    async with guest.agent(), guest.app() as app:
+        assert stat.S_IMODE((tmp_path / "agent.sock").stat().st_mode) == 0o666
+        context = await app.open_context()
+        assert [device.id for device in await app.devices()] == [VF]
+        buffer = await app.allocate(context, 1 << 20)
+        data = bytes(range(256)) * 4096
+        await app.write(context, buffer, 0, data)
+        assert await app.read(context, buffer, 0, len(data)) == data
+        with pytest.raises(InvalidArgument, match="beyond 1048576"):
+            await app.write(context, buffer, 1, data)
+        await app.submit(context, 1, 1, [Nop(), Nop()])
+        assert (await app.wait(context, 1, 2, 5.0)).reached == 2
+        await app.close_context(context)
+        assert _device(host).contexts == {}
+    assert host.enrolments == 1
+    assert not (tmp_path / "agent.sock").exists()
+    (kept,) = (tmp_path / "state").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+async def test_what_a_dead_app_held_is_freed_at_once(host: Host, tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(host.header)
+    async with guest.agent(), guest.app() as survivor:
+        kept = await survivor.open_context()
+        async with guest.app() as app:
+            dead = {await app.open_context(), await app.open_context()}
+            assert set(_device(host).contexts) == {kept, *dead}
+        await _device(host).until(lambda: set(_device(host).contexts) == {kept})
+
+
+async def test_a_host_that_restarts_loses_nothing(host: Host, tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(host.header)
+    async with guest.agent(), guest.app() as app:
+        context = await app.open_context()
+        buffer = await app.allocate(context, 4)
+        await app.write(context, buffer, 0, b"kept")
+        await app.submit(context, 1, 1, [Nop()])
+        waiting = asyncio.create_task(app.wait(context, 1, 2, 20.0))
+        await asyncio.sleep(0)
+        await host.stop()
+        await host.start()
+        assert await app.read(context, buffer, 0, 4) == b"kept"
+        await app.submit(context, 1, 2, [Nop()])
+        assert (await waiting).reached == 2
+    assert host.enrolments == 1
+
+
+async def test_an_agent_that_restarts_needs_no_token(host: Host, tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(host.header)
+    async with guest.agent(), guest.app() as app:
+        context = await app.open_context()
+    guest.sysfs.write(guest.ADDRESS, _page(replace(host.header, token=b"")))
+    async with guest.agent(), guest.app() as app:
+        assert await app.open_context(resume=context) == context
+        assert await app.allocate(context, 8) == 1
+        with pytest.raises(NotFound):
+            await app.open_context(resume="ctx-99")
+    assert host.enrolments == 1
+
+
+async def test_a_host_of_another_authority_is_never_told_the_token(
+    host: Host, tmp_path: Path
+) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(replace(host.header, ca_pem=make_authority().ca_pem))
+    async with guest.agent(), guest.app() as app:
+        error = await _raises(app, Unavailable)
+        assert VF in error.message
+    assert host.enrolments == 0
+
+
+async def test_a_certificate_of_another_name_is_refused(host: Host, tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(replace(host.header, server_name="other" + SERVER_NAME))
+    async with guest.agent(), guest.app() as app:
+        await _raises(app, Unavailable)
+    assert host.enrolments == 0
+
+
+async def test_vfs_come_and_go_under_a_running_agent(
+    host: Host, authority: Authority, tmp_path: Path
+) -> None:
+    other = "vf-00000000000000000000000002"
+    async with AsyncExitStack() as stack:
+        second = Host(MemoryDevice(other), other, authority)
+        await second.start()
+        stack.push_async_callback(second.stop)
+        guest = Guest(tmp_path)
+        await stack.enter_async_context(guest.agent())
+        app = await stack.enter_async_context(guest.app())
+        assert "vaccelctl vf attach" in (await _raises(app, Unavailable)).hint
+        guest.plug(host.header)
+        guest.plug(second.header, "0000:00:06.0")
+        async with asyncio.timeout(20):
+            while len(await app.devices()) < 2:
+                await asyncio.sleep(0.02)
+        assert f"{VF}, {other}" in (await _raises(app, InvalidArgument)).hint
+        context = await app.open_context(VF)
+        guest.sysfs.unplug(guest.ADDRESS)
+        async with asyncio.timeout(20):
+            while len(await app.devices()) > 1:
+                await asyncio.sleep(0.02)
+        with pytest.raises(Detached, match=VF):
+            await app.allocate(context, 1)
+        assert await app.open_context() in _device(second).contexts
+    assert list((tmp_path / "state").glob(f"{VF}.*")) == []
+
+
+async def test_health_follows_the_vf(host: Host, tmp_path: Path) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    guest = Guest(tmp_path)
+    async with guest.agent(), guest.app() as app:
+        async with grpc.aio.insecure_channel(guest.config.socket) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+
+            async def check(service: str) -> int:
+                reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                return int(reply.status)
+
+            assert await check("") == health_pb2.HealthCheckResponse.SERVING
+            assert await check("vaccel.v1.Compute") == health_pb2.HealthCheckResponse.NOT_SERVING
+            guest.plug(host.header)
+            async with asyncio.timeout(20):
+                while not await app.devices():
+                    await asyncio.sleep(0.02)
+            assert await check("vaccel.v1.Compute") == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await check("other")
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def _page(seen: object) -> bytes:
+    from vaccel.aperture.header import Header, encode
+
+    assert isinstance(seen, Header)
+    return encode(seen)
