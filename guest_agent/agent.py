@@ -19,6 +19,7 @@ from guest_agent.router import Router
 from guest_agent.uevents import Uevents
 from guest_agent.upstream import Surroundings, Upstream
 from guest_agent.watcher import changes
+from vaccel import bounds
 from vaccel.aperture.header import Header
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,14 @@ class Agent:
     """Everything that runs in one agent process."""
 
     def __init__(
-        self, config: Config, connect: Callable[[Header], Connection] = GrpcConnection
+        self,
+        config: Config,
+        connect: Callable[[Header], Connection] = GrpcConnection,
+        retry_seconds: float = bounds.RETRY_SECONDS,
     ) -> None:
         self._config = config
         self._connect = connect
+        self._retry_seconds = retry_seconds
         self._bus = PciBus(Path(config.sysfs))
         self._tasks: dict[Function, tuple[Upstream, asyncio.Task[None]]] = {}
 
@@ -50,6 +55,7 @@ class Agent:
             pause=asyncio.sleep,
             random=random.SystemRandom().random,
             clock=clock,
+            retry_seconds=self._retry_seconds,
         )
         async with AsyncExitStack() as stack:
             uevents = await stack.enter_async_context(Uevents())

@@ -1,10 +1,11 @@
-"""The host's side of an agent, over real gRPC and TLS on the loopback: enrolment and one small VF."""
+"""The host's side of an agent, over real gRPC and TLS on the loopback: enrolment, one small VF."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from guest_agent.agent import Agent
 from guest_agent.config import Config
 from tests.unit.guest_agent.fake_host import device
 from tests.unit.guest_agent.fake_sysfs import FakeSysfs, header
+from vaccel import bounds
 from vaccel.aperture.header import Header, encode
 from vaccel.commands import Completion
 from vaccel.compute import Compute, Progress
@@ -203,6 +205,30 @@ class Host:
         yield
 
 
+class Lines(logging.Handler):
+    """What an agent logs, and when: each line is an event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: list[str] = []
+        self._more = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._seen.append(record.getMessage())
+        self._more.set()
+
+    async def until(self, *parts: str) -> None:
+        """Until a line was logged that has all parts; it counts once."""
+        async with asyncio.timeout(20):
+            while True:
+                for line in self._seen:
+                    if all(part in line for part in parts):
+                        self._seen.remove(line)
+                        return
+                self._more.clear()
+                await self._more.wait()
+
+
 class Guest:
     """An agent in this process, over a PCI bus in a folder."""
 
@@ -216,19 +242,24 @@ class Guest:
             sysfs=str(self.sysfs.root),
             rescan_seconds=0.1,
         )
+        self.lines = Lines()
 
     def plug(self, seen: Header, address: str = ADDRESS) -> None:
         self.sysfs.plug(address, encode(seen))
 
     @asynccontextmanager
-    async def agent(self) -> AsyncIterator[Agent]:
-        agent, stop = Agent(self.config), asyncio.Event()
+    async def agent(self, retry_seconds: float = bounds.RETRY_SECONDS) -> AsyncIterator[Agent]:
+        agent, stop = Agent(self.config, retry_seconds=retry_seconds), asyncio.Event()
+        log = logging.getLogger("guest_agent")
+        log.setLevel(logging.INFO)
+        log.addHandler(self.lines)
         task = asyncio.create_task(agent.run(stop))
         try:
             yield agent
         finally:
             stop.set()
             await task
+            log.removeHandler(self.lines)
 
     @asynccontextmanager
     async def app(self) -> AsyncIterator[GrpcCompute]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.agent_host import (
     SERVER_NAME,
@@ -19,9 +21,9 @@ from tests.integration.agent_host import (
     MemoryDevice,
     make_authority,
 )
+from vaccel.aperture.header import encode
 from vaccel.commands import Nop
-from vaccel.errors import Detached, InvalidArgument, NotFound, Unavailable, VaccelError
-from vaccel.rpc.proxy import GrpcCompute
+from vaccel.errors import Detached, InvalidArgument, NotFound, Unavailable
 
 VF = "vf-00000000000000000000000001"
 
@@ -42,17 +44,6 @@ async def host(authority: Authority) -> AsyncIterator[Host]:
 def _device(host: Host) -> MemoryDevice:
     assert isinstance(host.compute, MemoryDevice)
     return host.compute
-
-
-async def _raises(app: GrpcCompute, kind: type[VaccelError]) -> VaccelError:
-    """Open contexts until it fails as it should: the agent may still be looking."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await app.open_context()
-            except kind as error:
-                return error
-            await asyncio.sleep(0.02)
 
 
 async def test_an_app_reaches_the_vf_through_enrolment(host: Host, tmp_path: Path) -> None:
@@ -112,7 +103,7 @@ async def test_an_agent_that_restarts_needs_no_token(host: Host, tmp_path: Path)
     guest.plug(host.header)
     async with guest.agent(), guest.app() as app:
         context = await app.open_context()
-    guest.sysfs.write(guest.ADDRESS, _page(replace(host.header, token=b"")))
+    guest.sysfs.write(guest.ADDRESS, encode(replace(host.header, token=b"")))
     async with guest.agent(), guest.app() as app:
         assert await app.open_context(resume=context) == context
         assert await app.allocate(context, 8) == 1
@@ -126,17 +117,20 @@ async def test_a_host_of_another_authority_is_never_told_the_token(
 ) -> None:
     guest = Guest(tmp_path)
     guest.plug(replace(host.header, ca_pem=make_authority().ca_pem))
-    async with guest.agent(), guest.app() as app:
-        error = await _raises(app, Unavailable)
-        assert VF in error.message
+    async with guest.agent(retry_seconds=0.0), guest.app() as app:
+        await guest.lines.until(VF, "no answer from the host's daemon")
+        with pytest.raises(Unavailable, match=VF):
+            await app.open_context()
     assert host.enrolments == 0
 
 
 async def test_a_certificate_of_another_name_is_refused(host: Host, tmp_path: Path) -> None:
     guest = Guest(tmp_path)
     guest.plug(replace(host.header, server_name="other" + SERVER_NAME))
-    async with guest.agent(), guest.app() as app:
-        await _raises(app, Unavailable)
+    async with guest.agent(retry_seconds=0.0), guest.app() as app:
+        await guest.lines.until(VF, "no answer from the host's daemon")
+        with pytest.raises(Unavailable, match=VF):
+            await app.open_context()
     assert host.enrolments == 0
 
 
@@ -144,57 +138,76 @@ async def test_vfs_come_and_go_under_a_running_agent(
     host: Host, authority: Authority, tmp_path: Path
 ) -> None:
     other = "vf-00000000000000000000000002"
+    guest = Guest(tmp_path)
     async with AsyncExitStack() as stack:
         second = Host(MemoryDevice(other), other, authority)
         await second.start()
         stack.push_async_callback(second.stop)
-        guest = Guest(tmp_path)
         await stack.enter_async_context(guest.agent())
         app = await stack.enter_async_context(guest.app())
-        assert "vaccelctl vf attach" in (await _raises(app, Unavailable)).hint
+        with pytest.raises(Unavailable, match="vaccelctl vf attach"):
+            await app.open_context()
         guest.plug(host.header)
         guest.plug(second.header, "0000:00:06.0")
-        async with asyncio.timeout(20):
-            while len(await app.devices()) < 2:
-                await asyncio.sleep(0.02)
-        assert f"{VF}, {other}" in (await _raises(app, InvalidArgument)).hint
+        await guest.lines.until(VF, "ready")
+        await guest.lines.until(other, "ready")
+        assert {device.id for device in await app.devices()} == {VF, other}
+        with pytest.raises(InvalidArgument, match=f"{VF}, {other}"):
+            await app.open_context()
         context = await app.open_context(VF)
         guest.sysfs.unplug(guest.ADDRESS)
-        async with asyncio.timeout(20):
-            while len(await app.devices()) > 1:
-                await asyncio.sleep(0.02)
+        await guest.lines.until(VF, "gone")
         with pytest.raises(Detached, match=VF):
             await app.allocate(context, 1)
+        assert [device.id for device in await app.devices()] == [other]
         assert await app.open_context() in _device(second).contexts
     assert list((tmp_path / "state").glob(f"{VF}.*")) == []
 
 
 async def test_health_follows_the_vf(host: Host, tmp_path: Path) -> None:
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
     guest = Guest(tmp_path)
-    async with guest.agent(), guest.app() as app:
-        async with grpc.aio.insecure_channel(guest.config.socket) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+    async with (
+        guest.agent(),
+        guest.app(),
+        grpc.aio.insecure_channel(guest.config.socket) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
 
-            async def check(service: str) -> int:
-                reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
-                return int(reply.status)
+        async def check(service: str) -> int:
+            reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+            return int(reply.status)
 
-            assert await check("") == health_pb2.HealthCheckResponse.SERVING
-            assert await check("vaccel.v1.Compute") == health_pb2.HealthCheckResponse.NOT_SERVING
-            guest.plug(host.header)
-            async with asyncio.timeout(20):
-                while not await app.devices():
-                    await asyncio.sleep(0.02)
-            assert await check("vaccel.v1.Compute") == health_pb2.HealthCheckResponse.SERVING
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await check("other")
-            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        assert await check("") == health_pb2.HealthCheckResponse.SERVING
+        assert await check("vaccel.v1.Compute") == health_pb2.HealthCheckResponse.NOT_SERVING
+        guest.plug(host.header)
+        await guest.lines.until(VF, "ready")
+        assert await check("vaccel.v1.Compute") == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await check("other")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def _page(seen: object) -> bytes:
-    from vaccel.aperture.header import Header, encode
-
-    assert isinstance(seen, Header)
-    return encode(seen)
+async def test_the_program_ends_cleanly_and_is_alone(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'socket = "unix:{tmp_path}/agent.sock"\nsysfs = "{tmp_path}/sys"\n'
+        f'state_dir = "{tmp_path}/state"\n'
+    )
+    command = [sys.executable, "-m", "guest_agent.main", "--config", str(config)]
+    first = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        assert first.stderr is not None
+        assert b"serving apps on unix:" in await first.stderr.readline()
+        second = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        _, said = await second.communicate()
+        assert second.returncode == 10
+        assert b"another vaccel-agent serves unix:" in said
+        first.terminate()
+        said = await first.stderr.read()
+        assert await first.wait() == 0
+        assert said.count(b"\n") == 1 and b"stopped" in said
+        assert not (tmp_path / "agent.sock").exists()
+    finally:
+        if first.returncode is None:
+            first.kill()
+            await first.wait()
