@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from host_daemon.core.device import Card, NodeCost, Operation
@@ -86,6 +87,8 @@ class NpuDevice:
             return self._on_vector(vector.work(operation))
         if machine is None or name is None:
             return self._on_vector(_scalar_work(operation, lowered))
+        if ARITHMETIC in operation.attributes:
+            lowered = _stored_as(lowered, machine)
         return self._on_array(lowered, machine, self._parameters.arithmetic[name])
 
     def _arithmetic_of(self, operation: Operation) -> str | None:
@@ -194,6 +197,19 @@ class NpuDevice:
 def _add(total: dict[str, Any], more: Any) -> None:
     for key, value in more.items():
         total[key] = total.get(key, 0) + value
+
+
+def _stored_as(lowered: Lowered, machine: Machine) -> Lowered:
+    """The same GEMMs, with operands that lie in memory in the arithmetic's own format."""
+    bits = 8 * lowered.operand.itemsize
+    steps = []
+    for step in lowered.steps:
+        left = step.gemm.left_bytes * machine.left_bits // bits
+        right = step.gemm.right_bytes * machine.right_bits // bits
+        output = step.gemm.output_bytes * machine.left_bits // bits
+        gemm = replace(step.gemm, left_bytes=left, right_bytes=right, output_bytes=output)
+        steps.append(replace(step, gemm=gemm))
+    return replace(lowered, steps=tuple(steps))
 
 
 def _scalar_work(operation: Operation, lowered: Lowered) -> vector.Work:

@@ -33,9 +33,9 @@ FREE: Final = frozenset(
 MOVE: Final = frozenset(
     _names(
         "Transpose Concat Split Slice Gather GatherElements GatherND Scatter ScatterElements"
-        " ScatterND Expand Tile Pad DepthToSpace SpaceToDepth Cast CastLike ConstantOfShape EyeLike Range"
-        " ConcatFromSequence SplitToSequence ReverseSequence Compress NonZero OneHot Where Trilu"
-        " CenterCropPad BitCast TensorScatter Col2Im ImageDecoder"
+        " ScatterND Expand Tile Pad DepthToSpace SpaceToDepth Cast CastLike ConstantOfShape"
+        " EyeLike Range ConcatFromSequence SplitToSequence ReverseSequence Compress Where"
+        " Trilu NonZero CenterCropPad BitCast TensorScatter Col2Im ImageDecoder"
     )
 )
 # Operations for each element, where it is not one.
