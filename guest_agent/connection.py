@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from vaccel.aperture.header import Header
-from vaccel.compute import Compute
 
 if TYPE_CHECKING:
     import grpc
 
+    from vaccel.compute import Compute
     from vaccel.rpc.proxy import GrpcCompute
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from guest_agent.states import State
 from guest_agent.upstream import Upstream
-from vaccel.commands import Command
-from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
 from vaccel.errors import InvalidArgument, NotFound, Unavailable, VaccelError
-from vaccel.model import Cost, Device, Value
+
+if TYPE_CHECKING:
+    # Loading these loads NumPy, which the watch over the bus need not wait for.
+    from vaccel.commands import Command
+    from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
+    from vaccel.model import Cost, Device, Value
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

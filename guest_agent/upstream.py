@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from guest_agent.backoff import Backoff
 from guest_agent.connection import Connection
@@ -20,7 +20,6 @@ from guest_agent.credentials import CredentialStore
 from guest_agent.states import Event, State, move
 from vaccel import bounds
 from vaccel.aperture.header import Header
-from vaccel.compute import Compute
 from vaccel.errors import (
     Detached,
     DeviceLost,
@@ -30,6 +29,9 @@ from vaccel.errors import (
     VaccelError,
     WrongState,
 )
+
+if TYPE_CHECKING:
+    from vaccel.compute import Compute
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
