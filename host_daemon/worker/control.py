@@ -1,0 +1,50 @@
+"""What the daemon asks of this worker beside Compute: the link's ``WorkerControl``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from host_daemon.worker.executor import Executor
+from vaccel.aperture.window import Window
+from vaccel.model import Usage
+
+
+class Control:
+    """The worker's own window, epoch and end. Descriptors stay open until it."""
+
+    def __init__(
+        self, vf: str, executor: Executor, window: Window, memfd: int, doorbell: int
+    ) -> None:
+        self._vf = vf
+        self._executor = executor
+        self._window = window
+        self._memfd = memfd
+        self._doorbell = doorbell
+        self.ended = asyncio.Event()
+
+    def hello(self) -> tuple[str, int, int, list[str]]:
+        """(VF id, epoch, pid, open contexts)."""
+        return self._vf, self._executor.epoch, os.getpid(), self._executor.contexts
+
+    def share_window(self) -> tuple[int, int, int]:
+        """(window's memfd, worker's eventfd, window's bytes)."""
+        return self._memfd, self._doorbell, self._window.size
+
+    async def begin_epoch(self, epoch: int, header: bytes) -> None:
+        """Close every context, then write the header: no work of the old epoch sees the new one."""
+        await self._executor.begin_epoch(epoch)
+        if header:
+            self._window.write_header(header)
+
+    def erase_token(self) -> None:
+        """Wipe the one-time token from the window's header."""
+        self._window.erase_token()
+
+    def usage(self) -> Usage:
+        """What the VF holds and has done."""
+        return self._executor.usage()
+
+    def shutdown(self) -> None:
+        """End the process once this call is answered."""
+        asyncio.get_running_loop().call_soon(self.ended.set)

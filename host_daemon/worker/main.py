@@ -1,0 +1,89 @@
+"""A worker from its fork to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_daemon.devices import registry
+from host_daemon.worker import sandbox
+from host_daemon.worker.control import Control
+from host_daemon.worker.executor import Executor, VirtualFunction
+from host_daemon.worker.spec import WorkerSpec
+from vaccel.aperture.window import Window
+from vaccel.rpc.link import serve_link
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What a worker holds: its window, the eventfd that guests ring, and its listening socket."""
+
+    memfd: int
+    doorbell: int
+    listener: int
+
+
+def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
+    """Be a worker until told to end. ``ready`` is called when calls will be answered.
+
+    Raises VaccelError where the card, the profile, the window or the sandbox does not allow it.
+    """
+    card = registry.load_card(Path(spec.card))
+    profile = registry.find_profile(card, spec.profile)
+    model = registry.model(card, profile)
+    window = Window.from_fd(fds.memfd, spec.window_bytes)
+    if spec.header:
+        window.write_header(spec.header)
+    scratch = sandbox.enter(
+        sandbox.Confinement(
+            spec.vf,
+            profile.memory_bytes + spec.window_bytes,
+            spec.uid,
+            spec.gid,
+            spec.scratch,
+        )
+    )
+    vf = VirtualFunction(
+        id=spec.vf,
+        epoch=spec.epoch,
+        card=card,
+        profile=profile,
+        model=model,
+        threads=spec.threads,
+        scratch=scratch,
+        unix_ms=lambda: time.time_ns() // 1_000_000,
+        random=os.urandom,
+    )
+    asyncio.run(_serve(vf, window, fds, ready))
+    window.close()
+
+
+async def _serve(
+    vf: VirtualFunction, window: Window, fds: Descriptors, ready: Callable[[], None]
+) -> None:
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(socket.socket(fileno=fds.listener))
+        executor = await stack.enter_async_context(Executor(vf))
+        control = Control(vf.id, executor, window, fds.memfd, fds.doorbell)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, control.ended.set)
+        link = asyncio.create_task(serve_link(listener, executor, control), name="link")
+        ended = asyncio.create_task(control.ended.wait(), name="ended")
+        ready()
+        try:
+            await asyncio.wait((link, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            link.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await link

@@ -1,0 +1,52 @@
+"""What a daemon says of a worker that it wants, and how that travels to the fork server."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from vaccel import bounds
+from vaccel.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """One worker. ``header`` is the page for its window; empty: the window keeps what it has.
+
+    ``card`` is the path of a card file. ``uid`` and ``gid`` are dropped to where the daemon is
+    root. ``scratch`` is a folder for the compiler's traces; empty: memory that nobody else sees.
+    """
+
+    vf: str
+    epoch: int
+    card: str
+    profile: str
+    threads: int
+    header: bytes
+    window_bytes: int
+    uid: int | None = None
+    gid: int | None = None
+    scratch: str = ""
+
+    def encode(self) -> bytes:
+        """The spec as it travels. Raises InvalidArgument past bounds.WORKER_SPEC_BYTES."""
+        fields = dataclasses.asdict(self)
+        fields["header"] = base64.b64encode(self.header).decode()
+        data = json.dumps(fields).encode()
+        if len(data) > bounds.WORKER_SPEC_BYTES:
+            raise InvalidArgument(
+                f"spec of worker {self.vf} is {len(data)} bytes: at most {bounds.WORKER_SPEC_BYTES}"
+            )
+        return data
+
+    @classmethod
+    def decode(cls, data: bytes) -> WorkerSpec:
+        """The spec that a daemon sent. Raises InvalidArgument."""
+        try:
+            fields = json.loads(data)
+            fields["header"] = base64.b64decode(fields["header"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as fault:
+            raise InvalidArgument(f"spec of a worker cannot be read: {fault}") from fault
