@@ -102,7 +102,10 @@ class _Answers:
                 continue
             for start in range(0, len(event.data), bounds.CHUNK_BYTES):
                 chunk = event.data[start : start + bounds.CHUNK_BYTES]
-                yield pb.ExecVMReply(**{event.stream: chunk})
+                if event.stream == "stdout":
+                    yield pb.ExecVMReply(stdout=chunk)
+                else:
+                    yield pb.ExecVMReply(stderr=chunk)
 
     async def build_image(self, _who: Any, request: pb.BuildImageRequest) -> AsyncIterator[Message]:
         async for event in self._do.build_image(request.recipe, request.rebuild):

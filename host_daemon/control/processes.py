@@ -1,0 +1,57 @@
+"""Processes that this daemon may not have started: named by pid and start time, held by pidfd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from vaccel.errors import Internal
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (field 22 of proc(5) stat); 0 if gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    # The second field is the program's name in parentheses, and may hold blanks.
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def alive(pid: int, started: int) -> bool:
+    """Whether that very process exists."""
+    return pid > 0 and start_time(pid) == started
+
+
+async def kill(pid: int, started: int, timeout: float) -> None:
+    """Kill that very process and wait until it is gone. Raises Internal where it will not go."""
+    try:
+        pidfd = os.pidfd_open(pid) if pid > 0 else -1
+    except ProcessLookupError:
+        return
+    if pidfd < 0:
+        return
+    try:
+        if start_time(pid) != started:
+            return
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        await _gone(pidfd, timeout)
+    except ProcessLookupError:
+        return
+    except TimeoutError:
+        raise Internal(f"process {pid} outlived SIGKILL for {timeout:g} s") from None
+    finally:
+        os.close(pidfd)
+
+
+async def _gone(pidfd: int, timeout: float) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)

@@ -1,0 +1,186 @@
+"""The VF workers of this host: spawned, adopted after a restart of the daemon, killed to reset."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from host_daemon.control import processes
+from host_daemon.core.reconcile import FoundWorker
+from host_daemon.core.records import VfRecord
+from host_daemon.worker.spawn import WorkerSpec
+from vaccel import bounds
+from vaccel.aperture.window import create_window
+from vaccel.errors import DeviceLost, HostFault, VaccelError
+from vaccel.rpc.link_client import Hello, LinkCompute, fetch_window
+
+log = logging.getLogger(__name__)
+
+
+class Spawner(Protocol):
+    """Starts worker processes that outlive their starter."""
+
+    async def spawn(self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int) -> int:
+        """The new worker's pid. The descriptors stay the caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What all workers share."""
+
+    folder: Path  # of their sockets, for this daemon only
+    threads: int
+    uid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running worker and the link to it."""
+
+    link: LinkCompute
+    pid: int
+    started: int
+
+
+class Workers:
+    """Workers by VF. ``on_lost(vf, epoch)`` is called when one dies that was not killed from here."""
+
+    def __init__(
+        self, spawner: Spawner, settings: WorkerSettings, on_lost: Callable[[str, int], None]
+    ) -> None:
+        self._spawner = spawner
+        self._settings = settings
+        self._on_lost = on_lost
+        self._workers: dict[str, Worker] = {}
+
+    def link(self, vf: str) -> LinkCompute:
+        """The link to a VF's worker. Raises DeviceLost while there is none."""
+        worker = self._workers.get(vf)
+        if worker is None:
+            raise DeviceLost(f"VF {vf} is being reset", hint="load programs and buffers again")
+        return worker.link
+
+    def socket_path(self, vf: str) -> Path:
+        """Where a VF's worker listens."""
+        return self._settings.folder / f"{vf}.sock"
+
+    def _identity_path(self, vf: str) -> Path:
+        """Pid and start time: written as soon as there is a process, so that none is ever lost."""
+        return self._settings.folder / f"{vf}.pid"
+
+    async def spawn(self, vf: VfRecord, card: Path, header: bytes) -> Worker:
+        """Start a VF's worker with a fresh window. Raises HostFault, and leaves nothing behind."""
+        path = self.socket_path(vf.id)
+        with contextlib.ExitStack() as stack:
+            memfd = create_window(vf.window_bytes)
+            stack.callback(os.close, memfd)
+            doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            stack.callback(os.close, doorbell)
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            path.unlink(missing_ok=True)
+            listener.bind(str(path))
+            listener.listen(64)
+            path.chmod(0o600)
+            spec = WorkerSpec(
+                vf=vf.id,
+                epoch=vf.epoch,
+                card=str(card),
+                profile=vf.profile,
+                threads=self._settings.threads,
+                header=header,
+                window_bytes=vf.window_bytes,
+                uid=self._settings.uid,
+                gid=self._settings.uid,
+            )
+            pid = await self._spawner.spawn(spec, memfd, doorbell, listener.fileno())
+            started = processes.start_time(pid)
+            self._identity_path(vf.id).write_text(f"{pid} {started}")
+        try:
+            return await self._connect(vf, pid, started)
+        except BaseException:
+            await self.kill(vf.id)
+            raise
+
+    async def find(self) -> dict[str, FoundWorker]:
+        """Workers that an earlier daemon started and that still run, by VF."""
+        found = {}
+        for path in self._settings.folder.glob("*.pid"):
+            vf = path.stem
+            pid, started = _read_identity(path)
+            if not processes.alive(pid, started):
+                path.unlink(missing_ok=True)
+                continue
+            epoch = 0  # of no record: one that does not answer is replaced
+            try:
+                link = await LinkCompute.connect(self.socket_path(vf), _nothing)
+                try:
+                    epoch = (await link.hello()).epoch
+                finally:
+                    await link.close()
+            except VaccelError as fault:
+                log.warning("worker of %s does not answer: %s", vf, fault)
+            found[vf] = FoundWorker(pid, started, epoch)
+        return found
+
+    async def adopt(self, vf: VfRecord) -> Hello:
+        """Take over a worker that ``find`` saw. Raises HostFault where it answers no more."""
+        pid, started = _read_identity(self._identity_path(vf.id))
+        worker = await self._connect(vf, pid, started)
+        return await worker.link.hello()
+
+    async def kill(self, vf: str) -> None:
+        """Reset: the process, its memory and its window are gone when this returns."""
+        await self._forget(vf)
+        path = self._identity_path(vf)
+        pid, started = _read_identity(path)
+        await processes.kill(pid, started, bounds.WORKER_STOP_SECONDS)
+        self.socket_path(vf).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+    async def window(self, vf: str) -> tuple[int, int, int]:
+        """(memfd, eventfd, bytes) of a VF's window; the descriptors are the caller's to close."""
+        return await asyncio.to_thread(fetch_window, self.socket_path(vf))
+
+    async def release(self) -> None:
+        """Let go of all workers without stopping them: the daemon is leaving."""
+        for vf in list(self._workers):
+            await self._forget(vf)
+
+    async def _connect(self, vf: VfRecord, pid: int, started: int) -> Worker:
+        def lost() -> None:
+            if self._workers.pop(vf.id, None) is not None:
+                self._on_lost(vf.id, vf.epoch)
+
+        link = await LinkCompute.connect(self.socket_path(vf.id), lost)
+        try:
+            async with asyncio.timeout(bounds.WORKER_START_SECONDS):
+                await link.hello()
+        except (TimeoutError, VaccelError) as fault:
+            await link.close()
+            raise HostFault(f"worker of VF {vf.name} did not start: {fault}") from None
+        worker = Worker(link, pid, started)
+        self._workers[vf.id] = worker
+        return worker
+
+    async def _forget(self, vf: str) -> None:
+        if worker := self._workers.pop(vf, None):
+            await worker.link.close()
+
+
+def _nothing() -> None:
+    return
+
+
+def _read_identity(path: Path) -> tuple[int, int]:
+    try:
+        pid, started = path.read_text().split()
+        return int(pid), int(started)
+    except (OSError, ValueError):
+        return 0, 0

@@ -1,0 +1,247 @@
+"""The composition root: the only file that knows every other part, and the order in which they come up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_daemon.config import Config
+from host_daemon.control import cards as control_cards
+from host_daemon.control import certificates
+from host_daemon.control.attachments import Attachments
+from host_daemon.control.context import HostContext
+from host_daemon.control.operations import Facts, HostOperations
+from host_daemon.control.startup import Startup
+from host_daemon.control.vf_steps import VfSteps
+from host_daemon.control.vfs import Vfs
+from host_daemon.control.vms import Vms, VmSettings
+from host_daemon.control.watch import Tasks
+from host_daemon.control.workers import Workers, WorkerSettings
+from host_daemon.core.device import Card
+from host_daemon.core.records import AuditRecord
+from host_daemon.core.store import Store
+from host_daemon.devices import registry
+from host_daemon.hypervisors.qmp.driver import QmpHypervisor
+from host_daemon.images.store import ImageStore
+from host_daemon.services import endpoints
+from host_daemon.services.compute import Contexts, ScopedCompute
+from host_daemon.services.guard import Principal
+from host_daemon.store.sqlite import SqliteStore
+from host_daemon.worker.spawn import ForkServer
+from vaccel import bounds, ids
+from vaccel.errors import HostFault
+from vaccel.rpc.rules import Rule, all_rules
+from vaccel.rpc.server import ContextHolder
+
+log = logging.getLogger(__name__)
+
+GUEST_ADDRESS = "10.0.2.100:7443"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the daemon keeps what; all of them its own, mode 0700."""
+
+    state: Path
+    runtime: Path
+
+    @property
+    def vms(self) -> Path:
+        """One folder a VM: disks, sockets, console."""
+        return self.state / "vms"
+
+    @property
+    def workers(self) -> Path:
+        """Sockets of the VF workers."""
+        return self.runtime / "workers"
+
+    @property
+    def local(self) -> Path:
+        """Sockets of VFs attached to this host."""
+        return self.runtime / "local"
+
+    def make(self) -> None:
+        """Create what is missing. Raises HostFault naming the folder."""
+        for folder in (self.state, self.runtime, self.vms, self.workers, self.local):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as fault:
+                raise HostFault(
+                    f"folder {folder}: {fault.strerror}",
+                    hint="run as a user that may write it, or set host.state_dir and runtime_dir",
+                ) from None
+
+
+class Daemon:
+    """``async with Daemon(config): ...`` serves; leaving it lets VMs and workers run on."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._folders = Folders(config.host.state_dir, config.host.runtime_dir)
+        self._stack = AsyncExitStack()
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self._folders.runtime / "control.sock"
+
+    async def __aenter__(self) -> Daemon:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        config, folders = self._config, self._folders
+        all_rules()  # a method without a rule stops the daemon here
+        folders.make()
+        store = SqliteStore.open(folders.state / "vacceld.db", _new_host_id, time.time_ns)
+        self._stack.callback(store.close)
+        tasks = Tasks()
+        host = self._context(store, tasks)
+        hypervisor = QmpHypervisor()
+        accelerator, why = await _probe(hypervisor, config.hypervisor.accelerator)
+        images = ImageStore(config.images.recipes, config.images.lock, config.images.cache)
+        vms = Vms(host, hypervisor, images, self._vm_settings(accelerator))
+        self._stack.push_async_callback(vms.release)
+
+        contexts = Contexts()
+        attachments: Attachments
+        vfs: Vfs
+        forks = ForkServer(folders.state / "workers.log")
+        await forks.start()
+        self._stack.push_async_callback(forks.close)
+        workers = self._workers(
+            forks, lambda vf, epoch: attachments.worker_lost(vf, epoch)
+        )
+        self._stack.push_async_callback(workers.release)
+        self._stack.push_async_callback(tasks.close)
+
+        def compute_of(principal: Principal) -> ScopedCompute:
+            return ScopedCompute(
+                principal, lambda: [v.id for v in vfs.list()], workers.link, contexts
+            )
+
+        def record(principal: Principal, rule: Rule, subject: str, code: str) -> None:
+            _audit(store, principal, rule, subject, code)
+
+        local = endpoints.LocalEndpoints(folders.local, compute_of, record)
+        self._stack.push_async_callback(local.stop)
+        steps = VfSteps(host, workers, vms, local)
+        attachments = Attachments(host, steps, contexts.forget)
+        vfs = Vfs(host, steps, attachments.force_detach)
+        vms.on_gone, vms.on_reboot = attachments.vm_died, attachments.vm_rebooted
+        holder = ContextHolder(bounds.CONTEXT_GRACE_SECONDS)
+        self._stack.push_async_callback(holder.close)
+
+        def adopted(context: str, vf: str) -> None:
+            contexts.add(context, vf)
+            holder.expire(context, workers.link(vf))
+
+        await Startup(host, steps, attachments, vms, adopted).run()
+        facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic())
+        operations = HostOperations(
+            host, vfs, attachments, vms, workers, images, facts, config.images.default
+        )
+        credentials = attachments.credentials
+        guests = await endpoints.serve_guests(
+            self._guest_socket,
+            host.identity,
+            credentials.check,
+            credentials.enrol,
+            compute_of,
+            holder,
+            record,
+        )
+        self._stack.push_async_callback(guests.stop, 0)
+        control = await endpoints.serve_control(self.control, operations, compute_of, record)
+        self._stack.push_async_callback(control.stop, 1)
+        log.info("serving on unix:%s (%s: %s)", self.control, accelerator, why)
+
+    @property
+    def _guest_socket(self) -> Path:
+        return self._folders.runtime / "guest.sock"
+
+    def _context(self, store: Store, tasks: Tasks) -> HostContext:
+        config = self._config
+
+        def new_id(prefix: str) -> str:
+            return ids.new_id(prefix, time.time_ns() // 1_000_000, secrets.token_bytes)
+
+        return HostContext(
+            store=store,
+            cards=control_cards.register(config.pfs, read_card, store, new_id, time.time_ns),
+            identity=certificates.load_or_make(
+                self._folders.state / "tls", store.host_id, time.time_ns
+            ),
+            tasks=tasks,
+            unix_ns=time.time_ns,
+            random=secrets.token_bytes,
+            runtime_dir=self._folders.runtime,
+            guest_address=GUEST_ADDRESS,
+            memory_limit=config.host.memory_limit or _three_quarters_of_memory(),
+        )
+
+    def _vm_settings(self, accelerator: str) -> VmSettings:
+        config = self._config
+        return VmSettings(
+            folder=self._folders.vms,
+            endpoint=self._guest_socket,
+            accelerator=accelerator,
+            image=config.images.default,
+            source=config.images.source,
+            memory_bytes=config.hypervisor.memory,
+            cpus=config.hypervisor.cpus,
+        )
+
+    def _workers(self, forks: ForkServer, on_lost: Callable[[str, int], None]) -> Workers:
+        uid = self._config.host.worker_uid if os.geteuid() == 0 else None
+        settings = WorkerSettings(self._folders.workers, self._config.host.worker_threads, uid)
+        return Workers(forks, settings, on_lost)
+
+
+def read_card(name: str) -> tuple[Path, Card]:
+    """A card by its name in the catalogue or by its path."""
+    path = Path(name) if name.startswith("/") else registry.find_card(name)
+    return path, registry.load_card(path)
+
+
+def _new_host_id() -> str:
+    return ids.new_id("host", time.time_ns() // 1_000_000, secrets.token_bytes)
+
+
+async def _probe(hypervisor: QmpHypervisor, override: str) -> tuple[str, str]:
+    """A host without QEMU still serves VFs to local processes; starting a VM will say what is missing."""
+    try:
+        return await hypervisor.probe(override)
+    except HostFault as fault:
+        log.warning("no VMs on this host: %s", fault)
+        return "none", fault.message
+
+
+def _audit(store: Store, principal: Principal, rule: Rule, subject: str, code: str) -> None:
+    line = AuditRecord(time.time_ns(), principal.name, principal.role, rule.method, subject, code)
+    with store.transaction() as tx:
+        tx.append_audit(line)
+
+
+def _three_quarters_of_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
+
+
+async def run(config: Config, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set."""
+    async with Daemon(config):
+        await stop.wait()

@@ -1,0 +1,100 @@
+"""Compute for principals: each reaches the workers of its own VFs, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from host_daemon.services.guard import Principal
+from vaccel.compute import Compute
+from vaccel.errors import InvalidArgument, NotFound
+from vaccel.model import Device
+from vaccel.routing import RoutingCompute
+
+# The Compute of a VF's worker; raises DeviceLost while there is none.
+LinkOf = Callable[[str], Compute]
+
+
+class Contexts:
+    """Which VF holds a context: learnt when one is opened, or from a worker that was adopted."""
+
+    def __init__(self) -> None:
+        self._vf: dict[str, str] = {}
+
+    def add(self, context: str, vf: str) -> None:
+        """A context of a VF."""
+        self._vf[context] = vf
+
+    def remove(self, context: str) -> None:
+        """It was closed."""
+        self._vf.pop(context, None)
+
+    def vf(self, context: str) -> str:
+        """Raises NotFound."""
+        vf = self._vf.get(context)
+        if vf is None:
+            raise NotFound(f"no context {context[:64]!r}", hint="open one; a reset ends them all")
+        return vf
+
+    def forget(self, vf: str) -> None:
+        """The VF's worker was replaced: its contexts are gone."""
+        for context in [c for c, owner in self._vf.items() if owner == vf]:
+            del self._vf[context]
+
+
+class ScopedCompute(RoutingCompute):
+    """What one principal may use: its VF, or for an operator all of ``every()``."""
+
+    def __init__(
+        self,
+        principal: Principal,
+        every: Callable[[], Sequence[str]],
+        link_of: LinkOf,
+        contexts: Contexts,
+    ) -> None:
+        self._vf = principal.vf
+        self._every = every
+        self._link_of = link_of
+        self._contexts = contexts
+
+    def _mine(self) -> Sequence[str]:
+        return [self._vf] if self._vf else self._every()
+
+    async def devices(self) -> Sequence[Device]:
+        """See ``Compute``."""
+        return [device for vf in self._mine() for device in await self._link_of(vf).devices()]
+
+    async def open_context(self, device: str = "", resume: str = "") -> str:
+        """See ``Compute``."""
+        vf = self._owned(resume) if resume else self._choose(device)
+        context = await self._link_of(vf).open_context(vf, resume)
+        self._contexts.add(context, vf)
+        return context
+
+    def _choose(self, device: str) -> str:
+        mine = self._mine()
+        if device:
+            if device not in mine:
+                raise NotFound(f"no device {device[:64]!r} here", hint=f"there are: {list(mine)}")
+            return device
+        if len(mine) != 1:
+            raise InvalidArgument(f"{len(mine)} devices; name one of {list(mine)}")
+        return mine[0]
+
+    def _owned(self, context: str) -> str:
+        vf = self._contexts.vf(context)
+        if vf not in self._mine():
+            # As if it did not exist: another tenant's ids are nobody's business.
+            raise NotFound(f"no context {context[:64]!r}", hint="open one; a reset ends them all")
+        return vf
+
+    def _of(self, context: str) -> Compute:
+        return self._link_of(self._owned(context))
+
+    async def close_context(self, context: str) -> None:
+        """See ``Compute``. One that is gone already is no error."""
+        try:
+            of = self._of(context)
+        except NotFound:
+            return
+        await of.close_context(context)
+        self._contexts.remove(context)

@@ -1,0 +1,131 @@
+"""The daemon's three kinds of endpoint, each with its own idea of who calls.
+
+- **control**: a unix socket that only its owner can open. Whoever does is the operator.
+- **guest**: TLS on a unix socket to which each VM's one forward leads. A caller is who its credential says.
+- **local**: one unix socket per VF attached to this host. Whoever can open it uses that VF.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from host_daemon.control.certificates import Identity
+from host_daemon.core.records import CredentialRecord
+from host_daemon.services.guard import Guard, Principal, Record
+from vaccel import bounds
+from vaccel.compute import Compute
+from vaccel.errors import HostFault, Unauthenticated
+from vaccel.operations import Operations
+from vaccel.rpc.address import SERVER_OPTIONS
+from vaccel.rpc.admin_server import add_admin
+from vaccel.rpc.enrol import Enrolment, add_enrol
+from vaccel.rpc.public import add_public
+from vaccel.rpc.server import ContextHolder, add_compute
+from vaccel.rpc.service import Metadata
+
+if TYPE_CHECKING:
+    import grpc
+
+ComputeOf = Callable[[Principal], Compute]
+_OPERATOR: Final = Principal("operator", "admin")
+_BEARER: Final = "Bearer "
+
+
+def _server() -> grpc.aio.Server:
+    import grpc
+
+    return grpc.aio.server(options=SERVER_OPTIONS)
+
+
+async def _listen(
+    server: grpc.aio.Server, path: Path, mode: int, credentials: grpc.ServerCredentials | None
+) -> None:
+    path.unlink(missing_ok=True)
+    address = f"unix:{path}"
+    try:
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
+        await server.start()
+        path.chmod(mode)
+    except (RuntimeError, OSError) as fault:
+        raise HostFault(f"cannot listen on {address}: {fault}") from None
+
+
+async def serve_control(
+    path: Path, operations: Operations, compute_of: ComputeOf, record: Record
+) -> grpc.aio.Server:
+    """Admin, and Compute on every VF, for the operator."""
+    server = _server()
+    guard = Guard(lambda _metadata: _OPERATOR, record)
+    add_admin(server, operations, guard.admit)
+    add_compute(server, compute_of, ContextHolder(0), guard.admit)
+    await add_public(server, ("Admin", "Compute"))
+    await _listen(server, path, 0o600, None)
+    return server
+
+
+async def serve_guests(
+    path: Path,
+    identity: Identity,
+    check: Callable[[str], CredentialRecord],
+    enrolment: Enrolment,
+    compute_of: ComputeOf,
+    holder: ContextHolder,
+    record: Record,
+) -> grpc.aio.Server:
+    """Enrol and Compute, for the agents in VMs."""
+    import grpc
+
+    def authenticate(metadata: Metadata) -> Principal:
+        shown = metadata.get("authorization", "")
+        if not shown.startswith(_BEARER) or len(shown) > bounds.NAME_BYTES:
+            raise Unauthenticated("no credential", hint="enrol with the token of the window")
+        known = check(shown.removeprefix(_BEARER))
+        return Principal(f"agent of {known.vf}", "tenant", known.vf, known.epoch)
+
+    server = _server()
+    guard = Guard(authenticate, record)
+    add_enrol(server, enrolment, guard.admit)
+    add_compute(server, compute_of, holder, guard.admit)
+    await add_public(server, ("Enrol", "Compute"), reflection=False)
+    credentials = grpc.ssl_server_credentials([(identity.key_pem, identity.certificate_pem)])
+    await _listen(server, path, 0o600, credentials)
+    return server
+
+
+class LocalEndpoints:
+    """One socket per VF that is attached to this host."""
+
+    def __init__(self, folder: Path, compute_of: ComputeOf, record: Record) -> None:
+        self._folder = folder
+        self._compute_of = compute_of
+        self._record = record
+        self._servers: dict[str, grpc.aio.Server] = {}
+
+    async def open(self, vf: str, epoch: int) -> None:
+        """Listen at ``<folder>/<vf>.sock``; anew where it listens already."""
+        await self.close(vf)
+        principal = Principal(f"local user of {vf}", "tenant", vf, epoch)
+        server = _server()
+        guard = Guard(lambda _metadata: principal, self._record)
+        add_compute(server, self._compute_of, ContextHolder(0), guard.admit)
+        await add_public(server, ("Compute",))
+        await _listen(server, self._folder / f"{vf}.sock", 0o600, None)
+        self._servers[vf] = server
+
+    async def close(self, vf: str) -> None:
+        """Stop listening; calls under way end."""
+        if server := self._servers.pop(vf, None):
+            await server.stop(0)
+            with suppress(FileNotFoundError):
+                (self._folder / f"{vf}.sock").unlink()
+
+    async def stop(self) -> None:
+        """Stop all; the sockets are opened again by the next daemon."""
+        for vf in list(self._servers):
+            await self.close(vf)
