@@ -38,8 +38,6 @@ card = "{card}"
 
 # How often to look whether a process is up, or gone.
 _POLL_SECONDS = 0.05
-# In the environment of the daemon and of all that it starts, so that nothing is left behind.
-_MARK = "VACCELD_PRIVATE_HOST"
 
 
 class PrivateHost:
@@ -101,7 +99,6 @@ class PrivateHost:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {_MARK: str(self.folder)},
                 start_new_session=True,
             )
 
@@ -144,20 +141,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _end_leftovers(folder: Path) -> None:
     """Kill what outlived the daemon, as workers do by design."""
     deadline = time.monotonic() + bounds.WORKER_STOP_SECONDS
-    while (left := list(_marked(folder))) and time.monotonic() < deadline:
+    while (left := list(_listening(folder))) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
 
 
-def _marked(folder: Path) -> Iterator[int]:
-    """Processes that descend from the daemon of this folder, whoever their parent is by now."""
-    mark = f"{_MARK}={folder}".encode()
+def _listening(folder: Path) -> Iterator[int]:
+    """Processes that hold a unix socket bound under a folder: daemon, workers, QEMU; no onlooker."""
+    sockets = {
+        f"socket:[{words[6]}]"
+        for line in Path("/proc/net/unix").read_text().splitlines()
+        if len(words := line.split(maxsplit=7)) == 8 and words[7].startswith(f"{folder}/")
+    }
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                if any(os.readlink(fd) in sockets for fd in (entry / "fd").iterdir()):
                     yield int(entry.name)
 
 
