@@ -149,7 +149,7 @@ def _end_leftovers(folder: Path) -> None:
 
 
 def _listening(folder: Path) -> Iterator[int]:
-    """Processes that hold a unix socket bound under a folder: daemon, workers, QEMU; no onlooker."""
+    """Processes with a unix socket bound under a folder: daemon, workers, QEMU; no onlooker."""
     sockets = {
         f"socket:[{words[6]}]"
         for line in Path("/proc/net/unix").read_text().splitlines()
