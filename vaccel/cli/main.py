@@ -1,0 +1,130 @@
+"""``vaccelctl``: noun, then verb. Each noun has its own file, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+import typer.core
+import typer.main
+from typer.exceptions import TyperException
+
+from vaccel.cli import errors
+from vaccel.cli.options import CONTEXT, examples
+from vaccel.cli.session import ADDRESS_VARIABLE, DEFAULT_ADDRESS, Session
+from vaccel.errors import VaccelError
+
+# The first line of each noun's own help, here so that --help loads none of them; a test compares.
+COMMANDS: Final = {
+    "pf": "Accelerator cards of this host.",
+    "profile": "Sizes of VF that the cards offer.",
+    "vf": "Virtual functions: the parts of a card that tenants get.",
+    "vm": "Virtual machines that VFs are plugged into.",
+    "image": "Guest images that VMs boot.",
+    "status": "Show the host at a glance.",
+    "version": "Show the version of vaccelctl, and of the daemon where one answers.",
+    "demo": "Run two real models on a VF of an emulated NPU; exit 0 only if every output agrees.",
+    "bench": "Measure this host, with a private daemon and, where asked, a VM.",
+}
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """A group whose commands are modules of this package, each with an ``app``."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one command; None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        app: typer.Typer = import_module(f"vaccel.cli.{cmd_name}").app
+        # Plain help everywhere: rich alone takes longer to load than all of --help may take.
+        app.rich_markup_mode = None
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        command.context_settings = {**CONTEXT, **command.context_settings}
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list in --help, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
+    epilog=examples(
+        "vf create npu.2c.12g --name speech",
+        "vm start web-1",
+        "vf attach speech --vm web-1",
+        "vm exec web-1 --user app -- python3 -m vaccel.bench.guest --help",
+        "--address unix:/tmp/other.sock status --json",
+    ),
+)
+
+
+@app.callback()
+def vaccelctl(
+    ctx: typer.Context,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            envvar=ADDRESS_VARIABLE,
+            help=f"Where vacceld listens: unix:/PATH or HOST:PORT. Default: {DEFAULT_ADDRESS}.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """See, split and give out the accelerators of a host.
+
+    vaccelctl asks the daemon, vacceld, over its control socket. Every command prints a table, or
+    JSON with --json. A command that fails says on stderr what failed and what to do next, and
+    exits with 2 for a wrong argument, 3 for a name that does not exist, 4 for a state that does
+    not allow it, 5 for too little room, 6 for a missing right, 7 for what is not supported, 8 for
+    a daemon that does not answer, 9 for a lost device, 10 for a fault of the host, 70 for a bug.
+    """
+    session = ctx.ensure_object(Session)
+    session.address = session.address or address
+
+
+def run(arguments: Sequence[str], session: Session | None = None) -> int:
+    """Run one command line; returns its exit code. ``session`` may bring another client."""
+    ours = list(arguments)
+    as_json = "--json" in (ours[: ours.index("--")] if "--" in ours else ours)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=ours, prog_name="vaccelctl", standalone_mode=False, obj=session or Session()
+        )
+    except VaccelError as fault:
+        return errors.report(fault, as_json)
+    except TyperException as fault:
+        if type(fault).__name__ == "NoArgsIsHelpError":
+            print(fault.format_message(), file=sys.stderr)
+            return 2
+        return errors.report(errors.usage_error(fault), as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        print("vaccelctl: interrupted", file=sys.stderr)
+        return errors.INTERRUPTED
+    except Exception as fault:  # a bug, which is told in one line as everything else is
+        return errors.report(errors.bug(fault), as_json)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """The program."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""``vaccelctl pf``: the cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaccel.cli import render
+from vaccel.cli.find import by_name
+from vaccel.cli.options import Json, examples, noun
+from vaccel.cli.session import session_of
+from vaccel.cli.sizes import rate_text, size_text
+
+if TYPE_CHECKING:
+    from vaccel.inventory import PF
+
+app = noun(
+    "Accelerator cards of this host.\n\n"
+    "A card (PF, physical function) is declared in the daemon's configuration. It has cores and "
+    "memory, and offers profiles: sizes of VF that it can be split into."
+)
+
+
+@app.command("list", epilog=examples("pf list", "pf list --json"))
+def list_pfs(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the cards, and what is free on each."""
+    with session_of(ctx).host() as host:
+        pfs = host.pfs()
+    if as_json:
+        render.print_json(pfs)
+        return
+    render.print_table(
+        ("name", "kind", "card", "cores free", "memory free", "clock"),
+        [_row(pf) for pf in pfs],
+        "This host has no cards: declare one as [[pf]] in the daemon's configuration.",
+    )
+
+
+@app.command("show", epilog=examples("pf show npu0"))
+def show_pf(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the card.")],
+    as_json: Json = False,
+) -> None:
+    """Draw a card: its cores, which VF owns which, its memory, and what still fits."""
+    with session_of(ctx).host() as host:
+        pf = by_name("PF", host.pfs(), name)
+        vfs = [] if as_json else [vf for vf in host.vfs() if vf.id in pf.core_owners]
+    if as_json:
+        render.print_json(pf)
+        return
+    from vaccel.cli.card import draw
+
+    render.print_fields(
+        (
+            ("name", pf.name),
+            ("id", pf.id),
+            ("card", pf.card),
+            ("kind", pf.kind),
+            ("clock", rate_text(pf.clock_hz, "Hz")),
+            ("cores", f"{pf.cores}, {pf.cores_free} free"),
+            ("memory", f"{size_text(pf.memory_bytes)}, {size_text(pf.memory_free_bytes)} free"),
+            ("declared in", pf.source),
+        )
+    )
+    print()
+    for line in draw(pf, vfs):
+        print(line)
+    print()
+    render.print_table(
+        ("profile", "cores", "memory", "more fit"),
+        [(p.name, p.cores, size_text(p.memory_bytes), pf.fits.get(p.name, 0)) for p in pf.profiles],
+        "This card offers no profiles.",
+    )
+
+
+def _row(pf: PF) -> tuple[object, ...]:
+    return (
+        pf.name,
+        pf.kind,
+        pf.card,
+        f"{pf.cores_free} of {pf.cores}",
+        f"{size_text(pf.memory_free_bytes)} of {size_text(pf.memory_bytes)}",
+        rate_text(pf.clock_hz, "Hz"),
+    )

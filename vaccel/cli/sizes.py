@@ -1,0 +1,59 @@
+"""Sizes on the command line (``512M``, ``2GiB``) and in tables (``12 GiB``)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from vaccel.errors import InvalidArgument
+
+_SIZE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([kKMGT])(i?B)?")
+_POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes. A bare letter and ``iB`` count by 1024, as QEMU does; ``B`` alone by 1000.
+
+    Raises InvalidArgument naming the option, its value and the form.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidArgument(
+            f"{option} = {text!r} is not a size", hint="write a number and a unit: 512M, 2GiB"
+        )
+    base = 1000 if match[3] == "B" else 1024
+    size = round(float(match[1]) * float(base) ** _POWERS[match[2].upper()])
+    if size <= 0:
+        raise InvalidArgument(f"{option} = {text!r} is not more than zero")
+    return size
+
+
+def size_text(size: int) -> str:
+    """A size in the largest binary unit that it fills, with at most one decimal."""
+    value, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def rate_text(value: float, unit: str) -> str:
+    """A rate in the largest decimal unit that it fills: ``1.2 GHz``, ``819.2 GB/s``."""
+    prefix = ""
+    for larger in ("k", "M", "G", "T"):
+        if abs(value) < 1000:
+            break
+        value, prefix = value / 1000, larger
+    return f"{value:.1f}".removesuffix(".0") + f" {prefix}{unit}"
+
+
+def age_text(seconds: float) -> str:
+    """An age in its two largest units at most: ``3m``, ``2h 5m``, ``4d 1h``."""
+    left = max(0, int(seconds))
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"

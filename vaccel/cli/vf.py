@@ -1,0 +1,179 @@
+"""``vaccelctl vf``: virtual functions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaccel.cli import render
+from vaccel.cli.options import Json, NoWait, examples, noun
+from vaccel.cli.session import session_of
+from vaccel.cli.sizes import age_text, size_text
+from vaccel.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from vaccel.inventory import VF
+
+app = noun(
+    "Virtual functions: the parts of a card that tenants get.\n\n"
+    "A VF is created on a card in the size of a profile, attached to a VM or to this host's own "
+    "processes, detached, and destroyed. It owns its cores and its memory; a neighbour cannot touch "
+    "either."
+)
+
+Vf = Annotated[str, typer.Argument(metavar="VF", help="Name or id of the VF.")]
+
+
+@app.command("create", epilog=examples("vf create npu.2c.12g", "vf create npu.1c.6g --name speech"))
+def create(
+    ctx: typer.Context,
+    profile: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="Its size; see vaccelctl profile list.")
+    ],
+    pf: Annotated[str, typer.Option(help="The card. Default: the first on which it fits.")] = "",
+    name: Annotated[str, typer.Option(help="A name for it. Default: its id serves.")] = "",
+    tenant: Annotated[str, typer.Option(help="Who owns it. Default: the default tenant.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Split a VF off a card."""
+    with session_of(ctx).host() as host:
+        vf = host.create_vf(profile, pf, name, tenant)
+    if as_json:
+        render.print_json(vf)
+        return
+    named = f"{vf.name} ({vf.id})" if vf.name else vf.id
+    memory = size_text(vf.profile.memory_bytes)
+    render.say(f"created VF {named} on {vf.pf}: {vf.profile.cores} cores, {memory}")
+
+
+@app.command("list", epilog=examples("vf list", "vf list --json"))
+def list_vfs(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the VFs of this host."""
+    with session_of(ctx).host() as host:
+        vfs = host.vfs()
+    if as_json:
+        render.print_json(vfs)
+        return
+    render.print_table(
+        ("name", "profile", "pf", "state", "attached to", "enrolled", "tenant", "age"),
+        [_row(vf) for vf in vfs],
+        "No VFs. Make one: vaccelctl vf create PROFILE",
+    )
+
+
+@app.command("show", epilog=examples("vf show speech", "vf show speech --json"))
+def show(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
+    """Show a VF: where it is, what it holds, what it has done."""
+    with session_of(ctx).host() as host:
+        found = host.vf(vf)
+    if as_json:
+        render.print_json(found)
+        return
+    usage = found.usage
+    held, memory = size_text(usage.memory_bytes), size_text(found.profile.memory_bytes)
+    render.print_fields(
+        (
+            ("name", found.name),
+            ("id", found.id),
+            ("state", found.state),
+            ("why", found.reason),
+            ("tenant", found.tenant),
+            ("profile", found.profile.name),
+            ("card", found.pf),
+            ("cores", ", ".join(map(str, found.cores))),
+            ("memory", f"{held} of {memory}"),
+            ("window", size_text(found.profile.window_bytes)),
+            ("attached to", _attached(found)),
+            ("agent enrolled", "yes" if found.enrolled else "no"),
+            ("epoch", found.epoch),
+            ("worker", f"process {found.worker_pid}" if found.worker_pid else "none"),
+            ("age", _age(found)),
+            ("contexts", usage.contexts),
+            ("buffers", usage.buffers),
+            ("programs", usage.programs),
+            ("launches", usage.launches),
+            ("device time", f"{usage.device_ns / 1e6:.3f} ms"),
+            ("energy", f"{usage.joules:.6g} J"),
+            ("errors", usage.errors),
+        )
+    )
+
+
+@app.command("attach", epilog=examples("vf attach speech --vm web-1", "vf attach speech --local"))
+def attach(
+    ctx: typer.Context,
+    vf: Vf,
+    vm: Annotated[str, typer.Option(metavar="NAME", help="The VM that gets it.")] = "",
+    local: Annotated[bool, typer.Option("--local", help="Give it to processes here.")] = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Give a VF to a VM, or to processes of this host, and wait until it can be used there."""
+    if bool(vm) == local:
+        raise InvalidArgument(
+            f"attach of VF {vf!r} needs either --vm NAME or --local",
+            hint="VMs there are: vaccelctl vm list",
+        )
+    from vaccel.bench.reporter import Reporter
+
+    with session_of(ctx).host() as host, Reporter() as progress:
+        found = host.attach_vf(vf, vm=vm, local=local, wait=not no_wait, progress=progress)
+    if as_json:
+        render.print_json(found)
+        return
+    render.say(f"VF {found.name or found.id} is {found.state}: {_attached(found)}")
+
+
+@app.command("detach", epilog=examples("vf detach speech", "vf detach speech --force"))
+def detach(
+    ctx: typer.Context,
+    vf: Vf,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not wait for the guest to let go.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a VF back from where it is attached. Programs that use it get the error Detached."""
+    from vaccel.bench.reporter import Reporter
+
+    with session_of(ctx).host() as host, Reporter() as progress:
+        found = host.detach_vf(vf, force=force, progress=progress)
+    if as_json:
+        render.print_json(found)
+        return
+    render.say(f"VF {found.name or found.id} is {found.state}")
+
+
+@app.command("destroy", epilog=examples("vf destroy speech", "vf destroy speech --force"))
+def destroy(
+    ctx: typer.Context,
+    vf: Vf,
+    force: Annotated[bool, typer.Option("--force", help="Detach it first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End a VF: its memory is scrubbed, its cores are free again."""
+    with session_of(ctx).host() as host:
+        host.destroy_vf(vf, force=force)
+    if as_json:
+        render.print_json({"vf": vf, "destroyed": True})
+        return
+    render.say(f"destroyed VF {vf}")
+
+
+def _attached(vf: VF) -> str:
+    if vf.vm:
+        return f"VM {vf.vm}"
+    return f"local, {vf.socket}" if vf.socket else "nothing"
+
+
+def _age(vf: VF) -> str:
+    return age_text((time.time_ns() - vf.created_unix_ns) / 1e9)
+
+
+def _row(vf: VF) -> tuple[object, ...]:
+    where = f"VM {vf.vm}" if vf.vm else "local" if vf.socket else "-"
+    enrolled = "yes" if vf.enrolled else "no"
+    name, age = vf.name or vf.id, _age(vf)
+    return (name, vf.profile.name, vf.pf, vf.state, where, enrolled, vf.tenant, age)
