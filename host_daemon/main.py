@@ -75,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    logging.getLogger("qemu").setLevel(logging.WARNING)
+    for noisy in ("qemu", "grpc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         if options.check:
             _check(options.config)

@@ -120,10 +120,8 @@ class Device:
             tuple(t.dtype for t in tensors),
         )
         if key not in self._kernels:
-            operands = [
-                Port(f"operand{i}", t.dtype, tuple(f"d{i}_{axis}" for axis in range(len(t.shape))))
-                for i, t in enumerate(tensors)
-            ]
+            # The kernel knows its operands' names; the shapes stay open, so that one program serves.
+            operands = [Port("", t.dtype, (None,) * len(t.shape)) for t in tensors]
             self._kernels[key] = self.kernel(kernel, *operands)
         outputs = self._kernels[key](*tensors)
         return next(iter(outputs.values()))
