@@ -177,9 +177,13 @@ class StoreSuite:
     def test_references_must_exist(self, store: Store) -> None:
         with store.transaction() as tx:
             furnish(tx)
-            for field, noun in (("tenant", "tenant"), ("pf", "PF"), ("vm", "VM")):
+            for record, noun in (
+                (replace(VF, tenant="ghost"), "tenant"),
+                (replace(VF, pf="ghost"), "PF"),
+                (replace(VF, vm="ghost"), "VM"),
+            ):
                 with pytest.raises(NotFound, match=f"no {noun} 'ghost'"):
-                    tx.put_vf(replace(VF, **{field: "ghost"}))
+                    tx.put_vf(record)
             with pytest.raises(NotFound, match="no tenant 'ghost'"):
                 tx.put_vm(replace(VM, tenant="ghost"))
             with pytest.raises(NotFound, match="no VF 'ghost'"):

@@ -22,7 +22,7 @@ from host_daemon.store.sqlite import SqliteStore
 from tests.conformance.store import SECRET, VF, furnish
 
 PAIR = ("vf-1", "vf-2")
-READY = {"state": VfState.READY, "vm": "", "epoch": 1}
+READY = replace(VF, state=VfState.READY, vm="", epoch=1)
 
 
 def opened(path: Path) -> SqliteStore:
@@ -32,8 +32,8 @@ def opened(path: Path) -> SqliteStore:
 def begin(path: Path) -> None:
     with closing(opened(path)) as store, store.transaction() as tx:
         furnish(tx)
-        tx.put_vf(replace(VF, **READY))
-        tx.put_vf(replace(VF, id="vf-2", name="other", **READY))
+        tx.put_vf(READY)
+        tx.put_vf(replace(READY, id="vf-2", name="other"))
 
 
 def step(tx: Transaction, number: int) -> None:
