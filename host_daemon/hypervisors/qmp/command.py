@@ -106,7 +106,8 @@ async def _ended(agent: GuestAgent, vm: str, pid: int) -> dict[str, Any]:
 async def _end(agent: GuestAgent, pid: int) -> None:
     # The guest may be the reason why it did not end; then there is nothing more to do.
     with suppress(VaccelError):
-        kill = {"path": "kill", "arg": ["-TERM", "--", f"-{pid}"]}
+        # The shell's own kill: a small guest has no program of that name.
+        kill = {"path": "sh", "arg": ["-c", 'kill -s TERM -- "-$0"', str(pid)]}
         await agent.request("guest-exec", kill, timeout=bounds.MONITOR_SECONDS)
 
 

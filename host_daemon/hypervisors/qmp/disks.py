@@ -27,7 +27,7 @@ def disk_format(path: Path) -> str:
 
 
 async def make_overlay(base: Path, overlay: Path) -> None:
-    """Create an empty layer over ``base``. Raises HostFault with the words of qemu-img."""
+    """Create an empty layer over ``base``, an absolute path. Raises HostFault as qemu-img does."""
     arguments = [
         "create",
         "-q",
@@ -36,7 +36,7 @@ async def make_overlay(base: Path, overlay: Path) -> None:
         "-F",
         disk_format(base),
         "-b",
-        str(base.absolute()),
+        str(base),
     ]
     process = await asyncio.create_subprocess_exec(
         "qemu-img",

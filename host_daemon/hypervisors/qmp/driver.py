@@ -142,6 +142,8 @@ def _check(spec: MachineSpec) -> None:
             hint="at least one CPU, and memory in whole MiB",
         )
     for disk in spec.disks:
+        if not disk.path.is_absolute():
+            raise InvalidArgument(f"disk {disk.path} is not an absolute path")
         if not _SERIAL.fullmatch(disk.serial):
             raise InvalidArgument(
                 f"disk serial {disk.serial!r}", hint="letters, digits and dashes, up to 20"

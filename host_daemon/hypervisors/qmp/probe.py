@@ -1,8 +1,8 @@
 """Which accelerator works here: not which one opens.
 
-``/dev/kvm`` may exist, open, even run a guest, and still be of no use: nested virtualisation that is
-switched off below us, or one that emulates each instruction. So a guest must work (see rom.py), with
-the CPU that a VM would get, within seconds; it needs milliseconds.
+``/dev/kvm`` may exist, open, even run a guest, and still be of no use: nested virtualisation that
+is switched off below us, or one that emulates each instruction. So a guest must work (see rom.py),
+with the CPU that a VM would get, within seconds; it needs milliseconds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The probe's guest: a ROM that works in 64-bit mode for a moment, then writes to QEMU's exit port.
 
 Answering at once would prove little: a KVM that emulates each instruction starts a guest, even in
-64-bit mode, and is then thousands of times too slow to boot one. Ten million stores take a virtual CPU
-10 ms, and TCG 50 ms.
+64-bit mode, and is then a thousand times too slow to boot one. Ten million stores take a virtual
+CPU 10 ms, and TCG 50 ms.
 """
 
 from __future__ import annotations
