@@ -1,4 +1,4 @@
-"""How vaccelctl fails: a line on stderr that names the thing, one that says what to do, an exit code.
+"""How vaccelctl fails: a line on stderr that names the thing, one with what to do, an exit code.
 
 The codes are those of ``vaccel.errors``; 130 after Ctrl-C. With ``--json`` the same is one JSON
 object on stderr: ``{"error": {"code": ..., "message": ..., "hint": ..., "exit_code": ...}}``.

@@ -67,7 +67,7 @@ def collect(items: Iterable[Output | int]) -> dict[str, Any]:
 
 
 def write_console(pieces: Iterable[bytes]) -> None:
-    """Write a console. A terminal gets text only: a guest must not steer the operator's terminal."""
+    """Write a console. A terminal gets text only: a guest must not steer an operator's terminal."""
     if not sys.stdout.isatty():
         for piece in pieces:
             sys.stdout.buffer.write(piece)

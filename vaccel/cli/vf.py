@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 app = noun(
     "Virtual functions: the parts of a card that tenants get.\n\n"
     "A VF is created on a card in the size of a profile, attached to a VM or to this host's own "
-    "processes, detached, and destroyed. It owns its cores and its memory; a neighbour cannot touch "
-    "either."
+    "processes, detached, and destroyed. It owns its cores and its memory; a neighbour touches "
+    "neither."
 )
 
 Vf = Annotated[str, typer.Argument(metavar="VF", help="Name or id of the VF.")]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 app = noun(
     "Virtual machines that VFs are plugged into.\n\n"
-    "A VM boots a guest image with vaccel's agent in it, and runs on where the daemon ends. VFs come "
-    "and go while it runs."
+    "A VM boots a guest image with vaccel's agent in it, and runs on where the daemon ends. VFs "
+    "come and go while it runs."
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the VM.")]

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_life_of_a_vf(ctl):
+    assert ctl("vf create npu.2c.12g --name speech").out == (
+        "created VF speech (vf-1) on npu0: 2 cores, 12 GiB\n"
+    )
+    assert ctl("vf attach speech --vm web-1").out == "VF speech is attached: VM web-1\n"
+    assert "plug the VF in" in ctl.err
+    assert "VM web-1" in ctl("vf list").out
+    assert ctl("vf detach speech").out == "VF speech is ready\n"
+    assert ctl("vf destroy speech").out == "destroyed VF speech\n"
+    assert ctl("vf list").out == "No VFs. Make one: vaccelctl vf create PROFILE\n"
+
+
+def test_options_arrive(ctl, host):
+    ctl("vf create npu.1c.6g --pf npu0 --name files --tenant blue")
+    ctl("vf attach files --local --no-wait")
+    ctl("vf detach files --force")
+    assert host.calls == [
+        ("create_vf", ("npu.1c.6g", "npu0", "files", "blue")),
+        ("attach_vf", ("files", "", True, False)),
+        ("detach_vf", ("files", True)),
+    ]
+
+
+def test_show_and_json_agree(ctl):
+    ctl("vf create npu.2c.12g --name speech")
+    shown = json.loads(ctl("vf show vf-1 --json").out)
+    assert shown == json.loads(ctl("vf list --json").out)[0]
+    assert shown["profile"]["name"] == "npu.2c.12g"
+    assert shown["usage"]["launches"] == 0
+    text = ctl("vf show speech").out
+    for part in ("id              vf-1", "cores           0, 1", "worker          process 4242"):
+        assert part in text
+
+
+def test_a_local_vf_says_where_to_connect(ctl):
+    ctl("vf create npu.2c.12g")
+    assert "local, /run/vacceld/vf-1.sock" in ctl("vf attach vf-1 --local").out
+
+
+@pytest.mark.parametrize("where", ["", "--vm web-1 --local"])
+def test_attach_needs_one_place(ctl, host, where):
+    assert ctl(f"vf attach speech {where}").code == 2
+    assert "either --vm NAME or --local" in ctl.err
+    assert host.calls == []
+
+
+def test_an_attached_vf_is_destroyed_only_by_force(ctl):
+    ctl("vf create npu.2c.12g --name speech")
+    ctl("vf attach speech --local")
+    assert ctl("vf destroy speech").code == 4
+    assert ctl.err == (
+        "vaccelctl: VF speech is attached\n  hint: detach it first: vaccelctl vf detach\n"
+    )
+    assert json.loads(ctl("vf destroy speech --force --json").out) == {
+        "vf": "speech",
+        "destroyed": True,
+    }
+
+
+def test_more_than_fits_says_what_is_free(ctl):
+    for _ in range(4):
+        assert ctl("vf create npu.2c.12g").code == 0
+    assert ctl("vf create npu.1c.6g").code == 5
+    assert "0 free cores" in ctl.err
