@@ -8,7 +8,8 @@ Rules
       starts with an epoch above both: device memory, window and token are fresh.
     - A window that a guest may have mapped is never used again for anybody else.
 
-VFs (worker: of the record's epoch; plugged: in the VM of the record, which goes on)
+VFs (worker: of the record's epoch; plugged: in the VM of the record, which goes on, or "no VM":
+the VM of the record does not go on)
 
 ==========  ======  =======  ======================  ==========================
 state       worker  plugged  steps                   becomes
@@ -23,7 +24,8 @@ attaching   alive   (local)  adopt, serve            attached
 attaching   gone    (local)  respawn                 ready
 attached    alive   yes      adopt                   attached
 attached    gone    yes      unplug, respawn, plug   attached, not enrolled
-attached    any     no       respawn                 ready: its VM let go of it
+attached    any     no       respawn, plug           attached, not enrolled
+attached    any     no VM    respawn                 ready
 attached    alive   (local)  adopt, serve            attached
 attached    gone    (local)  respawn, serve          attached, not enrolled
 detaching   any     yes      unplug, respawn         ready
@@ -215,22 +217,29 @@ def _decide_vf(
     unplug = [Step(Do.UNPLUG, vf=vf.id, vm=vm) for vm in strays]
     plugged = vf.vm in goes_on and vf.id in goes_on[vf.vm].plugged
     alive = worker is not None and worker.epoch == vf.epoch and not strays
-    if vf.state in (VfState.ATTACHED, VfState.ATTACHING) and (plugged or vf.local):
+    if _is_held(vf, plugged, goes_on):
         steps, becomes = _held(vf, worker, alive, plugged)
     else:
         if plugged:
             unplug.append(Step(Do.UNPLUG, vf=vf.id, vm=vf.vm))
         steps, becomes = _loose(vf, worker, alive and not plugged)
-    if becomes is not None and alive and worker is not None and becomes.epoch == vf.epoch:
+    if worker is not None and becomes is not None and Step(Do.ADOPT_WORKER, vf=vf.id) in steps:
         becomes = replace(becomes, worker_pid=worker.pid, worker_started=worker.started)
     return VfDecision(vf.id, (*unplug, *steps), becomes, tuple(intents))
+
+
+def _is_held(vf: VfRecord, plugged: bool, goes_on: Mapping[str, FoundVm]) -> bool:
+    if vf.state is VfState.ATTACHED:
+        # Also where the device is missing: a start-up that was killed may have unplugged it.
+        return vf.local or vf.vm in goes_on
+    return vf.state is VfState.ATTACHING and (vf.local or plugged)
 
 
 def _held(
     vf: VfRecord, worker: FoundWorker | None, alive: bool, plugged: bool
 ) -> tuple[list[Step], VfRecord | None]:
     """A VF that a VM or a local process has, or was about to have."""
-    if alive:
+    if alive and (plugged or vf.local):
         steps = [Step(Do.ADOPT_WORKER, vf=vf.id)]
         if vf.local:
             steps.append(Step(Do.SERVE, vf=vf.id))
@@ -240,7 +249,7 @@ def _held(
     if vf.state is VfState.ATTACHING:
         return [*before, respawn], _ready(fresh, "its attach was cut short")
     again = Step(Do.SERVE, vf=vf.id) if vf.local else Step(Do.PLUG, vf=vf.id, vm=vf.vm)
-    return [*before, respawn, again], replace(fresh, reason="its worker was gone")
+    return [*before, respawn, again], replace(fresh, reason="its worker or its device was gone")
 
 
 def _loose(
@@ -259,7 +268,7 @@ def _loose(
     reason = {
         VfState.READY: "its worker was gone",
         VfState.ATTACHING: "its attach was cut short",
-        VfState.ATTACHED: "its VM was gone or had let go of it",
+        VfState.ATTACHED: "its VM was gone",
         VfState.DETACHING: "",
     }[vf.state]
     respawn, fresh = _respawn(vf, worker)

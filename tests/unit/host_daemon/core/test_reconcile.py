@@ -74,7 +74,8 @@ CASES = [
         S.ATTACHED,
         E + 1,
     ),
-    (S.ATTACHED, "vm", ALIVE, BARE, [Do.RESPAWN_WORKER], S.READY, E + 1),
+    (S.ATTACHED, "vm", ALIVE, BARE, [Do.RESPAWN_WORKER, Do.PLUG], S.ATTACHED, E + 1),
+    (S.ATTACHED, "vm", None, BARE, [Do.RESPAWN_WORKER, Do.PLUG], S.ATTACHED, E + 1),
     (S.ATTACHED, "vm", ALIVE, None, [Do.RESPAWN_WORKER], S.READY, E + 1),
     (S.ATTACHED, "vm", None, None, [Do.RESPAWN_WORKER], S.READY, E + 1),
     (S.ATTACHED, "local", ALIVE, None, [Do.ADOPT_WORKER, Do.SERVE], S.ATTACHED, E),
@@ -123,6 +124,8 @@ def test_a_vf(
     assert (decision.becomes.state, decision.becomes.epoch) == (after, epoch)
     if after is not S.ATTACHED:
         assert (decision.becomes.vm, decision.becomes.local) == ("", False)
+    adopted = Do.ADOPT_WORKER in does
+    assert decision.becomes.worker_pid == (ALIVE.pid if adopted else 0)
     for step in decision.steps:
         assert step.vf == VF.id
         assert (step.epoch == epoch) == (step.do is Do.RESPAWN_WORKER)
@@ -143,7 +146,7 @@ def test_a_replaced_worker_is_forgotten_and_the_agent_enrols_again() -> None:
     becomes = decide(vf_in(S.ATTACHED, "vm"), STALE, PLUGGED).becomes
     assert becomes is not None
     assert (becomes.worker_pid, becomes.worker_started, becomes.enrolled) == (0, 0, False)
-    assert becomes.reason == "its worker was gone"
+    assert becomes.reason == "its worker or its device was gone"
 
 
 def test_a_vf_in_a_vm_that_is_being_stopped_is_free_again() -> None:
@@ -250,7 +253,8 @@ def carried_out(
 ) -> tuple[list[VfRecord], list[VmRecord], Found]:
     """What records and processes are after some steps of a plan; records follow whole decisions."""
     after_workers, after_vms = dict(found.workers), dict(found.vms)
-    records = {record.id: record for record in (*vfs, *vms)}
+    records: dict[str, VfRecord | VmRecord] = {record.id: record for record in vfs}
+    records.update({record.id: record for record in vms})
     decisions: list[VfDecision | VmDecision] = [*plan.vms, *plan.vfs]
     for decision in decisions:
         for step in decision.steps:
@@ -312,6 +316,8 @@ def test_starting_again_from_any_point_comes_to_rest(
         vfs, vms, found = carried_out(vfs, vms, plan, found, done)
     busy = {S.CREATING, S.ATTACHING, S.DETACHING, S.DESTROYING}
     assert not busy & {vf.state for vf in vfs}
+    if state is S.ATTACHED and where and (where == "local" or VM.id in found.vms):
+        assert [vf.state for vf in vfs] == [S.ATTACHED]
     assert {vm.state for vm in vms} <= {VmState.RUNNING, VmState.DEAD}
     for vf in vfs:
         held = found.workers.get(vf.id)
