@@ -134,7 +134,8 @@ class NpuDevice:
             if step.gemm.empty or step.repeat == 0:
                 continue
             timing = self._time(step.gemm, machine)
-            total += timing.total * step.repeat
+            # The next operation finds DRAM busy with this one's last store: count it here.
+            total += max(timing.total, timing.dram) * step.repeat
             array += timing.compute * step.repeat
             dma += timing.dram * step.repeat
             dram += (timing.traffic.dram_read + timing.traffic.dram_write) * step.repeat

@@ -60,6 +60,11 @@ def _spread(tiles_m: int, tiles_n: int, gemm: Gemm, units: int) -> tuple[int, in
     return tiles_m, tiles_n
 
 
+def _even(blocks: int, tiles: int, edge: int) -> int:
+    """The side of a tile: an even share, cut down to whole blocks."""
+    return max(1, -(-blocks * edge // tiles) // edge) * edge
+
+
 def tile(gemm: Gemm, machine: Machine) -> Tiling:
     """Cut a GEMM for a machine. Every size must be positive."""
     rows, columns = machine.rows, machine.columns
@@ -71,9 +76,9 @@ def tile(gemm: Gemm, machine: Machine) -> Tiling:
     k_blocks = _blocks(gemm.k, rows)
     tiles_m, tiles_n = _blocks(m_blocks, edge), _blocks(n_blocks, edge)
     tiles_m, tiles_n = _spread(tiles_m, tiles_n, gemm, machine.units)
-    inner_m = max(1, m_blocks // tiles_m) * columns
-    inner_n = max(1, n_blocks // tiles_n) * columns
-    inner_k = max(1, k_blocks // _blocks(k_blocks, depth)) * rows
+    inner_m = _even(m_blocks, tiles_m, columns)
+    inner_n = _even(n_blocks, tiles_n, columns)
+    inner_k = _even(k_blocks, _blocks(k_blocks, depth), rows)
     return Tiling(
         _blocks(gemm.m, inner_m),
         _blocks(gemm.n, inner_n),
@@ -84,17 +89,29 @@ def tile(gemm: Gemm, machine: Machine) -> Tiling:
     )
 
 
-def traffic(gemm: Gemm, tiling: Tiling, machine: Machine) -> Traffic:
-    """What a tiled GEMM moves.
+def _requests(contiguous: int, request: int) -> float:
+    """Bytes that cross the bus for each byte wanted, where runs of so many are fetched."""
+    return _blocks(contiguous, request) * request / contiguous
 
-    DRAM: the left operand once per tile column, the right one once per tile row, the result once.
-    SRAM: what stays is read once, what streams once per fold across it, sums are written and read
-    again once per fold of K.
+
+def traffic(gemm: Gemm, tiling: Tiling, machine: Machine) -> Traffic:
+    """What a tiled GEMM moves, in whole bursts of DRAM.
+
+    DRAM: the left operand once per tile column, the right one once per tile row, the result once,
+    block by block of the array's width. Rows of K lie one after the other, so that a block of
+    whole rows is one run. SRAM: what stays is read once, what streams once per fold across it,
+    sums are written and read again once per fold of K.
     """
-    read = gemm.left_bytes * tiling.tiles_n + gemm.right_bytes * tiling.tiles_m
-    along_k = _blocks(gemm.k, machine.rows)
-    along_n = _blocks(gemm.n, machine.columns)
+    rows, columns, request = machine.rows, machine.columns, machine.request_bytes
+    run = tiling.k * (columns if tiling.tiles_k == 1 else 1)
+    left = gemm.left_bytes * _requests(max(1, run * machine.left_bits // 8), request)
+    right = gemm.right_bytes * _requests(max(1, run * machine.right_bits // 8), request)
+    read = int(left * tiling.tiles_n + right * tiling.tiles_m)
+    elements = gemm.batch * gemm.m * gemm.n
+    width = min(columns, gemm.n) * gemm.output_bytes // elements
+    written = int(gemm.output_bytes * _requests(max(1, width), request))
+    along_k, along_n = _blocks(gemm.k, rows), _blocks(gemm.n, columns)
     streamed = gemm.batch * gemm.m * gemm.k * along_n * machine.left_bits // 8
     kept = gemm.batch * gemm.k * gemm.n * machine.right_bits // 8
-    sums = gemm.batch * gemm.m * gemm.n * (2 * along_k - 1) * machine.sum_bits // 8
-    return Traffic(read, gemm.output_bytes, read + gemm.output_bytes + streamed + kept + sums)
+    sums = elements * (2 * along_k - 1) * machine.sum_bits // 8
+    return Traffic(read, written, read + written + streamed + kept + sums)

@@ -1,15 +1,17 @@
 """Several arrays that overlap what they can: the timing of real cards.
 
 The next fold's stationary operand is loaded while this one streams, the next tile comes from DRAM
-while this one is computed, and tiles go round the arrays. What is left in the open is the first
-load, the pipeline, and the last store::
+while this one is computed, and tiles go round the arrays. With E the array's width, ``first`` the
+operands of the first block, and ``tail`` the compute that waits for the last block to arrive::
 
-    compute = most tiles of one array * folds of a tile * max(streamed, E) * slowdown
-    dram    = bytes / sustained bandwidth;   port = bytes of one array / its port
-    total   = ramp + max(compute, dram, port) + drain
+    fold    = ceil(streamed / E) * E * slowdown        one preload of E cycles hides behind it
+    compute = most tiles of one array * folds of a tile * fold
+    moved   = bytes read, and written by all but the last tile of each array
+    memory  = max(moved / sustained bandwidth, moved per array / its port)
+    total   = latency + 2E - 1 + max(first / feed + compute, memory + tail) + R + C - 2
 
-(ONNXim, Ham et al., IEEE CAL 2024, has the same overlap as a simulation; see
-docs/devices/npu.md.)
+The last store is not waited for: the next operation's loads overlap it. ONNXim (Ham et al., IEEE
+CAL 2024) simulates the same overlap; docs/devices/npu.md compares the two.
 """
 
 from __future__ import annotations
@@ -55,18 +57,24 @@ def overlapped(gemm: Gemm, machine: Machine) -> Timing:
     tiling = tile(gemm, machine)
     moved = traffic(gemm, tiling, machine)
     compute = _compute(gemm, tiling, machine)
-    dram = (moved.dram_read + moved.dram_write) / machine.dram_bytes_per_cycle
-    used = min(machine.units, gemm.batch * tiling.tiles_m * tiling.tiles_n)
-    port = (moved.dram_read + moved.dram_write) / used / machine.port_bytes_per_cycle
     rows, columns = machine.rows, machine.columns
-    first = min(tiling.m, columns) * min(tiling.k, rows) * machine.left_bits // 8
-    first += min(tiling.k, rows) * min(tiling.n, columns) * machine.right_bits // 8
-    last = min(tiling.m, columns) * min(tiling.n, columns) * machine.left_bits // 8
-    feed = min(machine.port_bytes_per_cycle, machine.dram_bytes_per_cycle / used)
-    # A step of a recurrence finds its operands on the core: nothing is fetched, nothing stored.
-    fetch = machine.latency_cycles + first / feed if moved.dram_read else 0
-    store = machine.latency_cycles + last / feed if moved.dram_write else 0
-    ramp = fetch + 2 * columns - 1
-    drain = rows + columns - 2 + store
-    total = ramp + max(compute, dram, port) + drain
-    return Timing(math.ceil(total), math.ceil(compute), math.ceil(dram), moved)
+    tiles = gemm.batch * tiling.tiles_m * tiling.tiles_n
+    used = min(machine.units, tiles)
+    waited = moved.dram_read + moved.dram_write * (tiles - used) / tiles
+    dram = waited / machine.dram_bytes_per_cycle
+    memory = max(dram, waited / used / machine.port_bytes_per_cycle)
+    pipeline = 2 * columns - 1 + rows + columns - 2
+    # The last rows leave early where they do not fill a block; four is the least a fold streams.
+    early = columns - max(4, (gemm.m - 1) % columns + 1)
+    total = pipeline + compute - early
+    if moved.dram_read:
+        # Nothing to fetch is a step of a recurrence: its operands are on the core already.
+        block = min(tiling.m, columns) * machine.left_bits
+        block += min(tiling.n, columns) * machine.right_bits
+        feed = min(machine.port_bytes_per_cycle, machine.dram_bytes_per_cycle / used)
+        first = min(block * tiling.k // 8, moved.dram_read) / feed
+        tail = _fold_cycles(tiling.m, min(tiling.n, columns), tiling.k, machine)
+        bound = max(first + compute, memory + min(tail, compute))
+        total = machine.latency_cycles + pipeline + bound - early
+    busy = (moved.dram_read + moved.dram_write) / machine.dram_bytes_per_cycle
+    return Timing(math.ceil(total), math.ceil(compute), math.ceil(busy), moved)

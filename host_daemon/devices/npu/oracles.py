@@ -1,0 +1,131 @@
+"""The public simulators that the NPU's timing is validated against.
+
+SCALE-Sim 3.0.0 in stall-free mode, and ONNXim a1e86296 with its memory as parameters: what
+follows is the simulated hardware, none of it a result. Sustained shares of peak bandwidth come
+from DRAM timing:
+
+- HBM2, 16 channels of 38.4 GB/s, 32-byte requests. The streams of several cores meet in the
+banks; all-bank refresh takes tRFC/tREFI = 7 %, and a request port of the network serves one
+request a cycle, 16 * 32 B = 512 of the 614 B/cycle (83 %). With requests of cores waiting for one
+another in their queues (head-of-line blocking, typically 15 %): 71 %. - DDR4-1600 at 400 MHz, 2
+channels of 6.4 GB/s. A 32-byte request uses half of a 64-byte burst (50 %), and bursts to one
+bank group follow each other after tCCD_L = 5, not tCCD_S = 4 cycles (80 %), some of them to
+another group: 41 %.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from host_daemon.devices.npu.overlapped import overlapped
+from host_daemon.devices.npu.shape import Gemm, Machine
+from host_daemon.devices.npu.systolic import Shape, convolved, scalesim_total_cycles
+from host_daemon.devices.oracle import Oracle, integer
+from vaccel.bounds import KIB, MIB
+from vaccel.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """ONNXim's configurations of one name: bits of an element, SRAM and accumulators, and DRAM."""
+
+    bits: int
+    sram_bytes: int
+    accumulator_bytes: int
+    peak_bytes_per_cycle: float
+    sustained: float
+    latency_cycles: int
+
+
+_FAMILIES: Final = {
+    "tpuv4": _Family(16, 32 * MIB, 4 * MIB, 614.4, 0.71, 40),
+    "edge": _Family(16, 256 * KIB, 64 * KIB, 614.4, 0.71, 40),
+    "shipped": _Family(8, 64 * KIB, 16 * KIB, 12.8, 0.41, 80),
+}
+_PORT_BYTES_PER_CYCLE: Final = 512.0
+_REQUEST_BYTES: Final = 32
+_CONFIG: Final = re.compile(r"([a-z0-9]+)_([0-9]{1,4})x([0-9]{1,4})_c([0-9]{1,3})_\w+")
+_ARRAY: Final = re.compile(r"([0-9]{1,4})x([0-9]{1,4})")
+
+
+@lru_cache(maxsize=64)
+def _onnxim_machine(config: str) -> Machine:
+    match = _CONFIG.fullmatch(config)
+    family = _FAMILIES.get(match[1]) if match else None
+    if match is None or family is None:
+        raise InvalidArgument(
+            f"config {config!r} is unknown", hint=f"families: {', '.join(_FAMILIES)}"
+        )
+    return Machine(
+        rows=int(match[2]),
+        columns=int(match[3]),
+        units=int(match[4]),
+        dataflow="ws",
+        slowdown=1.0,
+        left_bits=family.bits,
+        right_bits=family.bits,
+        sum_bits=32,
+        sram_bytes=family.sram_bytes,
+        accumulator_bytes=family.accumulator_bytes,
+        port_bytes_per_cycle=_PORT_BYTES_PER_CYCLE,
+        dram_bytes_per_cycle=family.peak_bytes_per_cycle * family.sustained,
+        request_bytes=_REQUEST_BYTES,
+        latency_cycles=family.latency_cycles,
+    )
+
+
+def onnxim(row: Mapping[str, str]) -> int:
+    """ONNXim's ``layer_finish_cycle`` of an M x K by K x N product."""
+    machine = _onnxim_machine(row.get("config", ""))
+    m, k, n = integer(row, "M"), integer(row, "K"), integer(row, "N")
+    size = machine.left_bits // 8
+    gemm = Gemm(m, n, k, 1, m * k * size, k * n * size, m * n * size, m * n * k)
+    return overlapped(gemm, machine).total
+
+
+def _shape(row: Mapping[str, str]) -> Shape:
+    """(M, N, K); of a convolution by its parameters, as SCALE-Sim takes it."""
+    if row.get("kind") != "conv":
+        return integer(row, "M"), integer(row, "N"), integer(row, "K")
+    parts = row.get("params", "").split("x")
+    if len(parts) != 7:
+        raise InvalidArgument(f"column params = {row.get('params')!r} is not seven sizes")
+    given = {str(index): part for index, part in enumerate(parts)}
+    high, wide, kernel_high, kernel_wide, channels, filters, stride = (
+        integer(given, str(index)) for index in range(7)
+    )
+    pixels = convolved(high, kernel_high, stride) * convolved(wide, kernel_wide, stride)
+    return pixels, filters, kernel_high * kernel_wide * channels
+
+
+def scalesim(row: Mapping[str, str]) -> int:
+    """SCALE-Sim's ``total_cycles`` of a layer."""
+    match = _ARRAY.fullmatch(row.get("array", ""))
+    if match is None:
+        raise InvalidArgument(f"column array = {row.get('array')!r} is not ROWSxCOLUMNS")
+    array = int(match[1]), int(match[2])
+    return scalesim_total_cycles(row.get("dataflow", ""), _shape(row), array)
+
+
+ORACLES: Final = (
+    Oracle(
+        "npu/scalesim_v3_calc.csv",
+        ("layer", "kind", "params", "M", "N", "K", "dataflow", "array", "sram_kB_each"),
+        "total_cycles",
+        "total_cycles",
+        scalesim,
+        "host_cpu_s",
+    ),
+    Oracle(
+        "npu/onnxim_cycles.csv",
+        ("config", "M", "K", "N"),
+        "layer_finish_cycle",
+        "layer_finish_cycle",
+        onnxim,
+        "host_cpu_s",
+    ),
+)

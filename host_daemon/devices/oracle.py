@@ -1,0 +1,35 @@
+"""A file of reference results, and what a model says of its rows.
+
+The kinds list their oracles; ``validate`` runs them all. ``predict`` sees the input columns only,
+so that a result can never be an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vaccel.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """``file`` is relative to the folder of oracles; ``result`` names the reference's column.
+
+    ``seconds`` names the column of the reference's CPU time, or "" where it has none.
+    """
+
+    file: str
+    inputs: tuple[str, ...]
+    result: str
+    quantity: str
+    predict: Callable[[Mapping[str, str]], float]
+    seconds: str = ""
+
+
+def integer(row: Mapping[str, str], column: str) -> int:
+    """A positive integer of a row. Raises InvalidArgument naming column and value."""
+    text = row.get(column, "")
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) == 0:
+        raise InvalidArgument(f"column {column} = {text!r} is not a positive integer")
+    return int(text)

@@ -1,0 +1,178 @@
+"""Compares the models with reference results: ``python -m host_daemon.devices.validate
+[ORACLES]``.
+
+Always writes ``./predictions.csv`` (``file,row,quantity,value``; rows counted from 0, files
+relative to ORACLES) and ``./validate.json``, a list of ``{file, rows, excluded, max_err_pct,
+mean_err_pct, exact_rows, speed_ratio}``. Where result columns are blank it only predicts, and
+what would compare is null. Files that are not there are left out. ``excluded`` counts rows that
+the reference itself did not finish (``status`` is not ok).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from host_daemon.devices.npu.oracles import ORACLES as NPU
+from host_daemon.devices.oracle import Oracle
+from vaccel.errors import HostFault, InvalidArgument, NotFound, VaccelError
+
+ORACLES: Final[tuple[Oracle, ...]] = (*NPU,)
+DEFAULT: Final = Path(__file__).parents[2] / "tests" / "oracles"
+# A pass over a file takes milliseconds, so that the best of a few is the undisturbed one.
+_PASSES: Final = 5
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one file compares. Percentages and ratios are None where the reference is blank."""
+
+    file: str
+    rows: int
+    excluded: int
+    max_err_pct: float | None
+    mean_err_pct: float | None
+    exact_rows: int | None
+    speed_ratio: float | None
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file. Raises HostFault or InvalidArgument naming it."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file)]
+    except OSError as error:
+        raise HostFault(f"oracle {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(f"oracle {path} is not CSV: {error}") from error
+
+
+def _pass(oracle: Oracle, rows: Sequence[Row]) -> list[float | VaccelError]:
+    values: list[float | VaccelError] = []
+    for row in rows:
+        try:
+            values.append(oracle.predict(row))
+        except VaccelError as error:
+            values.append(error)
+    return values
+
+
+def predict(oracle: Oracle, rows: Sequence[Row]) -> tuple[list[float | VaccelError], float]:
+    """Predictions of all rows, from their input columns only, and the seconds of one pass.
+
+    A row that cannot be predicted has its error in place of a value.
+    """
+    inputs = [{key: row.get(key, "") for key in oracle.inputs} for row in rows]
+    best = float("inf")
+    values: list[float | VaccelError] = []
+    for _ in range(_PASSES):
+        start = time.process_time_ns()
+        values = _pass(oracle, inputs)
+        best = min(best, (time.process_time_ns() - start) / 1e9)
+    return values, max(best, 1e-9)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def compare(
+    oracle: Oracle, rows: Sequence[Row], values: Sequence[float | VaccelError], spent: float
+) -> Report:
+    """The report of one file; ``spent`` is the CPU seconds of predicting all rows."""
+    errors, exact, excluded = [], 0, 0
+    for row, value in zip(rows, values, strict=True):
+        expected = _number(row.get(oracle.result, ""))
+        if isinstance(value, VaccelError) or row.get("status", "") not in ("ok", ""):
+            excluded += 1
+            continue
+        if not expected:
+            continue
+        errors.append(100 * abs(value - expected) / abs(expected))
+        exact += value == expected
+    seconds = [_number(row.get(oracle.seconds, "")) for row in rows] if oracle.seconds else []
+    reference_seconds = sum(each for each in seconds if each)
+    return Report(
+        file=oracle.file,
+        rows=len(rows),
+        excluded=excluded,
+        max_err_pct=round(max(errors), 4) if errors else None,
+        mean_err_pct=round(sum(errors) / len(errors), 4) if errors else None,
+        exact_rows=exact if errors else None,
+        speed_ratio=round(reference_seconds / spent, 1) if reference_seconds else None,
+    )
+
+
+def validate(folder: Path, into: Path) -> list[Report]:
+    """Predict every file of a folder that there is; write both results. Raises NotFound,
+    HostFault.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"no folder of oracles {folder}", hint="give the folder as the argument")
+    reports: list[Report] = []
+    lines: list[tuple[str, int, str, float]] = []
+    for oracle in ORACLES:
+        path = folder / oracle.file
+        if not path.is_file():
+            continue
+        rows = read(path)
+        values, spent = predict(oracle, rows)
+        reports.append(compare(oracle, rows, values, spent))
+        for index, value in enumerate(values):
+            if isinstance(value, VaccelError):
+                print(f"{oracle.file}, row {index} is left out: {value}", file=sys.stderr)
+            else:
+                lines.append((oracle.file, index, oracle.quantity, value))
+    try:
+        with (into / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("file", "row", "quantity", "value"))
+            writer.writerows(lines)
+        content = json.dumps([asdict(report) for report in reports], indent=2)
+        (into / "validate.json").write_text(content + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HostFault(f"results cannot be written to {into}: {error.strerror}") from error
+    return reports
+
+
+def _show(reports: Sequence[Report]) -> str:
+    lines = [f"{'file':32} {'rows':>5} {'exact':>6} {'mean %':>8} {'max %':>8} {'speed':>10}"]
+    for each in reports:
+        cells = (each.exact_rows, each.mean_err_pct, each.max_err_pct, each.speed_ratio)
+        shown = ["-" if cell is None else str(cell) for cell in cells]
+        lines.append(
+            f"{each.file:32} {each.rows:>5} {shown[0]:>6} {shown[1]:>8} {shown[2]:>8}"
+            f" {shown[3]:>10}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="validate", description="Compare device models with reference simulators."
+    )
+    parser.add_argument("oracles", nargs="?", type=Path, default=DEFAULT, metavar="ORACLES")
+    given = parser.parse_args(arguments)
+    try:
+        print(_show(validate(given.oracles, Path.cwd())))
+    except VaccelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
