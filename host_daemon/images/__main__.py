@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 from host_daemon.images.store import ImageStore, default_cache
@@ -36,6 +37,13 @@ async def _run(options: argparse.Namespace) -> None:
                 print(f"removed {path}")
 
 
+async def _until_told(work: Coroutine[None, None, None]) -> None:
+    """Run the work; SIGTERM cancels it as SIGINT does, so that nothing half-built stays."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await task
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; returns the exit code of its error's class."""
     parser = argparse.ArgumentParser(prog="python -m host_daemon.images", description=__doc__)
@@ -52,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     actions.add_parser("list", help="built images")
     actions.add_parser("prune", help="remove outdated images; only while no VM runs")
     try:
-        asyncio.run(_run(parser.parse_args(arguments)))
+        asyncio.run(_until_told(_run(parser.parse_args(arguments))))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+        return 130
     except VaccelError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return fault.exit_code

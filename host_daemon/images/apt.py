@@ -20,7 +20,7 @@ _PASSED: Final = (
 
 
 async def host_sources(run: Runner, suite: str) -> list[str]:
-    """Lines for a sources.list, of Debian's suite with its updates and security, as the host has them.
+    """Lines for a sources.list: Debian's suite, its updates and security, as the host has them.
 
     Raises HostFault where the host has no source of that suite.
     """
@@ -32,7 +32,7 @@ async def host_sources(run: Runner, suite: str) -> list[str]:
     if not any(f" {suite} " in line for line in sources):
         raise HostFault(
             f"apt has no source of Debian {suite}",
-            hint=f"add one to /etc/apt/sources.list.d with the suite {suite} and the component main",
+            hint=f"add one with the component main to /etc/apt/sources.list.d, for {suite}",
         )
     return sources
 
@@ -54,7 +54,7 @@ def parse_sources(text: str, suite: str) -> list[str]:
 
 
 async def host_options(run: Runner) -> list[str]:
-    """apt options of the host, as ``Key "value";``: proxies, certificates, retries, validity of dates."""
+    """Options of the host's apt, as ``Key "value";``: proxies, certificates, retries, dates."""
     text = await run(["apt-config", "dump"], timeout=bounds.CALL_SECONDS)
     return parse_options(text)
 

@@ -1,8 +1,9 @@
-"""Building a guest's base: kernel, initrd and root file system, from a recipe, in a folder of its own."""
+"""Building a guest's base from its recipe: kernel, initrd and root file system."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Final
 
 from host_daemon.images.apt import host_options, host_sources
 from host_daemon.images.initrd import make_initrd
-from host_daemon.images.kernel import unpack_kernel
 from host_daemon.images.progress import BuildProgress
 from host_daemon.images.recipe import Recipe
 from host_daemon.images.runner import Runner
@@ -54,7 +54,7 @@ async def build_base(
         ["dpkg-deb", "--extract", str(work / "kernel.deb"), str(tree)],
         timeout=bounds.CALL_SECONDS * 6,
     )
-    unpack_kernel(tree, out / "kernel")
+    shutil.copyfile(_kernel(tree), out / "kernel")
     initrd = make_initrd(
         tree,
         (work / "busybox").read_bytes(),
@@ -76,8 +76,34 @@ async def build_base(
     return out
 
 
+def _kernel(tree: Path) -> Path:
+    """The one kernel of an unpacked kernel package."""
+    found = sorted((tree / "boot").glob("vmlinuz-*"))
+    if len(found) != 1:
+        raise HostFault(f"kernel package holds {len(found)} kernels, not 1")
+    return found[0]
+
+
+def _mode() -> str:
+    """Root's own mode, or a user namespace for everyone else who may have one."""
+    if os.geteuid() == 0:
+        return "root"
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    ranges = Path("/etc/subuid")
+    owners = (
+        [line.split(":")[0] for line in ranges.read_text().splitlines()] if ranges.exists() else []
+    )
+    if not shutil.which("newuidmap") or not {name, str(os.geteuid())} & set(owners):
+        raise HostFault(
+            f"user {name} may not build images: no newuidmap, or no range in /etc/subuid",
+            hint="build as root, or: apt-get install uidmap and usermod --add-subuids"
+            f" 100000-165535 --add-subgids 100000-165535 {name}",
+        )
+    return "unshare"
+
+
 async def _mmdebstrap(run: Runner, recipe: Recipe, stage: Path, work: Path) -> list[str]:
-    """The call of mmdebstrap. Files travel by its own hooks, so that it works in a user namespace too."""
+    """The call of mmdebstrap. Files travel by its own hooks, so a user namespace will do too."""
     merged = _HOOKS / "merged-usr" / "setup00.sh"
     if not merged.is_file():
         raise HostFault(
@@ -88,7 +114,7 @@ async def _mmdebstrap(run: Runner, recipe: Recipe, stage: Path, work: Path) -> l
     listing = work / "sources.list"
     listing.write_text("\n".join(sources) + "\n")
     command = ["mmdebstrap", "--verbose", "--variant=custom", "--format=null"]
-    command += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
+    command += [f"--mode={_mode()}"]
     command += [f"--architectures={recipe.architecture}", "--include=?essential"]
     command += [f"--include={','.join(recipe.packages)}"]
     command += [f"--aptopt={option}" for option in await host_options(run)]

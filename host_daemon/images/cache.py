@@ -25,27 +25,34 @@ async def locked(folder: Path, waiting: Callable[[], None]) -> AsyncIterator[Non
 
     Raises HostFault where the folder cannot be made, TimedOut where the other never ends.
     """
+    descriptor = _open_lock(folder)
+    try:
+        if not _try_lock(descriptor):
+            waiting()
+            await _wait_for_lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as fault:
         raise HostFault(
             f"image cache {folder} cannot be used: {fault.strerror}",
             hint="make it writable, or choose another with XDG_CACHE_HOME",
         ) from fault
+
+
+async def _wait_for_lock(descriptor: int, folder: Path) -> None:
     try:
-        told = False
         async with asyncio.timeout(bounds.IMAGE_BUILD_SECONDS):
-            while not _try_lock(descriptor):
-                if not told:
-                    waiting()
-                    told = True
+            while not _try_lock(descriptor):  # noqa: ASYNC110 - no flock can be awaited: ask again
                 await asyncio.sleep(_POLL_SECONDS)
-        yield
     except TimeoutError:
         raise TimedOut(f"image cache {folder} is still locked by another build") from None
-    finally:
-        os.close(descriptor)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -1,4 +1,4 @@
-"""An optional disk for a guest with a copy of a host folder: never a share, so the guest sees no later change."""
+"""An optional disk for a guest with a copy of a host folder; never a share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vaccel.errors import Exhausted, HostFault, InvalidArgument
 def measure(folder: Path) -> int:
     """Bytes of the regular files under a folder, links not followed.
 
-    Raises InvalidArgument for what is no readable folder or holds what a disk cannot (devices, sockets),
-    Exhausted beyond the bounds; each names the path.
+    Raises InvalidArgument for what is no readable folder or holds devices or sockets, Exhausted
+    beyond the bounds; each names the path.
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"

@@ -18,8 +18,8 @@ FORMAT: Final = 1
 class GuestImage:
     """What a VM needs to boot: kernel, initrd, a root disk that is never written, a command line.
 
-    ``digest`` is the SHA-256 (hex) of everything it was made from; ``bytes`` what it takes on the host's
-    disk (the root file system is sparse); ``built_unix_ns`` when it was built, in nanoseconds since 1970.
+    ``digest`` is the SHA-256 (hex) of everything it was made from; ``bytes`` what it takes on the
+    host's disk (the root file system is sparse); ``built_unix_ns`` is in nanoseconds since 1970.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The initrd: busybox, a script and the few kernel modules that a guest needs.
 
-The archive is the kernel's "newc" cpio (Documentation/driver-api/early-userspace/buffer-format.rst), not
-compressed: QEMU loads it at memory speed, an emulated CPU would unpack it slowly.
+The archive is the kernel's "newc" cpio, as its buffer-format.rst has it,
+not compressed: QEMU loads it at memory speed, an emulated CPU would unpack it slowly.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def load_order(
 ) -> list[str]:
     """The wanted modules and what they depend on, each after its dependencies, each once.
 
-    Dependencies are what each file itself names in its ``.modinfo``. Raises HostFault where one is missing.
+    Dependencies are what each file itself names in its ``.modinfo``. Raises HostFault where one is
+    missing.
     """
     order: list[str] = []
     present = set(builtin)
@@ -75,7 +76,7 @@ def load_order(
             raise HostFault(f"kernel module {name} depends on itself: {' -> '.join(trail)}")
         if name not in modules:
             needed = f", needed by {trail[-1]}" if trail else ""
-            raise HostFault(f"kernel module {name}{needed} is not in the kernel package")
+            raise HostFault(f"kernel module {name} is not in the kernel package{needed}")
         found = _DEPENDS.search(modules[name].read_bytes())
         below = found[1].decode() if found else ""
         for dependency in filter(None, below.split(",")):
@@ -90,7 +91,10 @@ def load_order(
 def make_initrd(
     tree: Path, busybox: bytes, script: bytes, early: Sequence[str], late: Sequence[str]
 ) -> bytes:
-    """The initrd from an unpacked kernel package: ``early`` is loaded by the script, ``late`` by the guest."""
+    """The initrd from an unpacked kernel package.
+
+    The script loads the modules of ``early``; those of ``late`` are handed on to the guest's init.
+    """
     modules, builtin = find_modules(tree), builtin_modules(tree)
     first = load_order(early, modules, builtin)
     after = load_order(late, modules, builtin | set(first))

@@ -48,7 +48,10 @@ def _version(source: Path) -> str:
 
 
 def layer_digest(source: Path) -> str:
-    """SHA-256, in hex, over what the layer would hold. Raises HostFault where a package is missing."""
+    """SHA-256, in hex, over what the layer would hold.
+
+    Raises HostFault where a package is missing, Exhausted where there is far too much.
+    """
     total = hashlib.sha256(f"{_version(source)}\0{importlib.util.MAGIC_NUMBER.hex()}\0".encode())
     size = 0
     for path in _files(source):

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-# (step, share of the whole done): called as often as there is something to say; the share never falls.
+# (step, share of the whole done): called when there is something to say; the share never falls.
 Progress = Callable[[str, float], None]
 
 _NEW: Final = re.compile(r"\d+ upgraded, (\d+) newly installed")
-_FETCHED: Final = re.compile(r"Get:(\d+) \S+ \S+ \S+ \S+ (\S+)")
+_FETCHED: Final = re.compile(r"Get:(\d+) \S+ \S+ \S+ (\S+)")
 _UNPACKED: Final = re.compile(r"Unpacking (\S+?)(?::\S+)? ")
 _SET_UP: Final = re.compile(r"Setting up (\S+?)(?::\S+)? ")
 # Where each phase begins and what share it takes, measured on a 2-core machine with a near mirror.
@@ -32,6 +32,7 @@ class BuildProgress:
     def __init__(self, tell: Progress) -> None:
         self._tell = tell
         self._packages = 0
+        self._begun = False
         self._seen: dict[str, set[str]] = {"fetch": set(), "unpack": set(), "setup": set()}
         self._share = 0.0
 
@@ -44,8 +45,14 @@ class BuildProgress:
         """Take one line of the build's output."""
         if text.startswith("I: running apt-get update"):
             self.step("reading package lists", _LISTS[0])
+        elif text.startswith("I: downloading packages"):
+            self._begun = True
+            self.step("downloading packages", _FETCH[0])
         elif text in _STEPS:
             self.step(text.removeprefix("vaccel: "), _STEPS[text])
+        elif not self._begun:
+            # A set-up hook installs a package of its own first: that is not the count that matters.
+            return
         elif found := _NEW.search(text):
             self._packages = max(self._packages, int(found[1]))
         elif self._packages and (found := _FETCHED.match(text)):

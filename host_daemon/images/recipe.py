@@ -1,6 +1,6 @@
 """A guest's recipe: the folder images/NAME, read and checked once.
 
-The folder holds ``recipe.toml`` and the files that go into the guest; docs/images.md describes both.
+The folder holds ``recipe.toml`` and the files that go into the guest; docs/images.md has both.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Recipe:
 def load_recipe(recipes: Path, name: str) -> Recipe:
     """The recipe of a guest.
 
-    Raises NotFound where there is none of that name, and InvalidArgument naming the key that is unknown,
-    missing or wrong.
+    Raises NotFound where there is none of that name, and InvalidArgument naming the key that is
+    unknown, missing or wrong.
     """
     if not is_name(name):
         raise InvalidArgument(
@@ -109,9 +109,10 @@ def _is_word(value: object) -> bool:
 
 
 def recipe_digest(recipe: Recipe, requirements: str, builder: str) -> str:
-    """SHA-256, in hex, over every file of the recipe, the guest's requirements and the builder's version.
+    """SHA-256, in hex, over every file of the recipe, the requirements and the builder's version.
 
-    Contents, relative paths and the executable bit count; times, owners and the place of the checkout do not.
+    Contents, relative paths and the executable bit count; times, owners and the checkout's place do
+    not.
     """
     total = hashlib.sha256()
     for path in sorted(recipe.folder.rglob("*")):

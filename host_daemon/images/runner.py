@@ -19,6 +19,7 @@ PACKAGES: Final[Mapping[str, str]] = {
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "dpkg-deb": "dpkg",
+    "tar": "tar",
     "apt-get": "apt",
     "apt-config": "apt",
 }
@@ -115,6 +116,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(bounds.PROGRAM_STOP_SECONDS):
             await process.wait()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        pass  # killed below, as it is when even this wait is cancelled
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

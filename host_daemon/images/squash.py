@@ -9,9 +9,9 @@ from vaccel import bounds
 
 
 async def make_squashfs(run: Runner, folder: Path, target: Path) -> Path:
-    """A squashfs of a folder, all owned by root and dated 1970, so that the same content gives the same bytes.
+    """A squashfs of a folder, owned by root and dated 1970: the same content gives the same bytes.
 
-    Nothing is compressed: an emulated CPU unpacks slowly. The file is padded to 1 MiB for QEMU's block layer.
+    Nothing is compressed: an emulated CPU unpacks slowly. The file is padded to whole MiB.
     """
     command = ["mksquashfs", str(folder), str(target), "-noappend", "-no-progress", "-quiet"]
     command += [
@@ -27,7 +27,11 @@ async def make_squashfs(run: Runner, folder: Path, target: Path) -> Path:
         "0",
     ]
     await run(command, timeout=bounds.IMAGE_BUILD_SECONDS)
+    _pad(target)
+    return target
+
+
+def _pad(target: Path) -> None:
     size = target.stat().st_size
     with target.open("ab") as file:
         file.truncate(size + -size % bounds.MIB)
-    return target

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from host_daemon.images.base import BUILDER, build_base
@@ -31,10 +32,11 @@ def _silent(_step: str, _share: float) -> None:
 
 
 class ImageStore:
-    """Guest images under one cache folder, shared by all users of that folder and locked across processes.
+    """Guest images under one cache folder, locked across processes.
 
-    ``recipes`` holds one folder per guest, ``lock_file`` is the project's hashed requirements; a change of
-    either makes an image outdated. ``run`` starts the host's programs, ``now_ns`` is the clock.
+    ``recipes`` holds one folder per guest, ``lock_file`` is the project's hashed requirements; a
+    change of either makes an image outdated. ``run`` starts the host's programs, ``now_ns`` is the
+    clock.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class ImageStore:
     ) -> GuestImage:
         """The image of a recipe, built unless it is there already; ``rebuild`` builds it anyway.
 
-        ``progress`` gets (step, share done in 0..1). Raises NotFound without a recipe, InvalidArgument for
-        a wrong one, HostFault where a program, a package or room is missing. A failed build leaves nothing.
+        ``progress`` gets (step, share done in 0..1). Raises NotFound without a recipe,
+        InvalidArgument for a wrong one, HostFault where a program, a package or room is missing.
+        A failed build leaves nothing behind.
         """
         recipe, requirements, digest = self._inputs(name)
         told = BuildProgress(progress)
@@ -77,12 +80,12 @@ class ImageStore:
                     built_unix_ns=self._now_ns(),
                 )
                 image.write_manifest(out)
-                publish(out, folder)
+                await asyncio.to_thread(publish, out, folder)
             told.step("built", 1.0)
         return image
 
     async def list(self) -> list[tuple[GuestImage, bool]]:
-        """All built images with whether each is current, that is, what its recipe would give now."""
+        """All built images, each with whether it is what its recipe would give now."""
         current = set()
         for name in recipe_names(self._recipes):
             current.add(self._inputs(name)[2])
@@ -91,7 +94,7 @@ class ImageStore:
         return [(image, image.digest in current) for image in built]
 
     async def find(self, name: str = "debian") -> GuestImage:
-        """The current image of a recipe. Raises HostFault where it is not built, or only an older one."""
+        """The current image of a recipe. Raises HostFault where there is none, or an older one."""
         _, _, digest = self._inputs(name)
         folder = self._folder(name, digest)
         if not (folder / MANIFEST).is_file():
@@ -101,14 +104,18 @@ class ImageStore:
         return read_manifest(folder)
 
     async def layer(self, source: Path) -> Path:
-        """The disk with vaccel's own packages from a checkout (or site-packages), made if it has changed."""
-        digest = layer_digest(source)
+        """The disk with vaccel's own packages from a checkout, or from site-packages.
+
+        Made again only where their contents have changed, which takes under a second.
+        """
+        digest = await asyncio.to_thread(layer_digest, source)
         final = self._cache / "layers" / f"{digest}.squashfs"
         if not final.is_file():
             async with locked(self._cache, lambda: None):
                 if not final.is_file():
                     with staging(self._cache) as work:
-                        publish(await make_layer(self._run, source, work), final)
+                        made = await make_layer(self._run, source, work)
+                        await asyncio.to_thread(publish, made, final)
         # Its age is that of its last use: prune keeps the one used last.
         os.utime(final)
         return final
@@ -120,10 +127,10 @@ class ImageStore:
         """
         return await make_data_disk(self._run, folder, target)
 
-    async def prune(self, in_use: Collection[Path] = ()) -> list[Path]:
+    async def prune(self, in_use: Collection[Path] = ()) -> Sequence[Path]:
         """Remove outdated images and layers that no VM uses; returns what was removed.
 
-        ``in_use`` are paths of disks, kernels or folders that VMs have open. The layer used last stays.
+        ``in_use`` are the disks, kernels or folders that VMs have open. The layer used last stays.
         """
         used = {path.resolve() for path in in_use}
         removed = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import sys
@@ -75,10 +76,11 @@ def parse_lock(text: str) -> list[Pin]:
 
 
 def guest_requirements(text: str, wanted: Sequence[str], python: str) -> str:
-    """The requirements, with hashes, of the wanted packages and all they need, for a guest's Python.
+    """The requirements, with hashes, of the wanted packages and all they need, for a guest.
 
-    What needs what is read from the lock's own ``# via`` comments. Markers are decided for the guest (Linux,
-    x86-64, CPython ``python``), not for the host. Raises HostFault where a wanted package is not locked.
+    What needs what is read from the lock's own ``# via`` comments. Markers are decided for the
+    guest (Linux, x86-64, CPython ``python``), not for the host. Raises HostFault where a wanted
+    package is not locked.
     """
     environment = {
         "python_version": python,
@@ -133,6 +135,10 @@ async def install_wheels(
         command += ["--platform", platform]
     command += ["--target", str(target), "--requirement", str(listed)]
     await run(command, timeout=bounds.IMAGE_BUILD_SECONDS)
+    await asyncio.to_thread(_strip, target)
+
+
+def _strip(target: Path) -> None:
     for pattern in _STRIPPED:
         for path in list(target.glob(pattern)):
             shutil.rmtree(path)
