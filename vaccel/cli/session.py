@@ -51,7 +51,7 @@ def session_of(ctx: typer.Context) -> Session:
 
 
 def _check_socket(address: str) -> None:
-    """Say at once, in plain words and without loading gRPC, that nobody answers at a unix socket."""
+    """Say at once, in plain words, without loading gRPC, that nobody answers at a unix socket."""
     if not address.startswith("unix:/"):
         return
     import socket
