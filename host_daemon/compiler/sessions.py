@@ -57,6 +57,8 @@ def tracing_options(threads: int, prefix: Path) -> ort.SessionOptions:
     chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     chosen.enable_profiling = True
     chosen.profile_file_prefix = str(prefix)
+    # A weight that was packed is gone from the profile.
+    chosen.add_session_config_entry("session.disable_prepacking", "1")
     return chosen
 
 
