@@ -22,8 +22,8 @@ TCG_CPU: Final = "Westmere"
 PCI_HOLE: Final = "64G"
 # Translated code. QEMU's default of 1 GiB is more than a small guest's whole memory.
 TCG_CACHE_MIB: Final = 256
-# A doorbell's BAR is 256 bytes long, and a guest maps pages: without this Linux puts several on one,
-# and whoever maps the second VF's rings the first one's. 12 is the order of a page's size
+# A doorbell's BAR is 256 bytes long, and a guest maps pages: without this Linux puts several on
+# one, and who rings the second VF rings the first. 12 is the order of a page's size
 # (Linux, admin-guide/kernel-parameters, "pci=resource_alignment").
 PAGE_PER_BAR: Final = "pci=resource_alignment=12@pci:1af4:1110"
 # socat (1), "ADDRESS SPECIFICATIONS": characters that an address must escape.
@@ -64,12 +64,11 @@ def _machine(spec: MachineSpec) -> Iterator[str]:
     yield from ("-smp", str(spec.cpus), "-m", f"{spec.memory_bytes // bounds.MIB}M")
     yield from ("-global", f"i440FX-pcihost.pci-hole64-size={PCI_HOLE}")
     yield from ("-global", "PIIX4_PM.disable_s3=1", "-global", "PIIX4_PM.disable_s4=1")
-    # A guest that reaches the host's endpoint needs QEMU to spawn a relay for each connection.
-    spawn = "allow" if spec.guest_endpoint else "deny"
-    yield from (
-        "-sandbox",
-        f"on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,spawn={spawn}",
-    )
+    # A guest that reaches the host's endpoint needs QEMU to spawn a relay for each connection, in
+    # a session of its own; "deny" would kill the relay there, "children" denies it privileges.
+    spawn, elevate = ("allow", "children") if spec.guest_endpoint else ("deny", "deny")
+    yield "-sandbox"
+    yield f"on,obsolete=deny,resourcecontrol=deny,elevateprivileges={elevate},spawn={spawn}"
     # Paused, until the daemon has limited it and holds its monitor.
     yield "-S"
 
