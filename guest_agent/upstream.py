@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from guest_agent.backoff import Backoff
 from guest_agent.connection import Connection
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_LINES_PER_OUTAGE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Upstream:
         self._contexts: set[str] = set()
         self._lost: set[str] = set()
         self._refused = ""
+        self._told: set[str] = set()
         self._settled = asyncio.Event()
         self._doubted = asyncio.Event()
 
@@ -162,6 +165,7 @@ class Upstream:
         self._move(Event.ACCEPTED)
         self._backoff.reset()
         self.reason = ""
+        self._told.clear()
         self._doubted.clear()
         self._compute = compute
         self._settled.set()
@@ -185,10 +189,11 @@ class Upstream:
 
     def _failed(self, event: Event, fault: VaccelError) -> None:
         self._move(event)
-        # A host that is away for an hour is one event, not a thousand.
-        if (reason := str(fault)) != self.reason:
-            log.warning("%s: %s: %s", self.label, self.state.value, reason)
-        self.reason = reason
+        self.reason = str(fault)
+        # A host that is away for an hour is a few events, not a thousand.
+        if self.reason not in self._told and len(self._told) < _LINES_PER_OUTAGE:
+            self._told.add(self.reason)
+            log.warning("%s: %s: %s", self.label, self.state.value, self.reason)
 
     # --- serving apps ----------------------------------------------------------------------
 
