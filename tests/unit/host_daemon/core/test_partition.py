@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_daemon.core.partition import (
@@ -159,6 +159,7 @@ any_size = st.integers(1, 16)
 power_of_two = st.sampled_from([1, 2, 4, 8, 16])
 
 
+@settings(deadline=None)
 @given(cores_of_cards, st.lists(st.tuples(any_size, st.booleans()), max_size=40))
 def test_never_overlapping_never_more_than_the_card(
     cores: int, wishes: list[tuple[int, bool]]
@@ -185,6 +186,7 @@ def test_never_overlapping_never_more_than_the_card(
         assert sum(held.memory_bytes for held in taken) <= on.memory_bytes
 
 
+@settings(deadline=None)
 @given(cores_of_cards, any_size, st.lists(st.integers(0, 47), max_size=20))
 def test_what_fits_can_be_placed_that_often(cores: int, wanted: int, busy: list[int]) -> None:
     on = card(cores, wanted)
@@ -198,6 +200,7 @@ def test_what_fits_can_be_placed_that_often(cores: int, wanted: int, busy: list[
         place(on, taken, profile(wanted))
 
 
+@settings(deadline=None)
 @given(cores_of_cards, st.lists(power_of_two, max_size=40))
 def test_powers_of_two_fit_in_any_order_that_fits_in_sum(cores: int, wishes: list[int]) -> None:
     on = card(cores, 1, 2, 4, 8, 16)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_daemon.core.lifecycle import VfState, VmState
@@ -292,6 +292,7 @@ def _take(step: Step, workers: dict[str, FoundWorker], vms: dict[str, FoundVm]) 
         vms[step.vm] = replace(vms[step.vm], plugged=plugged)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(VfState),
     st.sampled_from(["", "vm", "local"]),
