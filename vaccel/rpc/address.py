@@ -20,7 +20,7 @@ CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
     # Two clients of one process must not share a connection: its end tells a server that one has gone.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", int(bounds.BACKOFF_FIRST_SECONDS * 1000)),
-    # Despite its name, how long one attempt to connect may take: TLS is slow in an emulated guest.
+    # Despite its name, how long one attempt may take: TLS is slow in an emulated guest.
     ("grpc.min_reconnect_backoff_ms", int(bounds.CALL_SECONDS * 1000)),
     ("grpc.max_reconnect_backoff_ms", int(bounds.BACKOFF_LAST_SECONDS * 1000)),
     ("grpc.enable_http_proxy", 0),
