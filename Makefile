@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 say = echo "==> $(1)"
 
 .NOTPARALLEL:
-.PHONY: help setup run test lint pytest proto lock clean packages
+.PHONY: help setup run test lint pytest validate proto lock clean packages
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 	echo '  Cache of guest images and models: $(CACHE)'
@@ -39,6 +39,9 @@ lint: setup ## style, types and layers
 pytest: setup
 	@$(call say,pytest)
 	$(BIN)/pytest
+
+validate: setup ## compare the device models with reference results: make validate ORACLES=dir
+	@$(BIN)/python -m host_daemon.devices.validate $(ORACLES)
 
 proto: setup ## generate vaccel/v1 from proto/ again
 	@$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. proto/vaccel/v1/*.proto
