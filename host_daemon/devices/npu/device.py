@@ -192,7 +192,7 @@ class NpuDevice:
         """Exact integer products; None where the common kernels are already this device's
         arithmetic.
         """
-        return compute(operation, inputs)
+        return compute(operation, inputs, self._arithmetic_of(operation))
 
 
 def _add(total: dict[str, Any], more: Any) -> None:

@@ -1,34 +1,107 @@
-"""Operations that the NPU computes in its own arithmetic, because the common kernels would not be
-equal to it.
+"""What the NPU computes in its own arithmetic, because the common kernels would not be equal to
+it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any, Final
+
+import numpy as np
 
 from host_daemon.core.device import Operation
+from host_daemon.devices.npu import integers, rounding
+from host_daemon.devices.npu.convolution import convolve, window
 from host_daemon.devices.npu.matmul import exact_matmul, self_test
-from vaccel.errors import InvalidArgument
+from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array
+
+_INTEGER: Final = frozenset({"MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"})
+_FLOATING: Final = frozenset({"MatMul", "Gemm", "Conv"})
 
 
 @cache
-def _proven() -> bool:
+def prove() -> None:
+    """The self-test of integer products, once per process. Raises HostFault."""
     self_test()
-    return True
 
 
-def compute(operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
+def compute(
+    operation: Operation, inputs: Sequence[Array | None], arithmetic: str | None
+) -> Sequence[Array] | None:
     """The outputs, or None where the common kernel is already right.
 
-    Raises HostFault where this CPU fails the self-test of integer products.
+    Raises InvalidArgument naming what does not fit, and HostFault where this CPU fails its
+    self-test.
     """
-    if operation.domain not in ("", "ai.onnx") or operation.op != "MatMulInteger":
+    if operation.domain not in ("", "ai.onnx"):
         return None
-    _proven()
-    given = [*inputs, None, None, None, None][:4]
-    left, right, left_zero, right_zero = given
+    given = list(inputs)
+    if operation.op in _INTEGER:
+        prove()
+        if arithmetic == "int4":
+            _check_int4(operation, given)
+        return [_integer(operation, given)]
+    if operation.op in _FLOATING and arithmetic is not None and given and given[0] is not None:
+        if rounding.rounds(arithmetic):
+            return [_rounded(operation, given, arithmetic)]
+        if arithmetic in ("int8", "int4"):
+            raise Unsupported(
+                f"{operation.op} of {given[0].dtype} has no scales for {arithmetic}",
+                hint="quantise the program: its integer operations carry them",
+            )
+    return None
+
+
+def _integer(operation: Operation, given: list[Array | None]) -> Array:
+    if operation.op == "QLinearMatMul":
+        return integers.quantised_matmul(given)
+    if operation.op == "QLinearConv":
+        return integers.quantised_convolution(given, operation.attributes)
+    left, right, left_zero, right_zero = (*given, *(None,) * 4)[:4]
     if left is None or right is None:
-        raise InvalidArgument("MatMulInteger: an input is missing")
-    return [exact_matmul(left, right, left_zero, right_zero)]
+        raise InvalidArgument(f"{operation.op}: an input is missing")
+    if operation.op == "ConvInteger":
+        attributes = operation.attributes
+        return integers.exact_convolution(left, right, left_zero, right_zero, attributes)
+    return exact_matmul(left, right, left_zero, right_zero)
+
+
+def _check_int4(operation: Operation, given: list[Array | None]) -> None:
+    """Weights of four bits: they come in int8 and must be in range."""
+    index = 3 if operation.op.startswith("QLinear") else 1
+    weight = given[index] if len(given) > index else None
+    if weight is not None and weight.size and not -8 <= weight.min() <= weight.max() <= 7:
+        raise InvalidArgument(
+            f"{operation.op}: weights from {weight.min()} to {weight.max()} are not int4",
+            hint="int4 holds -8 to 7",
+        )
+
+
+def _rounded(operation: Operation, given: list[Array | None], name: str) -> Array:
+    x, w, bias = (*given, None, None)[:3]
+    if x is None or w is None:
+        raise InvalidArgument(f"{operation.op}: an input is missing")
+    kind = x.dtype
+    left, right = rounding.operand(x, name), rounding.operand(w, name)
+    attributes = operation.attributes
+    try:
+        if operation.op == "Conv":
+            sums: Any = convolve(left, right, window(attributes, x.shape, w.shape))
+            if bias is not None:
+                sums = sums + bias.astype(np.float32).reshape(-1, *(1,) * (x.ndim - 2))
+        elif operation.op == "Gemm":
+            left = left.T if attributes.get("transA") else left
+            right = right.T if attributes.get("transB") else right
+            sums = np.matmul(left, right) * np.float32(attributes.get("alpha", 1.0))
+            if bias is not None:
+                sums = sums + bias.astype(np.float32) * np.float32(attributes.get("beta", 1.0))
+        else:
+            sums = np.matmul(left, right)
+    except ValueError as error:
+        raise InvalidArgument(
+            f"{operation.op}: shapes {list(x.shape)} and {list(w.shape)} do not fit"
+        ) from error
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(rounding.result(np.asarray(sums, np.float32), name).astype(kind))

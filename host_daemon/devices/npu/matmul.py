@@ -24,7 +24,7 @@ _FLOAT32_EXACT: Final = 1 << 24
 _INT32_LIMIT: Final = 1 << 31
 
 
-def _largest(values: Array, zero: NDArray[np.int64]) -> int:
+def largest(values: Array, zero: NDArray[np.int64]) -> int:
     """The largest |value - zero| that these types allow."""
     limits = np.iinfo(np.int8 if values.dtype == np.int8 else np.uint8)
     low, high = int(limits.min) - int(zero.max()), int(limits.max) - int(zero.min())
@@ -67,7 +67,7 @@ def exact_matmul(
         _zero(left_zero, -2, "the left zero point"),
         _zero(right_zero, -1, "the right zero point"),
     )
-    limit = _largest(left, za) * _largest(right, zb)
+    limit = largest(left, za) * largest(right, zb)
     a = left.astype(np.float32)
     b = right.astype(np.float32)
     try:
@@ -75,7 +75,7 @@ def exact_matmul(
             a -= za.astype(np.float32)
         if zb.any():
             b -= zb.astype(np.float32)
-        return _wrap(_blocked(a, b, limit), limit * (left.shape[-1] if left.ndim else 1))
+        return wrap(exact_sums(a, b, limit), limit * (left.shape[-1] if left.ndim else 1))
     except ValueError as error:
         raise InvalidArgument(
             f"shapes {list(left.shape)} and {list(right.shape)}, zero points {list(za.shape)} and"
@@ -83,7 +83,12 @@ def exact_matmul(
         ) from error
 
 
-def _blocked(a: NDArray[np.float32], b: NDArray[np.float32], limit: int) -> NDArray[Any]:
+def exact_sums(a: NDArray[np.float32], b: NDArray[np.float32], limit: int) -> NDArray[Any]:
+    """The exact product of integers held in float32, as float32 or float64.
+
+    ``limit`` is the largest absolute product of two elements. Raises ValueError where shapes do
+    not multiply.
+    """
     depth = a.shape[-1] if a.ndim else 0
     block = max(1, _FLOAT32_EXACT // limit)
     if depth <= block or b.ndim == 0:
@@ -102,7 +107,8 @@ def _blocked(a: NDArray[np.float32], b: NDArray[np.float32], limit: int) -> NDAr
     return np.asarray(total)
 
 
-def _wrap(sums: NDArray[Any], limit: int) -> NDArray[np.int32]:
+def wrap(sums: NDArray[Any], limit: int) -> NDArray[np.int32]:
+    """Exact sums modulo 2^32; ``limit`` is the largest that a sum can be."""
     if limit < _INT32_LIMIT:
         return sums.astype(np.int32)
     return sums.astype(np.int64).astype(np.int32)
