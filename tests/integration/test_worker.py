@@ -16,11 +16,11 @@ import pytest
 from host_daemon.devices import registry
 from host_daemon.worker.spawn import ForkServer, WorkerSpec
 from tests.conformance import models
-from tests.conformance.compute import CHECKS, Check, opened
+from tests.conformance.compute import CHECKS, opened
 from vaccel import bounds, ids
 from vaccel.aperture.header import Header, encode
 from vaccel.aperture.window import Window, create_window
-from vaccel.errors import DeviceLost, InvalidArgument, NotFound, VaccelError
+from vaccel.errors import InvalidArgument, NotFound, VaccelError
 from vaccel.rpc.link_client import LinkCompute, fetch_window
 
 WINDOW = 1 << 20
@@ -135,9 +135,11 @@ async def test_a_worker_is_confined(host: Host) -> None:
         limits = (proc / "limits").read_text()
         assert f"Max open files            {bounds.WORKER_FILES}" in limits
         assert "Max core file size        0 " in limits
-        kinds = [os.readlink(fd) for fd in (proc / "fd").iterdir()]
+        async with linked(path) as link:
+            await link.hello()  # it has let go of the pipe by which it said that it is ready
+            kinds = [os.readlink(fd) for fd in (proc / "fd").iterdir()]
         # stdin, the log twice, the window (its mapping holds it too), the doorbell, the listener,
-        # and the event loop's three or four.
+        # the connection, and the event loop's three.
         assert len(kinds) <= 11, "\n".join(kinds)
         own = ("/dev/null", "/memfd:vaccel-window", "anon_inode:", "socket:", str(host.folder))
         assert all(kind.startswith(own) for kind in kinds), "\n".join(kinds)
