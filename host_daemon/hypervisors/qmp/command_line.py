@@ -43,7 +43,8 @@ def arguments(
 ) -> tuple[str, ...]:
     """QEMU's command line. ``formats`` has raw or qcow2 for each read-only disk, by serial."""
     return (
-        QEMU,
+        # Neither QEMU nor a relay ever gains what it does not start with.
+        *("setpriv", "--no-new-privs", QEMU),
         *_machine(spec),
         *_channels(Folder(spec.folder), descriptors),
         *(word for disk in spec.disks for word in _disk(disk, spec, formats)),
@@ -65,10 +66,10 @@ def _machine(spec: MachineSpec) -> Iterator[str]:
     yield from ("-global", f"i440FX-pcihost.pci-hole64-size={PCI_HOLE}")
     yield from ("-global", "PIIX4_PM.disable_s3=1", "-global", "PIIX4_PM.disable_s4=1")
     # A guest that reaches the host's endpoint needs QEMU to spawn a relay for each connection, in
-    # a session of its own; "deny" would kill the relay there, "children" denies it privileges.
-    spawn, elevate = ("allow", "children") if spec.guest_endpoint else ("deny", "deny")
+    # a session of its own. QEMU counts setsid among the privileges that it denies, for children too.
+    spawn = "allow" if spec.guest_endpoint else "deny"
     yield "-sandbox"
-    yield f"on,obsolete=deny,resourcecontrol=deny,elevateprivileges={elevate},spawn={spawn}"
+    yield f"on,obsolete=deny,resourcecontrol=deny,elevateprivileges={spawn},spawn={spawn}"
     # Paused, until the daemon has limited it and holds its monitor.
     yield "-S"
 
