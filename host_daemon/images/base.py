@@ -6,6 +6,7 @@ import os
 import pwd
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from host_daemon.images.apt import host_options, host_sources
 from host_daemon.images.initrd import make_initrd
 from host_daemon.images.progress import BuildProgress
 from host_daemon.images.recipe import Recipe
-from host_daemon.images.runner import Runner
+from host_daemon.images.runner import Runner, require_programs
 from host_daemon.images.wheels import install_wheels
 from vaccel import bounds
 from vaccel.errors import HostFault
@@ -32,6 +33,9 @@ async def build_base(
     Raises HostFault with the last lines of the program that failed; the caller removes ``work``.
     """
     progress.step("fetching the guest's Python packages", 0.0)
+    # All that can be known to fail is asked first, before minutes have gone into the rest.
+    require_programs(("mmdebstrap", "mke2fs", "dpkg-deb", "tar"))
+    mode, sources = _mode(), await host_sources(run, recipe.suite)
     stage, out = work / _PLACE, work / "out"
     stage.mkdir()
     out.mkdir()
@@ -46,9 +50,18 @@ async def build_base(
     }
     lines = [f"{key}={shlex.quote(value)}\n" for key, value in settings.items()]
     (stage / "settings").write_text("".join(lines))
-    command = await _mmdebstrap(run, recipe, stage, work)
+    listing = work / "sources.list"
+    listing.write_text("\n".join(sources) + "\n")
+    command = [*_mmdebstrap(recipe, mode, stage, work), *await _apt_options(run, sources)]
+    command += [recipe.suite, "/dev/null", str(listing)]
     await run(command, timeout=bounds.IMAGE_BUILD_SECONDS, on_line=progress.line)
     progress.step("making the initrd", 0.97)
+    await _finish(run, recipe, work, out)
+    return out
+
+
+async def _finish(run: Runner, recipe: Recipe, work: Path, out: Path) -> None:
+    """Take apart what mmdebstrap has handed out."""
     tree = work / "kernel-tree"
     await run(
         ["dpkg-deb", "--extract", str(work / "kernel.deb"), str(tree)],
@@ -73,7 +86,6 @@ async def build_base(
         str(out),
     ]
     await run([*unpack, "--no-same-owner", "root.img"], timeout=bounds.CALL_SECONDS * 6)
-    return out
 
 
 def _kernel(tree: Path) -> Path:
@@ -102,32 +114,34 @@ def _mode() -> str:
     return "unshare"
 
 
-async def _mmdebstrap(run: Runner, recipe: Recipe, stage: Path, work: Path) -> list[str]:
+def _mmdebstrap(recipe: Recipe, mode: str, stage: Path, work: Path) -> list[str]:
     """The call of mmdebstrap. Files travel by its own hooks, so a user namespace will do too."""
     merged = _HOOKS / "merged-usr" / "setup00.sh"
     if not merged.is_file():
         raise HostFault(
-            "program mmdebstrap is missing, or older than 1.2: it has no hook merged-usr",
-            hint="install it: apt-get install mmdebstrap",
+            f"program mmdebstrap is too old: {merged} is missing",
+            hint="install version 1.2 or newer: apt-get install mmdebstrap",
         )
-    sources = await host_sources(run, recipe.suite)
-    listing = work / "sources.list"
-    listing.write_text("\n".join(sources) + "\n")
     command = ["mmdebstrap", "--verbose", "--variant=custom", "--format=null"]
-    command += [f"--mode={_mode()}"]
+    command += [f"--mode={mode}"]
     command += [f"--architectures={recipe.architecture}", "--include=?essential"]
     command += [f"--include={','.join(recipe.packages)}"]
-    command += [f"--aptopt={option}" for option in await host_options(run)]
-    command += ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
     for path in ("doc", "man", "locale", "info", "lintian"):
         command += [f"--dpkgopt=path-exclude=/usr/share/{path}/*"]
     command += ["--dpkgopt=force-unsafe-io"]
-    if any(" file:" in source or " copy:" in source for source in sources):
-        command += [f"--hook-dir={_HOOKS / 'file-mirror-automount'}"]
     command += [f'--setup-hook=sh {merged} "$1"']
     command += [f"--customize-hook=copy-in {shlex.quote(str(stage))} /"]
     command += [f'--customize-hook=sh "$1"/{_PLACE}/assemble "$1"']
     for name in ("kernel.deb", "busybox", "root.tar"):
         target = shlex.quote(str(work / name))
         command += [f"--customize-hook=download /{_PLACE}/{name} {target}"]
-    return [*command, recipe.suite, "/dev/null", str(listing)]
+    return command
+
+
+async def _apt_options(run: Runner, sources: Sequence[str]) -> list[str]:
+    """What mmdebstrap's apt takes over from the host's."""
+    options = [f"--aptopt={option}" for option in await host_options(run)]
+    options += ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
+    if any(" file:" in source or " copy:" in source for source in sources):
+        options += [f"--hook-dir={_HOOKS / 'file-mirror-automount'}"]
+    return options

@@ -79,18 +79,11 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def publish(made: Path, final: Path) -> None:
-    """Give a finished file or folder its name, durably; what had the name before is replaced."""
+    """Give a finished file or folder its name, durably. A folder's name must not be taken yet."""
     final.parent.mkdir(parents=True, exist_ok=True)
     for path in [*made.rglob("*"), made] if made.is_dir() else [made]:
         _sync(path)
-    if made.is_dir() and final.exists():
-        # A folder cannot replace a folder that is not empty: move the old one out of the way.
-        old = made.with_name(f"{_STAGING}replaced-{final.name}")
-        os.rename(final, old)
-        os.rename(made, final)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(made, final)
+    os.rename(made, final)
     _sync(final.parent)
 
 

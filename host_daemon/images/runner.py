@@ -6,8 +6,9 @@ import asyncio
 import collections
 import contextlib
 import os
+import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from vaccel import bounds
@@ -24,6 +25,20 @@ PACKAGES: Final[Mapping[str, str]] = {
     "apt-config": "apt",
 }
 _TAIL_LINES: Final = 8
+
+
+def require_programs(names: Iterable[str]) -> None:
+    """Raise HostFault naming the first program that is missing, with the package that brings it."""
+    for name in names:
+        if shutil.which(name, path=_search_path()) is None:
+            raise missing_program(name)
+
+
+def missing_program(name: str) -> HostFault:
+    """The error for a program that this host lacks."""
+    return HostFault(
+        f"program {name} is missing", hint=f"install it: apt-get install {PACKAGES.get(name, name)}"
+    )
 
 
 class Runner(Protocol):
@@ -58,10 +73,7 @@ async def run_program(
             env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": _search_path()},
         )
     except FileNotFoundError:
-        package = PACKAGES.get(program, program)
-        raise HostFault(
-            f"program {program} is missing", hint=f"install it: apt-get install {package}"
-        ) from None
+        raise missing_program(program) from None
     except PermissionError as fault:
         raise HostFault(f"program {program} may not be run: {fault.strerror}") from fault
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)

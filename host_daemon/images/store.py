@@ -64,44 +64,43 @@ class ImageStore:
         """
         recipe, requirements, digest = self._inputs(name)
         told = BuildProgress(progress)
-        folder = self._folder(name, digest)
         async with locked(self._cache, lambda: told.step("waiting for another build", 0.0)):
-            if not rebuild and (folder / MANIFEST).is_file():
+            found = self._newest(digest)
+            if found is not None and not rebuild:
                 told.step("is built already", 1.0)
-                return read_manifest(folder)
+                return found
             with staging(self._cache) as work:
                 out = await build_base(self._run, recipe, requirements, work, told)
+                built = self._now_ns()
                 image = GuestImage.in_folder(
-                    folder,
+                    # Never the folder of an earlier build: VMs have overlays over that one's bytes.
+                    self._cache / "base" / f"{name}-{digest[:12]}-{built:x}",
                     name=name,
                     digest=digest,
                     command_line=" ".join(recipe.command_line),
                     bytes=disk_bytes(out),
-                    built_unix_ns=self._now_ns(),
+                    built_unix_ns=built,
                 )
                 image.write_manifest(out)
-                await asyncio.to_thread(publish, out, folder)
+                await asyncio.to_thread(publish, out, image.folder)
             told.step("built", 1.0)
         return image
 
     async def list(self) -> list[tuple[GuestImage, bool]]:
-        """All built images, each with whether it is what its recipe would give now."""
-        current = set()
-        for name in recipe_names(self._recipes):
-            current.add(self._inputs(name)[2])
-        built = [read_manifest(path.parent) for path in self._cache.glob(f"base/*/{MANIFEST}")]
-        built.sort(key=lambda image: (image.name, image.built_unix_ns))
-        return [(image, image.digest in current) for image in built]
+        """All built images, each with whether it is the one that `find` gives."""
+        digests = [self._inputs(name)[2] for name in recipe_names(self._recipes)]
+        current = [self._newest(digest) for digest in digests]
+        return [(image, image in current) for image in self._built()]
 
     async def find(self, name: str = "debian") -> GuestImage:
         """The current image of a recipe. Raises HostFault where there is none, or an older one."""
         _, _, digest = self._inputs(name)
-        folder = self._folder(name, digest)
-        if not (folder / MANIFEST).is_file():
-            older = any(self._cache.glob(f"base/{name}-*/{MANIFEST}"))
+        found = self._newest(digest)
+        if found is None:
+            older = any(image.name == name for image in self._built())
             why = "is not built since its recipe changed" if older else "is not built"
             raise HostFault(f"image {name} {why}", hint="build it: vaccelctl image build")
-        return read_manifest(folder)
+        return found
 
     async def layer(self, source: Path) -> Path:
         """The disk with vaccel's own packages from a checkout, or from site-packages.
@@ -160,5 +159,10 @@ class ImageStore:
         requirements = guest_requirements(text, recipe.wheels, recipe.python)
         return recipe, requirements, recipe_digest(recipe, requirements, BUILDER)
 
-    def _folder(self, name: str, digest: str) -> Path:
-        return self._cache / "base" / f"{name}-{digest[:16]}"
+    def _built(self) -> Sequence[GuestImage]:
+        found = [read_manifest(path.parent) for path in self._cache.glob(f"base/*/{MANIFEST}")]
+        return sorted(found, key=lambda image: (image.name, image.built_unix_ns))
+
+    def _newest(self, digest: str) -> GuestImage | None:
+        """The last build of a digest; an earlier one may still carry VMs."""
+        return next((image for image in reversed(self._built()) if image.digest == digest), None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(recipes: Path, lock_file: Path, cache: Path, programs: Programs) -> ImageStore:
-    return ImageStore(recipes, lock_file, cache, programs, now_ns=lambda: 42)
+    return ImageStore(recipes, lock_file, cache, programs, now_ns=count(42).__next__)
 
 
 def built(programs: Programs) -> int:
@@ -43,8 +44,21 @@ async def test_a_build_publishes_everything_a_vm_needs(store: ImageStore, cache:
 async def test_the_second_build_is_the_first(store: ImageStore, programs: Programs) -> None:
     assert await store.build() == await store.build()
     assert built(programs) == 1
-    await store.build(rebuild=True)
+    assert built(programs) == 1
+
+
+async def test_a_rebuild_leaves_the_bytes_under_running_vms(
+    store: ImageStore, programs: Programs
+) -> None:
+    first = await store.build()
+    second = await store.build(rebuild=True)
     assert built(programs) == 2
+    assert second.digest == first.digest
+    assert second.folder != first.folder
+    assert first.root.is_file()
+    assert await store.find() == second
+    assert await store.list() == [(first, False), (second, True)]
+    assert await store.prune() == [first.folder]
 
 
 async def test_builds_at_once_build_once(store: ImageStore, programs: Programs) -> None:
