@@ -40,8 +40,8 @@ STRINGS_PER_VALUE: Final = 1 << 20
 MODEL_BYTES: Final = 2 * GIB - 1
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.
 MODEL_NODES: Final = 200_000
-# Graphs within graphs. Real models nest a handful; a parser's stack is finite.
-MODEL_DEPTH: Final = 32
+# Graphs within graphs. Real models nest a handful; protobuf's own parser gives up at 32.
+MODEL_DEPTH: Final = 24
 # Node executions that one launch may make while its cost is found: a loop that runs on.
 TRACE_NODES: Final = 200_000
 # Profile of such a run, in a file of the worker's scratch folder: about 1 KiB a node.
