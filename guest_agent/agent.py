@@ -53,6 +53,7 @@ class Agent:
             connect=self._connect,
             credentials=credentials,
             pause=asyncio.sleep,
+            watch=partial(asyncio.sleep, self._config.rescan_seconds),
             random=random.SystemRandom().random,
             clock=clock,
             retry_seconds=self._retry_seconds,

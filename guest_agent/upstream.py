@@ -46,6 +46,8 @@ class Surroundings:
     connect: Callable[[Header], Connection]
     credentials: CredentialStore
     pause: Callable[[float], Awaitable[None]]
+    # Returns when a connected VF's header is worth another look.
+    watch: Callable[[], Awaitable[None]]
     random: Callable[[], float]
     clock: Callable[[], float]
     retry_seconds: float = bounds.RETRY_SECONDS
@@ -113,7 +115,7 @@ class Upstream:
                 raise
             await self._resume(compute, header.epoch)
             self._ready(compute, header)
-            await self._hold(connection, credential)
+            await self._hold(connection, credential, header.epoch)
             self._move(Event.BROKEN)
             log.warning("%s: connection to %s broke", self.label, header.endpoint)
         finally:
@@ -171,18 +173,35 @@ class Upstream:
         self._settled.set()
         log.info("%s: ready, epoch %d, host at %s", self.label, header.epoch, header.endpoint)
 
-    async def _hold(self, connection: Connection, credential: str) -> None:
-        broken = asyncio.create_task(connection.broken())
-        doubted = asyncio.create_task(self._doubted.wait())
+    async def _hold(self, connection: Connection, credential: str, epoch: int) -> None:
+        tasks = [
+            asyncio.create_task(connection.broken()),
+            asyncio.create_task(self._doubted.wait()),
+            asyncio.create_task(self._epoch_end(epoch)),
+        ]
         try:
-            await asyncio.wait({broken, doubted}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            broken.cancel()
-            doubted.cancel()
-            await asyncio.gather(broken, doubted, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         if self._doubted.is_set():
             self._refused = credential
             raise Unauthenticated(f"the host no longer takes the credential of {self.label}")
+
+    async def _epoch_end(self, epoch: int) -> None:
+        """Until the header shows another epoch: an idle VF would learn of it at its next call."""
+        while True:
+            await self._around.watch()
+            try:
+                if self._header().epoch != epoch:
+                    self._doubted.set()
+                    return
+            except VaccelError:
+                # Torn, or unplugged this moment: the next look or the watcher knows more.
+                continue
 
     def _move(self, event: Event) -> None:
         self.state = move(self.label, self.state, event)

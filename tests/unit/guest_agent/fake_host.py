@@ -128,17 +128,23 @@ class World:
         self.credentials = CredentialStore(state_dir)
         self.credentials.prepare()
         self.tasks: list[asyncio.Task[None]] = []
+        self.looks = asyncio.Event()
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
 
+    async def watch(self) -> None:
+        await self.looks.wait()
+        self.looks.clear()
+
     def start(self, host: FakeHost, retry_seconds: float = 8.0) -> Upstream:
         around = Surroundings(
             connect=host.connect,
             credentials=self.credentials,
             pause=self.pause,
+            watch=self.watch,
             random=lambda: 1.0,
             clock=lambda: self.now,
             retry_seconds=retry_seconds,

@@ -113,6 +113,19 @@ async def test_a_new_epoch_enrols_anew_and_names_lost_contexts(world: World) -> 
     assert await upstream.ask(_allocate(fresh, 5), fresh) == 5
 
 
+async def test_an_idle_vf_notices_a_new_epoch_by_itself(world: World) -> None:
+    host = FakeHost()
+    upstream = world.start(host)
+    await _ready(world, upstream)
+    world.looks.set()
+    await world.until(lambda: not world.looks.is_set())
+    assert upstream.state is State.READY
+    host.begin_epoch()
+    world.looks.set()
+    await world.until(lambda: world.credentials.load(upstream.vf, 2) is not None)
+    await _ready(world, upstream)
+
+
 async def test_a_context_that_the_host_forgot_is_lost_alone(world: World) -> None:
     host = FakeHost()
     upstream = world.start(host)
