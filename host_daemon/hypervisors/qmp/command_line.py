@@ -66,7 +66,7 @@ def _machine(spec: MachineSpec) -> Iterator[str]:
     yield from ("-global", f"i440FX-pcihost.pci-hole64-size={PCI_HOLE}")
     yield from ("-global", "PIIX4_PM.disable_s3=1", "-global", "PIIX4_PM.disable_s4=1")
     # A guest that reaches the host's endpoint needs QEMU to spawn a relay for each connection, in
-    # a session of its own. QEMU counts setsid among the privileges that it denies, for children too.
+    # a session of its own. QEMU counts setsid among the privileges that it denies.
     spawn = "allow" if spec.guest_endpoint else "deny"
     yield "-sandbox"
     yield f"on,obsolete=deny,resourcecontrol=deny,elevateprivileges={spawn},spawn={spawn}"
