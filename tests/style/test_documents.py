@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer.main
 
 from vaccel import errors
 from vaccel.cli.main import COMMANDS, LazyGroup
@@ -85,16 +84,15 @@ def test_every_option_is_in_the_manual():
                         assert option in text, f"{name} {one.name}: {option}"
 
 
-def test_examples_parse(monkeypatch):
+def test_examples_parse():
     """Each example line of the manual is one that vaccelctl understands."""
-    monkeypatch.chdir(ROOT)
-    from vaccel.cli.main import app
-
     text = (ROOT / "docs/vaccelctl.md").read_text()
-    lines = re.findall(r"^\$ vaccelctl (.+)$", text, re.MULTILINE)
+    lines = re.findall(r"^\$ vaccelctl (?:--address \S+ )?(.+)$", text, re.MULTILINE)
     assert len(lines) > 10
     for line in lines:
-        words = shlex.split(line.split(" < ")[0].split(" | ")[0])
-        group = typer.main.get_command(app)
-        context = group.make_context("vaccelctl", words)
-        assert context.protected_args or context.args or context.invoked_subcommand is None, line
+        noun, *words = shlex.split(line.split(" < ")[0])
+        command = LazyGroup(name="vaccelctl").get_command(None, noun)
+        if verbs := getattr(command, "commands", {}):
+            command, words = verbs[words[0]], words[1:]
+        with command.make_context(noun, words) as context:
+            assert context.args == [], line

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
@@ -15,7 +17,7 @@ HEAVY = ("grpc", "google", "onnx", "onnxruntime", "numpy", "rich", "cryptography
 # On an idle machine. Other work may slow down one round of runs, but hardly every round.
 HELP_SECONDS = 0.150
 RUNS = 7
-ROUNDS = 5
+ROUNDS = 3
 
 
 def loaded(code: str) -> set[str]:
@@ -58,20 +60,25 @@ def test_workers_load_no_grpc():
     assert "grpc" not in loaded("import host_daemon.worker.forkserver, host_daemon.worker.main")
 
 
-def median_of_help() -> float:
-    """Wall-clock seconds of ``vaccelctl --help`` as a process of its own, the median of some runs."""
+def seconds_of_help() -> tuple[float, float]:
+    """Of ``vaccelctl --help`` as a process: wall-clock and processor time, medians of some runs."""
     program = Path(sys.executable).with_name("vaccelctl")
-    times = []
+    walls, processors = [], []
     for _ in range(RUNS):
-        begun = time.perf_counter()
+        before, begun = getrusage(RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run([program, "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - begun)
+        walls.append(time.perf_counter() - begun)
+        after = getrusage(RUSAGE_CHILDREN)
+        processors.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert b"Usage: vaccelctl" in done.stdout
-    return statistics.median(times)
+    return statistics.median(walls), statistics.median(processors)
 
 
 def test_help_answers_at_once():
-    medians = []
-    while not medians or (medians[-1] >= HELP_SECONDS and len(medians) < ROUNDS):
-        medians.append(median_of_help())
-    assert medians[-1] < HELP_SECONDS, f"medians {medians}"
+    rounds = []
+    while not rounds or (rounds[-1][0] >= HELP_SECONDS and len(rounds) < ROUNDS):
+        rounds.append(seconds_of_help())
+    wall, processor = rounds[-1]
+    # More is ready to run than there are cores: waiting for one is not this program's time.
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert (processor if busy else wall) < HELP_SECONDS, rounds
