@@ -190,6 +190,10 @@ class Stream:
             raise errors.InvalidArgument("submit: no commands")
         return Fence(self._state, loop.run(self._state.submit(commands)))
 
+    def fence(self, value: int) -> Fence:
+        """The fence of any command of this stream: within a submission they rise to the last."""
+        return Fence(self._state, value)
+
     def launch(
         self, program: Model, *args: Any, results: Sequence[Result] = (), **named: Any
     ) -> Fence:
