@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -44,6 +45,7 @@ def read(data: bytes) -> CheckedModel:
     lacks.
     """
     model = _parse(data)
+    _check_text(model)
     _refuse_external(model)
     _check_opsets(model)
     model = _inline_functions(model)
@@ -86,6 +88,37 @@ def _parse(data: bytes) -> ModelProto:
     return model
 
 
+def _check_text(model: ModelProto) -> None:
+    """Refuse names that are not UTF-8: protobuf passes them through as bytes."""
+    for opset in model.opset_import:
+        _check_names("opset", [opset.domain])
+    for function in model.functions:
+        _check_names("function", [function.name, function.domain, *function.input])
+        _check_names("function", [*function.output, *function.attribute])
+        for node in function.node:
+            _check_node_text(node)
+    for at in graphs.graphs(model.graph):
+        graph = at.graph
+        _check_names("initializer", [tensor.name for tensor in graph.initializer])
+        _check_names("initializer", [s.values.name for s in graph.sparse_initializer])
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            dims = value.type.tensor_type.shape.dim
+            _check_names("value", [value.name, *(dim.dim_param for dim in dims)])
+        for node in graph.node:
+            _check_node_text(node)
+
+
+def _check_node_text(node: NodeProto) -> None:
+    _check_names("node", [node.name, node.op_type, node.domain, *node.input, *node.output])
+    _check_names("attribute", [attribute.name for attribute in node.attribute])
+
+
+def _check_names(noun: str, names: Sequence[object]) -> None:
+    for name in names:
+        if isinstance(name, bytes):
+            raise InvalidModel(f"{noun} {graphs.printable(name)}: its name is not UTF-8")
+
+
 def _refuse_external(model: ModelProto) -> None:
     for where, tensor in graphs.tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
@@ -124,7 +157,7 @@ def _inline_functions(model: ModelProto) -> ModelProto:
     try:
         return inliner.inline_local_functions(model)
     except (RuntimeError, ValueError) as fault:
-        raise InvalidModel(f"model's functions cannot be inlined: {fault}") from fault
+        raise InvalidModel(f"model's functions cannot be inlined: {_plain(fault)}") from fault
 
 
 def _check_function_growth(model: ModelProto) -> None:
@@ -212,9 +245,24 @@ def _name_nodes(model: ModelProto) -> None:
 
 
 def _check(model: ModelProto) -> None:
+    # The checker demands shapes that the format leaves optional: lend it some for the while.
+    lent = [
+        value.type.tensor_type
+        for value in (*model.graph.input, *model.graph.output)
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor_type in lent:
+        tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as fault:
-        raise InvalidModel(f"model: {str(fault)[:600]}") from fault
+        raise InvalidModel(f"model: {_plain(fault)}") from fault
     except (MemoryError, ValueError, DecodeError, RuntimeError) as fault:
-        raise InvalidModel(f"model cannot be checked: {fault}") from fault
+        raise InvalidModel(f"model cannot be checked: {_plain(fault)}") from fault
+    for tensor_type in lent:
+        tensor_type.ClearField("shape")
+
+
+def _plain(fault: Exception) -> str:
+    """The checker's words, which quote names from the model, in printable characters."""
+    return "".join(c if c.isprintable() else " " for c in str(fault)[:600])

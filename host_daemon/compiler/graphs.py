@@ -84,6 +84,10 @@ def title(node: NodeProto) -> str:
     return f"{printable(name)} ({printable(node.op_type)})"
 
 
-def printable(name: str) -> str:
-    """A name from a model, quoted, short, and without control characters."""
-    return repr(name if len(name) <= bounds.NAME_BYTES else name[:80] + "…")
+def printable(name: str | bytes) -> str:
+    """A name from a model, quoted, short, and without control characters.
+
+    Where a model's text is not UTF-8, protobuf hands out bytes.
+    """
+    text = name if isinstance(name, str) else name.decode("utf-8", "replace")
+    return repr(text if len(text) <= bounds.NAME_BYTES else text[:80] + "…")

@@ -115,6 +115,7 @@ def _text(fault: BaseException) -> str:
     text = _PREFIX.sub("", str(fault) or type(fault).__name__)
     text = _NODE.sub(lambda m: f"node {m[2]!r} ({m[1]}): ", text)
     text = re.sub(r"/onnxruntime_src/\S+:\d+ ", "", text)
+    text = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(text.split())[:600]
 
 
