@@ -22,9 +22,13 @@ _BAR: Final = 48
 
 
 def draw(pf: PF, vfs: Sequence[VF]) -> Iterator[str]:
-    """Lines of the picture. ``vfs`` are those that own cores of the card."""
-    letters = {vf.id: _LETTERS[number % len(_LETTERS)] for number, vf in enumerate(vfs)}
-    colours = {vf.id: _COLOURS[number % len(_COLOURS)] for number, vf in enumerate(vfs)}
+    """Lines of the picture. ``vfs`` are those of the card."""
+    letters, colours = {}, {}
+    for number, vf in enumerate(vfs):
+        # A host names an owner as a person would: by its name, or by its id where it has none.
+        for owner in filter(None, (vf.id, vf.name)):
+            letters[owner] = _LETTERS[number % len(_LETTERS)]
+            colours[owner] = _COLOURS[number % len(_COLOURS)]
     for first in range(0, len(pf.core_owners), _PER_ROW):
         owners = pf.core_owners[first : first + _PER_ROW]
         cells = (
@@ -37,7 +41,7 @@ def draw(pf: PF, vfs: Sequence[VF]) -> Iterator[str]:
     yield f"  {_memory(pf, vfs, letters, colours)}"
     width = max((len(vf.name or vf.id) for vf in vfs), default=0)
     for vf in vfs:
-        cores = ", ".join(map(str, vf.cores))
+        cores = ", ".join(map(str, vf.cores)) or "none"
         where = f", in VM {vf.vm}" if vf.vm else ""
         name = (vf.name or vf.id).ljust(width)
         line = f"{name}  {vf.profile.name}, cores {cores}, {vf.state}{where}"

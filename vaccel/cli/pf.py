@@ -46,7 +46,7 @@ def show_pf(
     """Draw a card: its cores, which VF owns which, its memory, and what still fits."""
     with session_of(ctx).host() as host:
         pf = by_name("PF", host.pfs(), name)
-        vfs = [] if as_json else [vf for vf in host.vfs() if vf.id in pf.core_owners]
+        vfs = [] if as_json else [vf for vf in host.vfs() if vf.pf in (pf.name, pf.id)]
     if as_json:
         render.print_json(pf)
         return
@@ -61,7 +61,7 @@ def show_pf(
             ("clock", rate_text(pf.clock_hz, "Hz")),
             ("cores", f"{pf.cores}, {pf.cores_free} free"),
             ("memory", f"{size_text(pf.memory_bytes)}, {size_text(pf.memory_free_bytes)} free"),
-            ("declared in", pf.source),
+            ("about", pf.source),
         )
     )
     print()

@@ -62,13 +62,13 @@ class FakeHost:
         owners = [""] * CORES
         for vf in self._vfs.values():
             for core in vf.cores:
-                owners[core] = vf.id
+                owners[core] = vf.name or vf.id
         free = owners.count("")
         fits = {SMALL.name: free, LARGE.name: free // 2}
         memory = sum(vf.profile.memory_bytes for vf in self._vfs.values())
         sizes = (CORES, free, 48 * GIB, 48 * GIB - memory, 1.0e9)
         kinds = ("pf-1", "npu0", "npu", "kcloud-1")
-        return [PF(*kinds, *sizes, (SMALL, LARGE), fits, tuple(owners), "kcloud-1.toml")]
+        return [PF(*kinds, *sizes, (SMALL, LARGE), fits, tuple(owners), "generic cloud NPU")]
 
     def create_vf(self, profile: str, pf: str = "", name: str = "", tenant: str = "") -> VF:
         self.calls.append(("create_vf", (profile, pf, name, tenant)))

@@ -17,11 +17,12 @@ def test_show_draws_who_owns_which_core(ctl):
     ctl.host.create_vf("npu.2c.12g", name="speech")
     ctl.host.create_vf("npu.1c.6g", name="files")
     ctl.host.attach_vf("files", vm="web-1")
+    ctl.host.create_vf("npu.1c.6g")
     out = ctl("pf show npu0").out
-    assert "│ A │ A │ B │ · │ · │ · │ · │ · │" in out
+    assert "│ A │ A │ B │ C │ · │ · │ · │ · │" in out
     assert "A  speech  npu.2c.12g, cores 0, 1, ready" in out
     assert "B  files   npu.1c.6g, cores 2, attached, in VM web-1" in out
-    assert f"[{'A' * 12}{'B' * 6}{'·' * 30}]  48 GiB" in out
+    assert f"[{'A' * 12}{'B' * 6}{'C' * 6}{'·' * 24}]  48 GiB" in out
     assert "npu.2c.12g  2      12 GiB  2" in out
 
 
