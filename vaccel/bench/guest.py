@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +19,9 @@ from numpy.typing import NDArray
 
 import vaccel
 from vaccel import errors
-from vaccel.bench import report
+from vaccel.bench import queued, report
 from vaccel.bench.workloads import cases
-
-Arrays = Mapping[str, NDArray[Any]]
-
-
-class Meter:
-    """Calls a model of the SDK, and sums up what its launches cost."""
-
-    def __init__(self, model: Callable[..., Any]) -> None:
-        self._model = model
-        self.launches = self.cycles = self.device_ns = 0
-        self.joules = self.wall_seconds = 0.0
-
-    def __call__(self, **inputs: NDArray[Any]) -> Arrays:
-        """The model's outputs by name."""
-        start = time.perf_counter()
-        outputs: Any = self._model(**inputs)
-        self.wall_seconds += time.perf_counter() - start
-        self.launches += 1
-        self.cycles += outputs.cost.critical_cycles
-        self.device_ns += outputs.cost.device_ns
-        self.joules += outputs.cost.total_joules
-        return dict(outputs)
+from vaccel.model import Cost
 
 
 def run(device: vaccel.Device, case: cases.Case) -> report.Row:
@@ -49,19 +29,34 @@ def run(device: vaccel.Device, case: cases.Case) -> report.Row:
     start = time.perf_counter()
     model = device.load(case.model_file)
     loaded = time.perf_counter()
-    meter = Meter(model)
-    outputs = case.run(meter)
+    if isinstance(case, cases.SileroCase):
+        outputs, costs = queued.run(device, model, case.samples)
+    else:
+        outputs, costs = called(model, case)
+    ended = time.perf_counter()
     return report.Row(
         model=case.name,
         answer=case.decide(outputs),
-        launches=meter.launches,
-        cycles=meter.cycles,
-        device_ns=meter.device_ns,
-        joules=meter.joules,
+        launches=len(costs),
+        cycles=sum(cost.critical_cycles for cost in costs),
+        device_ns=sum(cost.device_ns for cost in costs),
+        joules=math.fsum(cost.total_joules for cost in costs),
         load_ms=(loaded - start) * 1e3,
-        wall_ms=meter.wall_seconds * 1e3,
+        wall_ms=(ended - loaded) * 1e3,
         outputs=outputs,
     )
+
+
+def called(model: Callable[..., Any], case: cases.Case) -> tuple[cases.Arrays, list[Cost]]:
+    """The plain way: one call after the other, arrays in and arrays out."""
+    costs: list[Cost] = []
+
+    def call(**inputs: NDArray[Any]) -> cases.Arrays:
+        outputs: Any = model(**inputs)
+        costs.append(outputs.cost)
+        return dict(outputs)
+
+    return case.run(call), costs
 
 
 def timed(model: Callable[..., Any], case: cases.Case, runs: int) -> list[float]:

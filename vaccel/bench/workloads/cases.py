@@ -45,22 +45,22 @@ class SileroCase:
     def __init__(self, folder: Path) -> None:
         self.model_file = folder / "silero_vad.onnx"
         samples, rate = audio.read_wav(folder / "speech.wav")
-        self._samples = audio.resample(samples, rate, silero.RATE)
+        self.samples = audio.resample(samples, rate, silero.RATE)
 
     def run(self, model: Model) -> Arrays:
         """See ``silero.run``."""
-        return silero.run(model, self._samples)
+        return silero.run(model, self.samples)
 
     def call(self) -> Arrays:
         """A frame in the middle of the first sentence, with a fresh state."""
-        framed = silero.frames(self._samples)
+        framed = silero.frames(self.samples)
         return silero.arguments(
             framed[min(len(framed) - 1, silero.RATE // silero.FRAME)], silero.first_state()
         )
 
     def decide(self, outputs: Arrays) -> str:
         """Such as ``speech 0.5-1.6 s``."""
-        return silero.decide(outputs, len(self._samples))
+        return silero.decide(outputs, len(self.samples))
 
 
 class MagikaCase:
