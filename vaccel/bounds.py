@@ -98,6 +98,8 @@ ENROL_SECONDS: Final = 120.0
 VM_BOOT_SECONDS: Final = 240.0
 VM_STOP_SECONDS: Final = 30.0
 IMAGE_BUILD_SECONDS: Final = 1800.0
+# Images and layers used this lately are not pruned: another daemon may be about to open them.
+IMAGE_KEPT_SECONDS: Final = 3600.0
 # A program of the host that is told to end clears away what it mounted; then it is killed.
 PROGRAM_STOP_SECONDS: Final = 10.0
 # A wheel of some ten megabytes over a slow line.

@@ -18,6 +18,7 @@ from host_daemon.images.progress import BuildProgress, Progress
 from host_daemon.images.recipe import Recipe, load_recipe, recipe_digest, recipe_names
 from host_daemon.images.runner import Runner, run_program
 from host_daemon.images.wheels import guest_requirements
+from vaccel import bounds
 from vaccel.errors import HostFault
 
 
@@ -100,6 +101,7 @@ class ImageStore:
             older = any(image.name == name for image in self._built())
             why = "is not built since its recipe changed" if older else "is not built"
             raise HostFault(f"image {name} {why}", hint="build it: vaccelctl image build")
+        self._touch(found.folder)
         return found
 
     async def layer(self, source: Path) -> Path:
@@ -115,8 +117,7 @@ class ImageStore:
                     with staging(self._cache) as work:
                         made = await make_layer(self._run, source, work)
                         await asyncio.to_thread(publish, made, final)
-        # Its age is that of its last use: prune keeps the one used last.
-        os.utime(final)
+        self._touch(final)
         return final
 
     async def data_disk(self, folder: Path, target: Path) -> Path:
@@ -129,21 +130,21 @@ class ImageStore:
     async def prune(self, in_use: Collection[Path] = ()) -> Sequence[Path]:
         """Remove outdated images and layers that no VM uses; returns what was removed.
 
-        ``in_use`` are the disks, kernels or folders that VMs have open. The layer used last stays.
+        ``in_use`` are the disks, kernels or folders that VMs have open. What was asked for within
+        the last hour stays too: another daemon on this cache may be about to open it.
         """
         used = {path.resolve() for path in in_use}
+        before = self._now_ns() - int(bounds.IMAGE_KEPT_SECONDS * 1e9)
         removed = []
         async with locked(self._cache, lambda: None):
-            layers = sorted(
-                self._cache.glob("layers/*.squashfs"), key=lambda path: path.stat().st_mtime_ns
-            )
-            for layer in layers[:-1]:
-                if layer.resolve() not in used:
+            for layer in sorted(self._cache.glob("layers/*.squashfs")):
+                if layer.resolve() not in used and layer.stat().st_mtime_ns < before:
                     layer.unlink()
                     removed.append(layer)
             for image, current in await self.list():
                 held = {image.folder, image.kernel, image.initrd, image.root}
-                if not current and not used & {path.resolve() for path in held}:
+                recent = image.folder.stat().st_mtime_ns >= before
+                if not current and not recent and not used & {path.resolve() for path in held}:
                     shutil.rmtree(image.folder)
                     removed.append(image.folder)
         return removed
@@ -158,6 +159,11 @@ class ImageStore:
             ) from fault
         requirements = guest_requirements(text, recipe.wheels, recipe.python)
         return recipe, requirements, recipe_digest(recipe, requirements, BUILDER)
+
+    def _touch(self, path: Path) -> None:
+        """Date a thing by its last use, for prune."""
+        now = self._now_ns()
+        os.utime(path, ns=(now, now))
 
     def _built(self) -> Sequence[GuestImage]:
         found = [read_manifest(path.parent) for path in self._cache.glob(f"base/*/{MANIFEST}")]

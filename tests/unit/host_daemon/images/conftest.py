@@ -121,6 +121,25 @@ class Programs:
             (modules / f"{name}.ko").write_bytes(b"\x7fELF\0depends=\0")
 
 
+class Clock:
+    """A clock that moves by a nanosecond when read, and by hours when told."""
+
+    def __init__(self) -> None:
+        self.now = 42
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+    def pass_hours(self, hours: int) -> None:
+        self.now += hours * 3600 * 10**9
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 def names_in(folder: Path) -> list[str]:
     """Names of what a folder holds, sorted."""
     return sorted(path.name for path in folder.iterdir())

@@ -10,7 +10,7 @@ from host_daemon.images.store import ImageStore
 from vaccel import bounds
 from vaccel.errors import Exhausted, HostFault
 
-from .conftest import Programs
+from .conftest import Clock, Programs
 
 
 @pytest.fixture
@@ -26,8 +26,10 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(recipes: Path, lock_file: Path, tmp_path: Path, programs: Programs) -> ImageStore:
-    return ImageStore(recipes, lock_file, tmp_path / "cache", programs)
+def store(
+    recipes: Path, lock_file: Path, tmp_path: Path, programs: Programs, clock: Clock
+) -> ImageStore:
+    return ImageStore(recipes, lock_file, tmp_path / "cache", programs, now_ns=clock)
 
 
 async def test_a_layer_holds_what_a_guest_needs_and_no_daemon(
@@ -43,7 +45,7 @@ async def test_a_layer_holds_what_a_guest_needs_and_no_daemon(
 
 
 async def test_a_layer_is_made_once_per_content(
-    store: ImageStore, source: Path, programs: Programs
+    store: ImageStore, source: Path, programs: Programs, clock: Clock
 ) -> None:
     first = await store.layer(source)
     assert await store.layer(source) == first
@@ -51,6 +53,7 @@ async def test_a_layer_is_made_once_per_content(
     (source / "host_daemon" / "__init__.py").write_text("changed = 1\n")
     assert await store.layer(source) == first
     (source / "vaccel" / "__init__.py").write_text("changed = 1\n")
+    clock.pass_hours(2)
     second = await store.layer(source)
     assert second != first
     assert await store.prune(in_use=[first]) == []

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from host_daemon.images.image import MANIFEST
 from host_daemon.images.store import ImageStore, default_cache
 from vaccel.errors import HostFault, NotFound
 
-from .conftest import Programs, names_in
+from .conftest import Clock, Programs, names_in
 
 
 @pytest.fixture
@@ -21,8 +20,17 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(recipes: Path, lock_file: Path, cache: Path, programs: Programs) -> ImageStore:
-    return ImageStore(recipes, lock_file, cache, programs, now_ns=count(42).__next__)
+def store(
+    recipes: Path, lock_file: Path, cache: Path, programs: Programs, clock: Clock
+) -> ImageStore:
+    return ImageStore(recipes, lock_file, cache, programs, now_ns=clock)
+
+
+def age(cache: Path, clock: Clock) -> None:
+    """Let two hours pass over all that is built."""
+    for folder in (cache / "base").iterdir():
+        os.utime(folder, ns=(clock.now, clock.now))
+    clock.pass_hours(2)
 
 
 def built(programs: Programs) -> int:
@@ -35,7 +43,7 @@ async def test_a_build_publishes_everything_a_vm_needs(store: ImageStore, cache:
     assert image.initrd.read_bytes().startswith(b"070701")
     assert image.root.read_bytes() == b"root"
     assert image.command_line == "console=ttyS0 quiet"
-    assert image.built_unix_ns == 42
+    assert image.built_unix_ns == 43
     assert image.bytes > 0
     assert await store.find() == image
     assert names_in(cache) == [".lock", "base"]
@@ -48,7 +56,7 @@ async def test_the_second_build_is_the_first(store: ImageStore, programs: Progra
 
 
 async def test_a_rebuild_leaves_the_bytes_under_running_vms(
-    store: ImageStore, programs: Programs
+    store: ImageStore, programs: Programs, clock: Clock, cache: Path
 ) -> None:
     first = await store.build()
     second = await store.build(rebuild=True)
@@ -58,6 +66,7 @@ async def test_a_rebuild_leaves_the_bytes_under_running_vms(
     assert first.root.is_file()
     assert await store.find() == second
     assert await store.list() == [(first, False), (second, True)]
+    age(cache, clock)
     assert await store.prune() == [first.folder]
 
 
@@ -127,12 +136,14 @@ async def test_what_is_not_built_is_named_with_the_next_step(
 
 
 async def test_the_list_tells_current_from_outdated_and_prune_spares_what_is_used(
-    store: ImageStore, recipes: Path
+    store: ImageStore, recipes: Path, clock: Clock, cache: Path
 ) -> None:
     old = await store.build()
     (recipes / "debian" / "assemble").write_text("changed")
     new = await store.build()
     assert sorted(await store.list(), key=lambda row: row[1]) == [(old, False), (new, True)]
+    assert await store.prune() == []
+    age(cache, clock)
     assert await store.prune(in_use=[old.root]) == []
     assert await store.prune() == [old.folder]
     assert await store.list() == [(new, True)]
