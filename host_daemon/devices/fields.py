@@ -62,6 +62,14 @@ class Section:
         self._known.add(key)
         return bool(self._take(key, bool, "true or false") if key in self.table else False)
 
+    def names(self, key: str) -> frozenset[str]:
+        """An array of texts."""
+        values = self._take(key, list, "an array of texts")
+        for value in values:
+            if not isinstance(value, str):
+                raise InvalidArgument(f"{self.name(key)} has {value!r}, which is not a text")
+        return frozenset(values)
+
     def section(self, key: str) -> Section:
         """A table within this one."""
         return self._below(self._take(key, dict, "a table"), key)

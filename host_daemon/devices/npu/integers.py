@@ -75,7 +75,8 @@ def _requantise(
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = np.rint(sums.astype(np.float32) * scale) + shift
         clipped = np.clip(np.nan_to_num(scaled, nan=0.0), limits.min, limits.max)
-    return clipped.astype(kind)
+    result: NDArray[Any] = clipped.astype(kind)
+    return result
 
 
 def _scale(values: Array | None, name: str) -> NDArray[np.float32]:

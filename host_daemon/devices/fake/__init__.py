@@ -1,0 +1,1 @@
+"""A card that does nothing, at once, and fails on request."""
