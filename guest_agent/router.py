@@ -152,6 +152,21 @@ class Router:
         """See ``Compute``."""
         await self._ask(context, lambda to: to.submit(context, stream, first_fence, commands))
 
+    async def run(
+        self,
+        context: str,
+        stream: int,
+        first_fence: int,
+        commands: Sequence[Command],
+        timeout: float,
+        acknowledged: int = 0,
+    ) -> Progress:
+        """See ``Compute``."""
+        return await self._ask(
+            context,
+            lambda to: to.run(context, stream, first_fence, commands, timeout, acknowledged),
+        )
+
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
     ) -> Progress:

@@ -110,6 +110,17 @@ class Compute(Protocol):
         fence the stream has accepted already are passed over, so that a retry is safe.
         """
 
+    async def run(
+        self,
+        context: str,
+        stream: int,
+        first_fence: int,
+        commands: Sequence[Command],
+        timeout: float,
+        acknowledged: int = 0,
+    ) -> Progress:
+        """``submit``, then ``wait`` for the last of the commands, in one trip."""
+
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
     ) -> Progress:

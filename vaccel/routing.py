@@ -63,6 +63,20 @@ class RoutingCompute(ABC):
         """See ``Compute``."""
         await self._of(context).submit(context, stream, first_fence, commands)
 
+    async def run(
+        self,
+        context: str,
+        stream: int,
+        first_fence: int,
+        commands: Sequence[Command],
+        timeout: float,
+        acknowledged: int = 0,
+    ) -> Progress:
+        """See ``Compute``."""
+        return await self._of(context).run(
+            context, stream, first_fence, commands, timeout, acknowledged
+        )
+
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
     ) -> Progress:

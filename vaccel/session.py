@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from vaccel import bounds, errors
 from vaccel.binding import array_of
 from vaccel.commands import Command, Completion, Launch
-from vaccel.compute import Compute, KernelSource, OnnxSource, Program
+from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
 from vaccel.model import Array, BufferRange, Cost, Strings, Tensor, Value
 
 T = TypeVar("T")
@@ -53,11 +53,60 @@ class StreamState:
     async def submit(self, commands: Sequence[Command]) -> int:
         """Queue commands; the fence of the last one."""
         compute, context = self._session.compute, self._session.context
-        async with self._submitting:  # fences reach the device in order
+        async with self._submitting, self._numbering():  # fences reach the device in order
             first = self._next
             await patiently(lambda: compute.submit(context, self.number, first, commands))
             self._next = first + len(commands)
         return self._next - 1
+
+    @asynccontextmanager
+    async def _numbering(self) -> AsyncIterator[None]:
+        """Whatever ends a submission, no two commands may ever get the same fence.
+
+        A refused submission took none. One that was cut short (Ctrl-C, a dead peer) may have taken
+        its fences or not: the stream is left behind, and a new one goes on in its place.
+        """
+        try:
+            yield
+        except errors.Unavailable:
+            self._renew()
+            raise
+        except errors.VaccelError:
+            raise
+        except BaseException:
+            self._renew()
+            raise
+
+    def _renew(self) -> None:
+        self.number = self._session.new_stream_number()
+        self._next, self._reached, self._seen = 1, 0, 0
+        self._unclaimed.clear()
+
+    async def run(self, commands: Sequence[Command], timeout: float) -> int:
+        """Queue commands and wait for the last, in one trip; its fence. Raises TimedOut."""
+        compute, context = self._session.compute, self._session.context
+        async with self._submitting, self._numbering():
+            first, seen = self._next, self._seen
+            try:
+                progress = await patiently(
+                    lambda: compute.run(context, self.number, first, commands, timeout, seen)
+                )
+            except errors.TimedOut:
+                self._next = first + len(commands)  # they were taken, and go on
+                raise
+            self._next = first + len(commands)
+        self._take(progress)
+        last = first + len(commands) - 1
+        if self._seen < last:  # more completions than one reply holds
+            await self.wait(last, timeout)
+        return last
+
+    def _take(self, progress: Progress) -> None:
+        self._reached = max(self._reached, progress.reached)
+        for completion in progress.completions:
+            if completion.fence > self._seen:
+                self._unclaimed[completion.fence] = completion
+                self._seen = completion.fence
 
     async def wait(self, fence: int, timeout: float) -> None:
         """Until a fence is reached and its completion is here. Raises TimedOut."""
@@ -74,10 +123,7 @@ class StreamState:
                         context, self.number, fence, left, self._seen
                     )
                 )
-                self._reached = max(self._reached, progress.reached)
-                for completion in progress.completions:
-                    self._unclaimed[completion.fence] = completion
-                    self._seen = max(self._seen, completion.fence)
+                self._take(progress)
 
     def claim(self, fence: int) -> Completion:
         """The completion of a command that was waited for. Each is given once."""
@@ -102,13 +148,17 @@ class Session:
 
     def stream(self) -> StreamState:
         """A new in-order stream."""
-        self._streams += 1
-        if self._streams > bounds.STREAMS_PER_CONTEXT:
+        return StreamState(self, self.new_stream_number())
+
+    def new_stream_number(self) -> int:
+        """The next one of the context. Raises Exhausted."""
+        if self._streams >= bounds.STREAMS_PER_CONTEXT:
             raise errors.Exhausted(
                 f"a context has at most {bounds.STREAMS_PER_CONTEXT} streams",
                 hint="reuse one, or open the device again",
             )
-        return StreamState(self, self._streams)
+        self._streams += 1
+        return self._streams
 
     async def allocate(self, size: int) -> int:
         """A buffer of zeros; ``size`` in bytes."""
@@ -187,8 +237,7 @@ class Session:
     ) -> tuple[dict[str, Array], Cost]:
         """One launch from arrays to arrays."""
         async with self.staged(values) as arguments:
-            fence = await stream.submit([Launch(program, arguments)])
-            await stream.wait(fence, timeout)
+            fence = await stream.run([Launch(program, arguments)], timeout)
             completion = stream.claim(fence)
         if completion.error is not None:
             raise completion.error

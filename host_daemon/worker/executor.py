@@ -195,6 +195,20 @@ class Executor:
         if queue.head is not None:
             self._engine.wake(owner, queue)
 
+    async def run(
+        self,
+        context: str,
+        stream: int,
+        first_fence: int,
+        commands: Sequence[Command],
+        timeout: float,
+        acknowledged: int = 0,
+    ) -> Progress:
+        """As the port says."""
+        await self.submit(context, stream, first_fence, commands)
+        last = first_fence + len(commands) - 1
+        return await self.wait(context, stream, last, timeout, acknowledged)
+
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
     ) -> Progress:

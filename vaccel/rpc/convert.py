@@ -331,6 +331,18 @@ def to_completion(completion: commands.Completion) -> compute_pb2.Completion:
     )
 
 
+def progress_of(message: compute_pb2.WaitReply) -> compute.Progress:
+    """How far a stream is."""
+    return compute.Progress(message.reached, tuple(map(completion_of, message.completions)))
+
+
+def to_progress(progress: compute.Progress) -> compute_pb2.WaitReply:
+    """How far a stream is, as it travels."""
+    return compute_pb2.WaitReply(
+        reached=progress.reached, completions=map(to_completion, progress.completions)
+    )
+
+
 # --- devices --------------------------------------------------------------------------------
 
 

@@ -5,13 +5,14 @@ The gRPC servicer and the private link's server both walk this table; neither kn
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from vaccel import bounds, errors
+from vaccel.commands import Command
 from vaccel.compute import Compute
 from vaccel.rpc import convert
 from vaccel.v1 import compute_pb2 as pb
@@ -81,15 +82,31 @@ async def _estimate(target: Compute, request: pb.EstimateCostRequest) -> Message
     return pb.EstimateCostReply(cost=convert.to_cost(cost))
 
 
-async def _submit(target: Compute, request: pb.SubmitRequest) -> Message:
-    if len(request.commands) > bounds.COMMANDS_PER_SUBMIT:
+def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
+    if len(messages) > bounds.COMMANDS_PER_SUBMIT:
         raise errors.InvalidArgument(
-            f"submit: {len(request.commands)} commands are more than {bounds.COMMANDS_PER_SUBMIT}",
+            f"submit: {len(messages)} commands are more than {bounds.COMMANDS_PER_SUBMIT}",
             hint="split the submission",
         )
-    listed = [convert.command_of(command) for command in request.commands]
-    await target.submit(request.context, request.stream, request.first_fence, listed)
+    return [convert.command_of(message) for message in messages]
+
+
+async def _submit(target: Compute, request: pb.SubmitRequest) -> Message:
+    commands = _commands_of(request.commands)
+    await target.submit(request.context, request.stream, request.first_fence, commands)
     return pb.SubmitReply()
+
+
+async def _run(target: Compute, request: pb.RunRequest) -> Message:
+    progress = await target.run(
+        request.context,
+        request.stream,
+        request.first_fence,
+        _commands_of(request.commands),
+        min(request.timeout_ns / 1e9, bounds.WAIT_SECONDS),
+        request.acknowledged,
+    )
+    return convert.to_progress(progress)
 
 
 async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
@@ -97,10 +114,7 @@ async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
     progress = await target.wait(
         request.context, request.stream, request.fence, timeout, request.acknowledged
     )
-    return pb.WaitReply(
-        reached=progress.reached,
-        completions=[convert.to_completion(c) for c in progress.completions],
-    )
+    return convert.to_progress(progress)
 
 
 def _check_chunk(length: int) -> None:
@@ -127,5 +141,6 @@ METHODS: Final[dict[str, Method]] = {
     "UnloadProgram": Method(pb.UnloadProgramRequest, pb.UnloadProgramReply, _unload_program, _CALL),
     "EstimateCost": Method(pb.EstimateCostRequest, pb.EstimateCostReply, _estimate, _WORK),
     "Submit": Method(pb.SubmitRequest, pb.SubmitReply, _submit, _DATA),
+    "Run": Method(pb.RunRequest, pb.WaitReply, _run, bounds.WAIT_SECONDS),
     "Wait": Method(pb.WaitRequest, pb.WaitReply, _wait, bounds.WAIT_SECONDS),
 }

@@ -95,6 +95,28 @@ class RemoteCompute(ABC):
         )
         await self._ask("Submit", request)
 
+    async def run(
+        self,
+        context: str,
+        stream: int,
+        first_fence: int,
+        commands: Sequence[Command],
+        timeout: float,
+        acknowledged: int = 0,
+    ) -> Progress:
+        """See ``Compute``."""
+        timeout = min(timeout, bounds.WAIT_SECONDS)
+        request = pb.RunRequest(
+            context=context,
+            stream=stream,
+            first_fence=first_fence,
+            commands=[convert.to_command(command) for command in commands],
+            timeout_ns=int(timeout * 1e9),
+            acknowledged=acknowledged,
+        )
+        reply = await self._call("Run", request, timeout + _MARGIN_SECONDS)
+        return convert.progress_of(reply)
+
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
     ) -> Progress:
@@ -108,4 +130,4 @@ class RemoteCompute(ABC):
             acknowledged=acknowledged,
         )
         reply = await self._call("Wait", request, timeout + _MARGIN_SECONDS)
-        return Progress(reply.reached, tuple(map(convert.completion_of, reply.completions)))
+        return convert.progress_of(reply)

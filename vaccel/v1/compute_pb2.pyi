@@ -320,6 +320,22 @@ class SubmitReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RunRequest(_message.Message):
+    __slots__ = ("context", "stream", "first_fence", "commands", "timeout_ns", "acknowledged")
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FENCE_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_NS_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    context: str
+    stream: int
+    first_fence: int
+    commands: _containers.RepeatedCompositeFieldContainer[Command]
+    timeout_ns: int
+    acknowledged: int
+    def __init__(self, context: _Optional[str] = ..., stream: _Optional[int] = ..., first_fence: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., timeout_ns: _Optional[int] = ..., acknowledged: _Optional[int] = ...) -> None: ...
+
 class WaitRequest(_message.Message):
     __slots__ = ("context", "stream", "fence", "timeout_ns", "acknowledged")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
