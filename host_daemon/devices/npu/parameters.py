@@ -87,12 +87,16 @@ class NpuParameters:
     arithmetic: Mapping[str, Arithmetic]
     energy: Energy
     power: Power
+    # What the vendor says, to compare with: operations per second by arithmetic, and watts.
+    published_peaks: Mapping[str, float]
+    published_watts: float | None
     provenance: tuple[Provenance, ...]
 
 
 def read_parameters(root: Section) -> NpuParameters:
     """Check the tables of an NPU. Raises InvalidArgument naming field, value and file."""
     array, sram, dram = root.section("array"), root.section("sram"), root.section("dram")
+    published = root.section("published") if root.has("published") else None
     noc, vector, launch = root.section("noc"), root.section("vector"), root.section("launch")
     parameters = NpuParameters(
         rows=array.count("rows", most=4096),
@@ -114,8 +118,16 @@ def read_parameters(root: Section) -> NpuParameters:
         arithmetic=_arithmetic(root.section("arithmetic")),
         energy=_energy(root.section("energy")),
         power=_power(root.section("power")),
+        published_peaks=_peaks(published) if published else {},
+        published_watts=(
+            published.quantity("power", units.POWER)
+            if published and published.has("power")
+            else None
+        ),
         provenance=tuple(root.provenance),
     )
+    if published:
+        published.finish()
     for section in (array, sram, dram, noc, vector, launch):
         section.finish()
     _check(parameters, dram, sram)
@@ -162,6 +174,14 @@ def _power(section: Section) -> Power:
     )
     section.finish()
     return power
+
+
+def _peaks(section: Section) -> dict[str, float]:
+    return {
+        name: section.quantity(f"peak_{name}", units.OPERATIONS)
+        for name in FORMATS
+        if section.has(f"peak_{name}")
+    }
 
 
 def _check(parameters: NpuParameters, dram: Section, sram: Section) -> None:
