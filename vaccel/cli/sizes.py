@@ -48,6 +48,11 @@ def rate_text(value: float, unit: str) -> str:
     return f"{value:.1f}".removesuffix(".0") + f" {prefix}{unit}"
 
 
+def count_text(count: int, noun: str) -> str:
+    """A count with its noun: ``1 core``, ``2 cores``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def age_text(seconds: float) -> str:
     """An age in its two largest units at most: ``3m``, ``2h 5m``, ``4d 1h``."""
     left = max(0, int(seconds))

@@ -10,7 +10,7 @@ import typer
 from vaccel.cli import render
 from vaccel.cli.options import Json, NoWait, examples, noun
 from vaccel.cli.session import session_of
-from vaccel.cli.sizes import age_text, size_text
+from vaccel.cli.sizes import age_text, count_text, size_text
 from vaccel.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def create(
     if as_json:
         render.print_json(vf)
         return
-    named = f"{vf.name} ({vf.id})" if vf.name else vf.id
-    memory = size_text(vf.profile.memory_bytes)
-    render.say(f"created VF {named} on {vf.pf}: {vf.profile.cores} cores, {memory}")
+    named = f"{vf.name} ({vf.id})" if vf.name not in ("", vf.id) else vf.id
+    cores, memory = count_text(vf.profile.cores, "core"), size_text(vf.profile.memory_bytes)
+    render.say(f"created VF {named} on {vf.pf}: {cores}, {memory}")
 
 
 @app.command("list", epilog=examples("vf list", "vf list --json"))

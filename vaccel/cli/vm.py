@@ -12,7 +12,7 @@ from vaccel.cli import render
 from vaccel.cli.find import by_name
 from vaccel.cli.options import Json, NoWait, examples, noun
 from vaccel.cli.session import session_of
-from vaccel.cli.sizes import age_text, parse_size, size_text
+from vaccel.cli.sizes import age_text, count_text, parse_size, size_text
 
 if TYPE_CHECKING:
     from vaccel.inventory import VM
@@ -66,8 +66,8 @@ def start(
     if as_json:
         render.print_json(vm)
         return
-    memory_text = size_text(vm.memory_bytes)
-    render.say(f"VM {vm.name} is {vm.state}: {vm.cpus} CPUs, {memory_text}, {vm.accelerator}")
+    processors, room = count_text(vm.cpus, "CPU"), size_text(vm.memory_bytes)
+    render.say(f"VM {vm.name} is {vm.state}: {processors}, {room}, {vm.accelerator}")
 
 
 @app.command("list", epilog=examples("vm list", "vm list --json"))

@@ -17,6 +17,10 @@ def test_life_of_a_vf(ctl):
     assert ctl("vf list").out == "No VFs. Make one: vaccelctl vf create PROFILE\n"
 
 
+def test_a_vf_without_a_name_is_called_by_its_id(ctl):
+    assert ctl("vf create npu.1c.6g").out == "created VF vf-1 on npu0: 1 core, 6 GiB\n"
+
+
 def test_options_arrive(ctl, host):
     ctl("vf create npu.1c.6g --pf npu0 --name files --tenant blue")
     ctl("vf attach files --local --no-wait")
