@@ -44,7 +44,7 @@ def test_one_call_has_all_inputs(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["yolo", "magika", "all"])
 def test_what_is_not_there_is_named(name: str, folder: Path) -> None:
-    with pytest.raises(NotFound, match="yolo|magika"):
+    with pytest.raises(NotFound, match=r"yolo|magika"):
         cases.load(name, folder)
 
 
