@@ -23,6 +23,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from vaccel.errors import Cancelled, Exhausted, InvalidArgument, InvalidModel, Unsupported
 from vaccel.model import Array
 
+# What a tenant's model makes ORT say goes into that tenant's errors, not into the host's log.
+ort.set_default_logger_severity(4)
+
 _PROVIDERS: Final = ["CPUExecutionProvider"]
 # Everything that ORT raises by itself; all derive from Exception only.
 FAULTS: Final[tuple[type[Exception], ...]] = (
