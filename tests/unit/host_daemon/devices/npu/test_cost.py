@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from host_daemon.core.device import Operation
@@ -115,3 +117,15 @@ def test_idle_cores_draw_less_than_busy_ones() -> None:
     busy = launch.joules["static"] / (launch.device_ns * 1e-9)
     assert eight.idle_watts < busy
     assert eight.idle_watts == pytest.approx(8 * device().idle_watts)
+
+
+def test_a_layer_is_timed_in_microseconds() -> None:
+    one, layer = device("npu.8c.48g"), matmul(512, 768, 3072)
+
+    def batch() -> float:
+        start = time.process_time()
+        for _ in range(200):
+            one.cost(layer)
+        return (time.process_time() - start) / 200
+
+    assert min(batch() for _ in range(5)) < 50e-6
