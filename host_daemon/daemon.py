@@ -18,6 +18,7 @@ from host_daemon.control import certificates
 from host_daemon.control.attachments import Attachments
 from host_daemon.control.context import HostContext
 from host_daemon.control.operations import Facts, HostOperations
+from host_daemon.control.resets import Resets
 from host_daemon.control.startup import Startup
 from host_daemon.control.vf_steps import VfSteps
 from host_daemon.control.vfs import Vfs
@@ -118,14 +119,12 @@ class Daemon:
         self._stack.push_async_callback(vms.release)
 
         contexts = Contexts()
-        attachments: Attachments
+        resets: Resets
         vfs: Vfs
         forks = ForkServer(folders.state / "workers.log")
         await forks.start()
         self._stack.push_async_callback(forks.close)
-        workers = self._workers(
-            forks, lambda vf, epoch: attachments.worker_lost(vf, epoch)
-        )
+        workers = self._workers(forks, lambda vf, epoch: resets.worker_lost(vf, epoch))
         self._stack.push_async_callback(workers.release)
         self._stack.push_async_callback(tasks.close)
 
@@ -142,7 +141,9 @@ class Daemon:
         steps = VfSteps(host, workers, vms, local)
         attachments = Attachments(host, steps, contexts.forget)
         vfs = Vfs(host, steps, attachments.force_detach)
-        vms.on_gone, vms.on_reboot = attachments.vm_died, attachments.vm_rebooted
+        resets = Resets(host, steps, attachments.credentials, contexts.forget)
+        attachments.on_enrolled = resets.expect_agent
+        vms.on_gone, vms.on_reboot = attachments.vm_died, resets.vm_rebooted
         holder = ContextHolder(bounds.CONTEXT_GRACE_SECONDS)
         self._stack.push_async_callback(holder.close)
 
@@ -150,7 +151,7 @@ class Daemon:
             contexts.add(context, vf)
             holder.expire(context, workers.link(vf))
 
-        await Startup(host, steps, attachments, vms, adopted).run()
+        await Startup(host, steps, attachments.credentials, resets, vms, adopted).run()
         facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic())
         operations = HostOperations(
             host, vfs, attachments, vms, workers, images, facts, config.images.default

@@ -95,6 +95,9 @@ DATA_SECONDS: Final = 60.0
 COMPUTE_SECONDS: Final = 600.0
 WAIT_SECONDS: Final = 3600.0
 ENROL_SECONDS: Final = 120.0
+# An agent that enrolled shows its credential at once, and after the daemon's restart within its
+# longest back-off and the guest's slowness.
+CREDENTIAL_SECONDS: Final = 60.0
 VM_BOOT_SECONDS: Final = 240.0
 VM_STOP_SECONDS: Final = 30.0
 IMAGE_BUILD_SECONDS: Final = 1800.0

@@ -29,19 +29,33 @@ def digest(secret: bytes) -> bytes:
 
 
 class Credentials:
-    """Issues and checks them. ``on_enrolled(vf)`` wipes the token from the window and wakes waiters."""
+    """Issues and checks them. ``on_enrolled(vf, epoch)`` wipes the token from the window and wakes waiters."""
 
-    def __init__(self, host: HostContext, on_enrolled: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, host: HostContext, on_enrolled: Callable[[str, int], Awaitable[None]]
+    ) -> None:
         self._host = host
         self._on_enrolled = on_enrolled
         self._attempts: dict[str, deque[int]] = {}
+        # Every call shows a credential: the store is asked about each one once.
+        self._known: dict[bytes, CredentialRecord] = {}
 
     def issue_token(self, tx: Transaction, vf: str, epoch: int) -> bytes:
         """A token for a VF's new epoch; what was issued before is void."""
         token = self._host.random(_TOKEN_BYTES)
         tx.put_token(TokenRecord(vf, epoch, digest(token)))
-        tx.delete_credential(vf)
+        self.void(tx, vf)
         return token
+
+    def void(self, tx: Transaction, vf: str) -> None:
+        """Whatever credential a VF's agent has is good no more."""
+        tx.delete_credential(vf)
+        for known in [d for d, record in self._known.items() if record.vf == vf]:
+            del self._known[known]
+
+    def seen(self, vf: str, epoch: int) -> bool:
+        """Whether the agent of a VF has shown its credential of this epoch to this daemon."""
+        return any((r.vf, r.epoch) == (vf, epoch) for r in self._known.values())
 
     async def enrol(self, vf: str, epoch: int, token: bytes, _version: str) -> str:
         """The credential for a token. Raises Unauthenticated for any token but the right one."""
@@ -65,12 +79,14 @@ class Credentials:
             credential = f"{vf}.{epoch}.{secret}"
             tx.put_credential(CredentialRecord(vf, epoch, digest(credential.encode()), now))
             tx.put_vf(replace(record, enrolled=True))
-        await self._on_enrolled(vf)
+        await self._on_enrolled(vf, epoch)
         return credential
 
     def check(self, credential: str) -> CredentialRecord:
         """The record behind a credential. Raises Unauthenticated."""
         sought = digest(credential.encode())
+        if known := self._known.get(sought):
+            return known
         with self._host.store.transaction() as tx:
             record = tx.find_credential(sought)
         if record is None or not hmac.compare_digest(record.sha256, sought):
@@ -78,6 +94,7 @@ class Credentials:
                 "the credential is not valid, or of an earlier epoch of its VF",
                 hint="read the window's header again and enrol",
             )
+        self._known[sought] = record
         return record
 
     def _throttle(self, vf: str) -> None:

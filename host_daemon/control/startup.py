@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from host_daemon.control import processes
-from host_daemon.control.attachments import Attachments
 from host_daemon.control.context import HostContext
+from host_daemon.control.credentials import Credentials
+from host_daemon.control.resets import Resets
 from host_daemon.control.vf_steps import VfSteps
 from host_daemon.control.vms import Vms
 from host_daemon.core.lifecycle import VfState, VmState
 from host_daemon.core.reconcile import Do, Found, FoundVm, Plan, Step, VfDecision, reconcile
 from host_daemon.core.records import VfRecord, VmRecord
-from vaccel import bounds
 from vaccel.errors import VaccelError
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,15 @@ class Startup:
         self,
         host: HostContext,
         steps: VfSteps,
-        attachments: Attachments,
+        credentials: Credentials,
+        resets: Resets,
         vms: Vms,
         on_context: OnContext,
     ) -> None:
         self._host = host
         self._steps = steps
-        self._attachments = attachments
+        self._credentials = credentials
+        self._resets = resets
         self._vms = vms
         self._on_context = on_context
 
@@ -79,7 +81,8 @@ class Startup:
     async def _do_vm(self, step: Step) -> None:
         match step.do:
             case Do.WAIT_VM:
-                await self._vms.machine(step.vm).wait_ready(bounds.VM_BOOT_SECONDS)
+                # In the background: a guest that boots must not hold up everybody else's.
+                self._host.tasks.start(self._vms.await_ready(step.vm), f"{step.vm} boots")
             case Do.STOP_VM:
                 await self._vms.halt(step.vm)
             case Do.CLEAN_VM:
@@ -119,6 +122,8 @@ class Startup:
                 hello = await self._steps.workers.adopt(becomes)
                 for context in hello.contexts:
                     self._on_context(context, becomes.id)
+                if becomes.enrolled:
+                    self._resets.expect_agent(becomes.id, becomes.epoch)
             case Do.RESPAWN_WORKER:
                 assert becomes is not None
                 becomes = await self._respawn(becomes, step.epoch)
@@ -137,7 +142,7 @@ class Startup:
             tx.put_vf(replace(tx.get_vf(becomes.id), epoch=epoch, enrolled=False))
             token = b""
             if becomes.vm:
-                token = self._attachments.credentials.issue_token(tx, becomes.id, epoch)
+                token = self._credentials.issue_token(tx, becomes.id, epoch)
         worker = await self._steps.start_worker(becomes, token)
         return replace(becomes, worker_pid=worker.pid, worker_started=worker.started)
 

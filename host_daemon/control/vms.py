@@ -205,6 +205,15 @@ class Vms:
             await self._end(record.id, force)
         self._locks.pop(record.id, None)
 
+    async def await_ready(self, vm: str) -> None:
+        """A VM that an earlier daemon was starting: it answers in time, or it is dead."""
+        try:
+            await self.machine(vm).wait_ready(bounds.VM_BOOT_SECONDS)
+        except VaccelError as fault:
+            log.error("VM %s: %s", vm, fault)
+            await self.halt(vm)
+            await self.mark_dead(self.get(vm), fault.message)
+
     async def halt(self, vm: str) -> None:
         """End a VM's process, if it runs."""
         if machine := self._machines.pop(vm, None):

@@ -24,12 +24,16 @@ CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.min_reconnect_backoff_ms", int(bounds.CALL_SECONDS * 1000)),
     ("grpc.max_reconnect_backoff_ms", int(bounds.BACKOFF_LAST_SECONDS * 1000)),
     ("grpc.enable_http_proxy", 0),
+    # A peer that vanished without a word (a paused VM, a killed relay) is noticed within half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
 ]
 
 SERVER_OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", bounds.MESSAGE_BYTES),
     ("grpc.max_receive_message_length", bounds.MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 ]
 
 
