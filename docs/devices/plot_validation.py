@@ -26,7 +26,8 @@ def _panel(left: int, title: str, points: list[tuple[float, float]], colour: str
         f'<rect x="{left}" y="{MARGIN}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#888"/>',
         f'<line x1="{left}" y1="{bottom}" x2="{left + SIDE}" y2="{MARGIN}" stroke="#ccc"/>',
         f'<text x="{left}" y="{MARGIN - 12}">{title}</text>',
-        f'<text x="{left + SIDE / 2}" y="{bottom + 38}" text-anchor="middle">simulated cycles</text>',
+        f'<text x="{left + SIDE / 2}" y="{bottom + 38}" text-anchor="middle">'
+        "simulated cycles</text>",
         f'<text x="{left - 36}" y="{MARGIN + SIDE / 2}" text-anchor="middle"'
         f' transform="rotate(-90 {left - 36} {MARGIN + SIDE / 2})">predicted cycles</text>',
     ]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from host_daemon.devices import units
+from vaccel import units
 from vaccel.errors import InvalidArgument
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from host_daemon.devices import units
 from host_daemon.devices.fields import Section
+from vaccel import units
 from vaccel.bounds import GIB, MIB
 from vaccel.errors import InvalidArgument
 from vaccel.ids import is_name

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from host_daemon.core.device import Card, DeviceModel
-from host_daemon.devices import units
 from host_daemon.devices.fake.device import FakeDevice
 from host_daemon.devices.fake.faults import FAULTS, Faults
 from host_daemon.devices.fields import Provenance, open_card
 from host_daemon.devices.header import read_header
+from vaccel import units
 from vaccel.errors import InvalidArgument
 from vaccel.model import Profile
 

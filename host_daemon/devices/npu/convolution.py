@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaccel.errors import InvalidArgument
+from vaccel.bounds import WORKER_OVERHEAD_BYTES
+from vaccel.errors import Exhausted, InvalidArgument
 from vaccel.model import Shape
 
 
@@ -88,6 +89,13 @@ def _pads(attributes: Mapping[str, Any], sides: Shape, reach: Shape, strides: Sh
 def _taps(x: NDArray[Any], moves: Window) -> Iterator[tuple[Shape, NDArray[Any]]]:
     """Each tap's place in the kernel, and the inputs [N, G, C/G, pixels] that it meets."""
     pads = [(0, 0), (0, 0), *zip(moves.before, moves.after, strict=True)]
+    grown = math.prod(side + sum(pad) for side, pad in zip(x.shape, pads, strict=True))
+    # The padded copy is the worker's own memory, and its size a number in somebody's model.
+    if grown * x.itemsize > max(WORKER_OVERHEAD_BYTES, 4 * x.nbytes):
+        raise Exhausted(
+            f"convolution: padding {list(moves.before)} and {list(moves.after)} makes"
+            f" {list(x.shape)} {grown * x.itemsize} bytes long"
+        )
     padded = np.pad(x, pads) if any(moves.before) or any(moves.after) else x
     for place in product(*(range(size) for size in moves.kernel)):
         along = tuple(

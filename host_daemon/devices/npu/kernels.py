@@ -68,7 +68,11 @@ def own(
     if operation.op in _INTEGER:
         if arithmetic == "int4":
             _check_int4(operation, given)
-        return [_integer(operation, given)]
+        try:
+            return [_integer(operation, given)]
+        except ValueError as error:
+            shapes = [None if each is None else list(each.shape) for each in given]
+            raise InvalidArgument(f"{operation.op}: shapes {shapes} do not fit") from error
     if operation.op in _FLOATING and arithmetic is not None and given and given[0] is not None:
         if rounding.rounds(arithmetic):
             return [_rounded(operation, given, arithmetic)]

@@ -88,6 +88,8 @@ def _matmul(operation: Operation, left: int, right: int) -> Lowered:
 
 def _gemm(operation: Operation, fold: Fold) -> Lowered:
     a, b = _spec(operation, 0, 2), _spec(operation, 1, 2)
+    if len(a[1]) != 2 or len(b[1]) != 2:
+        raise InvalidArgument(f"Gemm: shapes {list(a[1])} and {list(b[1])} are not two matrices")
     m, k = a[1] if not operation.attributes.get("transA") else a[1][::-1]
     rows, n = b[1] if not operation.attributes.get("transB") else b[1][::-1]
     if k != rows:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from host_daemon.devices import units
 from host_daemon.devices.fields import Provenance, Section
+from vaccel import units
 from vaccel.errors import InvalidArgument
 from vaccel.model import DType
 

@@ -12,7 +12,7 @@ from host_daemon.core.device import Operation
 from host_daemon.devices.npu.device import ARITHMETIC
 from host_daemon.devices.npu.kernels import own
 from host_daemon.devices.npu.parameters import BY_DTYPE
-from vaccel.errors import InvalidArgument, Unsupported
+from vaccel.errors import Exhausted, InvalidArgument, Unsupported
 from vaccel.model import DType
 
 FORMATS = {
@@ -164,6 +164,21 @@ def test_four_bit_weights_are_exact_and_checked() -> None:
     assert np.array_equal(result, a.astype(np.int32) @ b.astype(np.int32))
     with pytest.raises(InvalidArgument, match=r"-8 to 7|int4"):
         run("MatMulInteger", a, b * np.int8(2), **{ARITHMETIC: "int4"})
+
+
+def test_padding_is_bounded() -> None:
+    data, weight = np.zeros((1, 1, 4, 4), np.int8), np.zeros((1, 1, 2, 2), np.int8)
+    far = {"pads": [10**6] * 4, "strides": [10**6] * 2}
+    with pytest.raises(Exhausted, match="padding"):
+        run("ConvInteger", data, weight, **far)
+
+
+def test_parameters_that_do_not_fit_are_refused() -> None:
+    data, weight = np.zeros((1, 1, 4, 4), np.uint8), np.zeros((2, 1, 2, 2), np.int8)
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.uint8)
+    signed, bias = np.zeros(1, np.int8), np.zeros(3, np.int32)
+    with pytest.raises(InvalidArgument, match="QLinearConv"):
+        run("QLinearConv", data, one, zero, weight, one, signed, one, zero, bias)
 
 
 def test_floats_are_not_quantised_in_silence() -> None:
