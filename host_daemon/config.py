@@ -1,4 +1,5 @@
-"""The daemon's configuration: one TOML file, checked key by key. ``docs/configuration.md`` explains each.
+"""The daemon's configuration: one TOML file, checked key by key. ``docs/configuration.md`` explains
+each.
 
 An unknown key is refused by name: a misspelt limit must not be a limit that silently does not hold.
 """

@@ -1,13 +1,16 @@
-"""The composition root: the only file that knows every other part, and the order in which they come up."""
+"""The composition root.
+
+The only file that knows every other part, and the order in which they come up.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,7 @@ from host_daemon.control import cards as control_cards
 from host_daemon.control import certificates
 from host_daemon.control.attachments import Attachments
 from host_daemon.control.context import HostContext
+from host_daemon.control.credentials import Credentials
 from host_daemon.control.operations import Facts, HostOperations
 from host_daemon.control.resets import Resets
 from host_daemon.control.startup import Startup
@@ -32,14 +36,13 @@ from host_daemon.devices import registry
 from host_daemon.hypervisors.qmp.driver import QmpHypervisor
 from host_daemon.images.store import ImageStore
 from host_daemon.services import endpoints
-from host_daemon.services.compute import Contexts, ScopedCompute
-from host_daemon.services.guard import Principal
+from host_daemon.services.compute import Access
+from host_daemon.services.guard import Principal, Record
 from host_daemon.store.sqlite import SqliteStore
 from host_daemon.worker.spawn import ForkServer
 from vaccel import bounds, ids
 from vaccel.errors import HostFault
 from vaccel.rpc.rules import Rule, all_rules
-from vaccel.rpc.server import ContextHolder
 
 log = logging.getLogger(__name__)
 
@@ -105,71 +108,60 @@ class Daemon:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        config, folders = self._config, self._folders
         all_rules()  # a method without a rule stops the daemon here
-        folders.make()
-        store = SqliteStore.open(folders.state / "vacceld.db", _new_host_id, time.time_ns)
+        self._folders.make()
+        store = SqliteStore.open(self._folders.state / "vacceld.db", _new_host_id, time.time_ns)
         self._stack.callback(store.close)
-        tasks = Tasks()
-        host = self._context(store, tasks)
-        hypervisor = QmpHypervisor()
+        host = self._context(store, Tasks())
+        hypervisor, config = QmpHypervisor(), self._config
         accelerator, why = await _probe(hypervisor, config.hypervisor.accelerator)
         images = ImageStore(config.images.recipes, config.images.lock, config.images.cache)
         vms = Vms(host, hypervisor, images, self._vm_settings(accelerator))
         self._stack.push_async_callback(vms.release)
+        workers = await self._workers()
+        self._stack.push_async_callback(host.tasks.close)
 
-        contexts = Contexts()
-        resets: Resets
-        vfs: Vfs
-        forks = ForkServer(folders.state / "workers.log")
-        await forks.start()
-        self._stack.push_async_callback(forks.close)
-        workers = self._workers(forks, lambda vf, epoch: resets.worker_lost(vf, epoch))
-        self._stack.push_async_callback(workers.release)
-        self._stack.push_async_callback(tasks.close)
-
-        def compute_of(principal: Principal) -> ScopedCompute:
-            return ScopedCompute(
-                principal, lambda: [v.id for v in vfs.list()], workers.link, contexts
-            )
-
-        def record(principal: Principal, rule: Rule, subject: str, code: str) -> None:
-            _audit(store, principal, rule, subject, code)
-
-        local = endpoints.LocalEndpoints(folders.local, compute_of, record)
+        access = Access(lambda: _vf_ids(store), workers.link, bounds.CONTEXT_GRACE_SECONDS)
+        self._stack.push_async_callback(access.holder.close)
+        record = functools.partial(_audit, store)
+        local = endpoints.LocalEndpoints(self._folders.local, access.compute_of, record)
         self._stack.push_async_callback(local.stop)
         steps = VfSteps(host, workers, vms, local)
-        attachments = Attachments(host, steps, contexts.forget)
-        vfs = Vfs(host, steps, attachments.force_detach)
-        resets = Resets(host, steps, attachments.credentials, contexts.forget)
+        attachments = Attachments(host, steps, access.contexts.forget)
+        resets = Resets(host, steps, attachments.credentials, access.contexts.forget)
+        workers.on_lost = resets.worker_lost
         attachments.on_enrolled = resets.expect_agent
         vms.on_gone, vms.on_reboot = attachments.vm_died, resets.vm_rebooted
-        holder = ContextHolder(bounds.CONTEXT_GRACE_SECONDS)
-        self._stack.push_async_callback(holder.close)
+        startup = Startup(host, steps, attachments.credentials, resets, vms, access.adopted)
+        await startup.run()
 
-        def adopted(context: str, vf: str) -> None:
-            contexts.add(context, vf)
-            holder.expire(context, workers.link(vf))
-
-        await Startup(host, steps, attachments.credentials, resets, vms, adopted).run()
+        vfs = Vfs(host, steps, attachments.force_detach)
         facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic())
-        operations = HostOperations(
-            host, vfs, attachments, vms, workers, images, facts, config.images.default
-        )
-        credentials = attachments.credentials
+        default = config.images.default
+        operations = HostOperations(host, vfs, attachments, vms, workers, images, facts, default)
+        await self._serve(host, attachments.credentials, operations, access, record)
+        log.info("serving on unix:%s (%s: %s)", self.control, accelerator, why)
+
+    async def _serve(
+        self,
+        host: HostContext,
+        credentials: Credentials,
+        operations: HostOperations,
+        access: Access,
+        record: Record,
+    ) -> None:
         guests = await endpoints.serve_guests(
             self._guest_socket,
             host.identity,
             credentials.check,
             credentials.enrol,
-            compute_of,
-            holder,
+            access.compute_of,
+            access.holder,
             record,
         )
         self._stack.push_async_callback(guests.stop, 0)
-        control = await endpoints.serve_control(self.control, operations, compute_of, record)
+        control = await endpoints.serve_control(self.control, operations, access.compute_of, record)
         self._stack.push_async_callback(control.stop, 1)
-        log.info("serving on unix:%s (%s: %s)", self.control, accelerator, why)
 
     @property
     def _guest_socket(self) -> Path:
@@ -207,10 +199,15 @@ class Daemon:
             cpus=config.hypervisor.cpus,
         )
 
-    def _workers(self, forks: ForkServer, on_lost: Callable[[str, int], None]) -> Workers:
+    async def _workers(self) -> Workers:
+        forks = ForkServer(self._folders.state / "workers.log")
+        await forks.start()
+        self._stack.push_async_callback(forks.close)
         uid = self._config.host.worker_uid if os.geteuid() == 0 else None
-        settings = WorkerSettings(self._folders.workers, self._config.host.worker_threads, uid)
-        return Workers(forks, settings, on_lost)
+        threads = self._config.host.worker_threads
+        workers = Workers(forks, WorkerSettings(self._folders.workers, threads, uid))
+        self._stack.push_async_callback(workers.release)
+        return workers
 
 
 def read_card(name: str) -> tuple[Path, Card]:
@@ -219,12 +216,20 @@ def read_card(name: str) -> tuple[Path, Card]:
     return path, registry.load_card(path)
 
 
+def _vf_ids(store: Store) -> list[str]:
+    with store.transaction() as tx:
+        return [vf.id for vf in tx.list_vfs()]
+
+
 def _new_host_id() -> str:
     return ids.new_id("host", time.time_ns() // 1_000_000, secrets.token_bytes)
 
 
 async def _probe(hypervisor: QmpHypervisor, override: str) -> tuple[str, str]:
-    """A host without QEMU still serves VFs to local processes; starting a VM will say what is missing."""
+    """A host without QEMU still serves VFs to local processes.
+
+    Starting a VM will say what is missing.
+    """
     try:
         return await hypervisor.probe(override)
     except HostFault as fault:

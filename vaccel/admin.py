@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -155,11 +156,17 @@ class AdminClient:
 
 def _each(source: AsyncIterator[T]) -> Iterator[T]:
     """Items of an async stream, one trip to the loop each; leaving early cancels the call."""
+    stepping: asyncio.Task[Any] | None = None
 
     async def step() -> Any:
-        return await anext(source, None)
+        nonlocal stepping
+        stepping = asyncio.ensure_future(anext(source, None))
+        return await stepping
 
     async def close() -> None:
+        if stepping is not None and not stepping.done():  # Ctrl-C came while it waited
+            stepping.cancel()
+            await asyncio.wait([stepping])
         closer = getattr(source, "aclose", None)
         if closer is not None:
             await closer()

@@ -146,8 +146,8 @@ UEVENT_BYTES: Final = 4 * KIB
 PCI_RESCAN_SECONDS: Final = 5.0
 # What an agent keeps per VF on its disk.
 CREDENTIAL_BYTES: Final = 4 * KIB
-# An app's call outlasts a host that is away this long: shorter than CALL_SECONDS, so that the app gets
-# the reason and not a bare timeout.
+# An app's call outlasts a host that is away this long: shorter than CALL_SECONDS, so that the app
+# gets the reason and not a bare timeout.
 RETRY_SECONDS: Final = 8.0
 # Calls and context streams of all apps of a guest: every context of every VF, and as many calls.
 AGENT_CALLS: Final = 2 * VFS_PER_VM * CONTEXTS_PER_VF

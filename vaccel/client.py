@@ -4,8 +4,8 @@
 >>> model = device.load("model.onnx")
 >>> outputs = model(input=array)            # a dict of arrays by name, with ``.cost``
 
-A program that wants more control allocates buffers, submits commands to streams and waits for fences;
-the words are those of ``vaccel.compute``.
+A program that wants more control allocates buffers, submits commands to streams and waits for
+fences; the words are those of ``vaccel.compute``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def open(device: str = "", *, address: str = "", path: str = "auto") -> Device:
     """Open a VF. In a guest nothing needs to be said; elsewhere give the address of its socket.
 
     ``address`` defaults to the environment's VACCELD_ADDRESS, then to the guest agent's socket.
-    ``path`` is how tensors travel: "grpc", or "auto" for the best there is. Raises Unavailable where
-    nobody answers, NotFound for an unknown device, InvalidArgument where several need a choice.
+    ``path`` is how tensors travel: "grpc", or "auto" for the best there is. Raises Unavailable
+    where nobody answers, NotFound for an unknown device, InvalidArgument where several need a
+    choice.
     """
     if path not in PATHS:
         raise errors.InvalidArgument(f"path {path!r} is not one of {', '.join(PATHS)}")
@@ -120,7 +121,8 @@ class Device:
             tuple(t.dtype for t in tensors),
         )
         if key not in self._kernels:
-            # The kernel knows its operands' names; the shapes stay open, so that one program serves.
+            # The kernel knows its operands' names; the shapes stay open, so that one program
+            # serves.
             operands = [Port("", t.dtype, (None,) * len(t.shape)) for t in tensors]
             self._kernels[key] = self.kernel(kernel, *operands)
         outputs = self._kernels[key](*tensors)

@@ -1,7 +1,7 @@
 """Commands: what a submission says. One integer fence each, rising by one within a stream.
 
-A failed command fails the rest of its own submission (``Cancelled``, naming the fence that failed); the
-next submission starts clean. A fence is reached whether its command succeeded or not.
+A failed command fails the rest of its own submission (``Cancelled``, naming the fence that failed);
+the next submission starts clean. A fence is reached whether its command succeeded or not.
 """
 
 from __future__ import annotations

@@ -1,23 +1,26 @@
 """The Compute port: everything that a workload can ask of a VF.
 
 Words
-    A **device** is a VF as a program sees it. A **context** owns **buffers** (device memory), **programs**
-    (compiled graphs) and **streams** (in-order queues of **commands**); when it closes, all of that goes.
-    A **fence** is the number of a command in its stream: to wait for "at least n" is one comparison.
+    A **device** is a VF as a program sees it. A **context** owns **buffers** (device memory),
+    **programs** (compiled graphs) and **streams** (in-order queues of **commands**); when it
+    closes, all of that goes. A **fence** is the number of a command in its stream: to wait for "at
+    least n" is one comparison.
 
 Life
-    ``devices`` → ``open_context`` → ``allocate``, ``write`` → ``load_program`` → ``submit`` (returns at once)
-    → ``wait`` (brings completions with results and costs) → ``read`` → ``close_context``.
+    ``devices`` → ``open_context`` → ``allocate``, ``write`` → ``load_program`` → ``submit``
+    (returns at once) → ``wait`` (brings completions with results and costs) → ``read`` →
+    ``close_context``.
 
 Who implements it
-    The worker's executor does the work; ``vaccel.rpc.link`` and ``vaccel.rpc.proxy`` ask for it over a private
-    socket and over gRPC; the daemon's and the agent's routers choose which of many answers. One conformance
-    suite (``tests/conformance/compute.py``) runs over all of them.
+    The worker's executor does the work; ``vaccel.rpc.link`` and ``vaccel.rpc.proxy`` ask for it
+    over a private socket and over gRPC; the daemon's and the agent's routers choose which of many
+    answers. One conformance suite (``tests/conformance/compute.py``) runs over all of them.
 
 Errors
-    Calls raise ``vaccel.errors``; a command's failure arrives in its completion, never as an exception.
-    All calls are idempotent, so that a lost reply may be asked for again, save ``allocate`` and
-    ``load_program``, of which a repeated one leaves an object that the context's end frees.
+    Calls raise ``vaccel.errors``; a command's failure arrives in its completion, never as an
+    exception. All calls are idempotent, so that a lost reply may be asked for again, save
+    ``allocate`` and ``load_program``, of which a repeated one leaves an object that the context's
+    end frees.
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ class OnnxSource:
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:
-    """One kernel by name: a graph with one node. ``operands`` give dtype and shape, symbols allowed."""
+    """One kernel by name: a graph with one node.
+
+    ``operands`` give dtype and shape, symbols allowed.
+    """
 
     name: str
     operands: tuple[Port, ...]
@@ -75,7 +81,9 @@ class Compute(Protocol):
         """The devices that are reachable here."""
 
     async def open_context(self, device: str = "", resume: str = "") -> str:
-        """A new context on a device ("" is the only one), or a context that outlived its connection."""
+        """A new context on a device ("" is the only one), or a context that outlived its
+        connection.
+        """
 
     async def close_context(self, context: str) -> None:
         """Free all that a context owns. Closing one that is gone is no error."""
@@ -106,8 +114,9 @@ class Compute(Protocol):
     ) -> None:
         """Queue commands; returns when they are accepted, not when they are done.
 
-        ``first_fence`` is one more than the last fence of the stream (a stream starts at 1). Commands whose
-        fence the stream has accepted already are passed over, so that a retry is safe.
+        ``first_fence`` is one more than the last fence of the stream (a stream starts at 1).
+        Commands whose fence the stream has accepted already are passed over, so that a retry is
+        safe.
         """
 
     async def run(

@@ -1,7 +1,7 @@
 """Identifiers that are unique across hosts and sort by time.
 
-``vf-01jd4v7q3e8m2k5n9p0r6s1t4w``: a short prefix for the noun, 48 bits of Unix milliseconds and 80 random
-bits in Crockford's base 32 (the layout of ULID, https://github.com/ulid/spec).
+``vf-01jd4v7q3e8m2k5n9p0r6s1t4w``: a short prefix for the noun, 48 bits of Unix milliseconds and 80
+random bits in Crockford's base 32 (the layout of ULID, https://github.com/ulid/spec).
 """
 
 from __future__ import annotations

@@ -10,7 +10,10 @@ from vaccel.model import Profile, Usage
 
 @dataclass(frozen=True, slots=True)
 class PF:
-    """A card. ``fits[name]`` is how many more VFs of that profile fit; ``core_owners[i]`` a VF or ""."""
+    """A card. ``fits[name]`` is how many more VFs of that profile fit.
+
+    ``core_owners[i]`` a VF or "".
+    """
 
     id: str
     name: str

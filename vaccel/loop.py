@@ -1,4 +1,7 @@
-"""The one event loop of the blocking SDK: a daemon thread per process, started when first needed."""
+"""The one event loop of the blocking SDK.
+
+A daemon thread per process, started when first needed.
+"""
 
 from __future__ import annotations
 

@@ -120,8 +120,9 @@ class Device:
 class Cost:
     """What work would have cost the device.
 
-    ``cycles`` are busy cycles per unit (array, vector, dma), which overlap; ``critical_cycles`` run from
-    start to end on the device's clock. ``start_ns`` and ``end_ns`` are device time since the VF's creation.
+    ``cycles`` are busy cycles per unit (array, vector, dma), which overlap; ``critical_cycles`` run
+    from start to end on the device's clock. ``start_ns`` and ``end_ns`` are device time since the
+    VF's creation.
     """
 
     cycles: Mapping[str, int] = field(default_factory=dict)

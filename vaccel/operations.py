@@ -1,7 +1,8 @@
-"""The Admin port: everything that an operator can do to a host. Firecracker's habit: one page shows it all.
+"""The Admin port: everything that an operator can do to a host. Firecracker's habit: one page shows
+it all.
 
-Long operations yield ``Progress`` and end with the object they were about. VFs and VMs are named by id or
-by name. All raise ``vaccel.errors``.
+Long operations yield ``Progress`` and end with the object they were about. VFs and VMs are named by
+id or by name. All raise ``vaccel.errors``.
 """
 
 from __future__ import annotations

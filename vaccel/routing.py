@@ -1,4 +1,7 @@
-"""A Compute that only chooses which other Compute answers: by device, or by the context's device."""
+"""A Compute that only chooses which other Compute answers.
+
+By device, or by the context's device.
+"""
 
 from __future__ import annotations
 

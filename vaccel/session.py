@@ -1,4 +1,7 @@
-"""One context of a device: moves data of any size, numbers fences, and gathers completions. Async."""
+"""One context of a device: moves data of any size, numbers fences, and gathers completions.
+
+Async.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Quantities as people write them: a number, a blank, a unit. ``parse("1.5 GHz", FREQUENCY)`` is 1.5e9.
+"""Quantities as people write them: a number, a blank, a unit. ``parse("1.5 GHz", FREQUENCY)`` is
+1.5e9.
 
-A quantity without its unit is refused, and so is a unit of another dimension, because a card file that
-says ``clock = 1`` is wrong by nine orders of magnitude for one of its readers.
+A quantity without its unit is refused, and so is a unit of another dimension, because a card file
+that says ``clock = 1`` is wrong by nine orders of magnitude for one of its readers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Final
 
 from vaccel.errors import InvalidArgument
 
-_QUANTITY: Final = re.compile(r"([+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?) +(\S+)")
+_QUANTITY: Final = re.compile(
+    r"([+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?) +(\S+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,18 @@ class Dimension:
 
 
 def _si(base: str, prefixes: str) -> dict[str, Fraction]:
-    exponents = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
+    exponents = {
+        "f": -15,
+        "p": -12,
+        "n": -9,
+        "u": -6,
+        "m": -3,
+        "": 0,
+        "k": 3,
+        "M": 6,
+        "G": 9,
+        "T": 12,
+    }
     names = ["" if prefix == "_" else prefix for prefix in prefixes]
     return {prefix + base: Fraction(10) ** exponents[prefix] for prefix in names}
 
@@ -64,7 +78,12 @@ CYCLES: Final = Dimension("cycles", "cycles", {"cycles": Fraction(1)})
 OPERATIONS: Final = Dimension(
     "operations per second",
     "OPS",
-    {**_si("OPS", "GT"), **_si("FLOPS", "GT"), "POPS": Fraction(10) ** 15, "PFLOPS": Fraction(10) ** 15},
+    {
+        **_si("OPS", "GT"),
+        **_si("FLOPS", "GT"),
+        "POPS": Fraction(10) ** 15,
+        "PFLOPS": Fraction(10) ** 15,
+    },
 )
 
 

@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Attachments:
-    """Operations on one VF exclude each other. ``on_renewed(vf)`` tells that its contexts are gone."""
+    """Operations on one VF exclude each other.
+
+    ``on_renewed(vf)`` tells that its contexts are gone.
+    """
 
     def __init__(
         self, host: HostContext, steps: VfSteps, on_renewed: Callable[[str], None]

@@ -1,7 +1,7 @@
 """The host's own certificate authority, and the certificate that its guest endpoint shows.
 
-Guests trust this authority and no other: they find it in their window's header, which only the host can
-write. EC P-256 keeps the PEM small enough for the header.
+Guests trust this authority and no other: they find it in their window's header, which only the host
+can write. EC P-256 keeps the PEM small enough for the header.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Enrolment and its proofs: one-time tokens, credentials, and who a caller therefore is.
 
-The store keeps digests only. A token opens one enrolment in one epoch of one VF; a credential is void as
-soon as its VF has another epoch.
+The store keeps digests only. A token opens one enrolment in one epoch of one VF; a credential is
+void as soon as its VF has another epoch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def digest(secret: bytes) -> bytes:
 
 
 class Credentials:
-    """Issues and checks them. ``on_enrolled(vf, epoch)`` wipes the token from the window and wakes waiters."""
+    """Issues and checks them.
+
+    ``on_enrolled(vf, epoch)`` wipes the token from the window and wakes waiters.
+    """
 
     def __init__(
         self, host: HostContext, on_enrolled: Callable[[str, int], Awaitable[None]]

@@ -24,7 +24,10 @@ _MINUTE_NS: Final = 60_000_000_000
 
 
 class Resets:
-    """Guests reboot, workers die, agents lose their credential. ``on_renewed(vf)``: contexts are gone."""
+    """Guests reboot, workers die, agents lose their credential. ``on_renewed(vf)``.
+
+    Contexts are gone.
+    """
 
     def __init__(
         self,

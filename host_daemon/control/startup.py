@@ -43,7 +43,10 @@ class Startup:
         self._on_context = on_context
 
     async def run(self) -> None:
-        """Adopt, finish, undo, clean up. A VF or VM that resists is marked, and the rest goes on."""
+        """Adopt, finish, undo, clean up.
+
+        A VF or VM that resists is marked, and the rest goes on.
+        """
         with self._host.store.transaction() as tx:
             vfs, vms, intents = tx.list_vfs(), tx.list_vms(), tx.list_intents()
         found = Found(await self._steps.workers.find(), await self._find_vms(vms))

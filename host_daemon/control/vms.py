@@ -1,4 +1,7 @@
-"""VMs: started, adopted, watched, stopped. A VM outlives the daemon; its folder holds what finds it again."""
+"""VMs: started, adopted, watched, stopped. A VM outlives the daemon.
+
+Its folder holds what finds it again.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class VmSettings:
 
 
 class Vms:
-    """The VMs of this host. ``on_gone(vm)`` and ``on_reboot(vm)`` tell what becomes of their VFs."""
+    """The VMs of this host.
+
+    ``on_gone(vm)`` and ``on_reboot(vm)`` tell what becomes of their VFs.
+    """
 
     def __init__(
         self, host: HostContext, hypervisor: Hypervisor, images: Images, settings: VmSettings

@@ -50,14 +50,15 @@ class Worker:
 
 
 class Workers:
-    """Workers by VF. ``on_lost(vf, epoch)`` is called when one dies that was not killed from here."""
+    """Workers by VF.
 
-    def __init__(
-        self, spawner: Spawner, settings: WorkerSettings, on_lost: Callable[[str, int], None]
-    ) -> None:
+    ``on_lost(vf, epoch)`` is called when one dies that was not killed from here.
+    """
+
+    def __init__(self, spawner: Spawner, settings: WorkerSettings) -> None:
         self._spawner = spawner
         self._settings = settings
-        self._on_lost = on_lost
+        self.on_lost: Callable[[str, int], None] = _unheard
         self._workers: dict[str, Worker] = {}
 
     def link(self, vf: str) -> LinkCompute:
@@ -156,7 +157,7 @@ class Workers:
     async def _connect(self, vf: VfRecord, pid: int, started: int) -> Worker:
         def lost() -> None:
             if self._workers.pop(vf.id, None) is not None:
-                self._on_lost(vf.id, vf.epoch)
+                self.on_lost(vf.id, vf.epoch)
 
         link = await LinkCompute.connect(self.socket_path(vf.id), lost)
         try:
@@ -175,6 +176,10 @@ class Workers:
 
 
 def _nothing() -> None:
+    return
+
+
+def _unheard(_vf: str, _epoch: int) -> None:
     return
 
 

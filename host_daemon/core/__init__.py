@@ -1,0 +1,1 @@
+"""Ports and pure decisions: no transport, no storage engine, no kind of device."""

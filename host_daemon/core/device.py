@@ -1,14 +1,16 @@
 """The port of device kinds: what an emulated (or real) card must be able to say and do.
 
 Life
-    A ``Kind`` parses a card file into a ``Card`` once, at start-up. For each VF a worker asks the card for a
-    ``DeviceModel`` of a profile: what that slice owns. The compiler lowers every node of a program to an
-    ``Operation`` with concrete shapes; the model answers with its ``Cost`` in closed form (microseconds), and
-    may run the operation itself where the device's arithmetic differs from the fp32 kernels.
+    A ``Kind`` parses a card file into a ``Card`` once, at start-up. For each VF a worker asks the
+    card for a ``DeviceModel`` of a profile: what that slice owns. The compiler lowers every node of
+    a program to an ``Operation`` with concrete shapes; the model answers with its ``Cost`` in
+    closed form (microseconds), and may run the operation itself where the device's arithmetic
+    differs from the fp32 kernels.
 
 Numbers
-    Cycles are of the device's clock; bytes are counted at the memory level named; joules by component. A
-    model's answers depend on its arguments only: no clock, no randomness, no state of a neighbour.
+    Cycles are of the device's clock; bytes are counted at the memory level named; joules by
+    component. A model's answers depend on its arguments only: no clock, no randomness, no state of
+    a neighbour.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Operation:
     inputs: tuple[tuple[DType, Shape] | None, ...]
     outputs: tuple[tuple[DType, Shape] | None, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    # Inputs that are weights of the program: they are in DRAM, and may stay in SRAM between launches.
+    # Inputs that are weights of the program: they are in DRAM, and may stay in SRAM between
+    # launches.
     constant_inputs: frozenset[int] = frozenset()
     domain: str = ""
 
@@ -47,7 +50,10 @@ class NodeCost:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card as its file describes it: what all kinds have in common, and the kind's own ``parameters``."""
+    """A card as its file describes it.
+
+    What all kinds have in common, and the kind's own ``parameters``.
+    """
 
     name: str
     kind: str
@@ -77,10 +83,16 @@ class DeviceModel(Protocol):
         """The closed form. Raises Unsupported where the device has no way to do the operation."""
 
     def launch_cost(self, nodes: Sequence[NodeCost]) -> Cost:
-        """One launch of nodes in order: their sum, launch overhead, and static energy over its time."""
+        """One launch of nodes in order.
+
+        Their sum, launch overhead, and static energy over its time.
+        """
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
-        """Compute in the device's own arithmetic; None where the common fp32 kernels are already that."""
+        """Compute in the device's own arithmetic.
+
+        None where the common fp32 kernels are already that.
+        """
 
 
 class Kind(Protocol):
@@ -89,7 +101,10 @@ class Kind(Protocol):
     name: str
 
     def card(self, table: Mapping[str, Any], where: str) -> Card:
-        """Check a card file. Raises InvalidArgument naming the field, its value and the file ``where``."""
+        """Check a card file.
+
+        Raises InvalidArgument naming the field, its value and the file ``where``.
+        """
 
     def model(self, card: Card, profile: Profile) -> DeviceModel:
         """The model of what a VF of this profile owns."""

@@ -1,8 +1,9 @@
 """The port of hypervisors: what the daemon asks of whatever runs its VMs.
 
 Life
-    ``start`` (returns when the process runs) → ``wait_ready`` (the guest answers) → ``plug`` and ``unplug``
-    windows, ``execute`` commands → ``stop``. VMs outlive the daemon: ``adopt`` finds one again after a restart.
+    ``start`` (returns when the process runs) → ``wait_ready`` (the guest answers) → ``plug`` and
+    ``unplug`` windows, ``execute`` commands → ``stop``. VMs outlive the daemon: ``adopt`` finds one
+    again after a restart.
 
 A driver holds no truth of its own: what it must know to find a VM again is in the VM's folder.
 """
@@ -17,7 +18,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk of a VM. A writable one gets an overlay in the VM's folder; the file itself is never written."""
+    """A disk of a VM. A writable one gets an overlay in the VM's folder.
+
+    The file itself is never written.
+    """
 
     path: Path
     serial: str
@@ -70,7 +74,10 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class MachineEvent:
-    """What a VM did by itself: ``reset`` (the guest rebooted), ``died``, or ``unplugged`` with the device."""
+    """What a VM did by itself.
+
+    ``reset`` (the guest rebooted), ``died``, or ``unplugged`` with the device.
+    """
 
     kind: str
     device: str = ""
@@ -89,7 +96,10 @@ class Machine(Protocol):
         """Whether it still runs."""
 
     async def wait_ready(self, timeout: float) -> None:
-        """Until the guest answers commands. Raises TimedOut, or HostFault with the console's last lines."""
+        """Until the guest answers commands.
+
+        Raises TimedOut, or HostFault with the console's last lines.
+        """
 
     async def plug(self, window: WindowPlug) -> None:
         """Hot-plug a window. Raises WrongState where that device is plugged already."""
@@ -119,10 +129,16 @@ class Hypervisor(Protocol):
     """A driver."""
 
     async def probe(self, override: str = "auto") -> tuple[str, str]:
-        """(accelerator, why): kvm only after a guest answered under it. Raises HostFault without QEMU."""
+        """(accelerator, why): kvm only after a guest answered under it.
+
+        Raises HostFault without QEMU.
+        """
 
     async def start(self, spec: MachineSpec, on_event: Callable[[MachineEvent], None]) -> Machine:
-        """Start a VM. Raises HostFault naming what is missing; leaves nothing behind when it fails."""
+        """Start a VM. Raises HostFault naming what is missing.
+
+        Leaves nothing behind when it fails.
+        """
 
     async def adopt(
         self, spec: MachineSpec, on_event: Callable[[MachineEvent], None]

@@ -9,6 +9,7 @@ from vaccel.compute import Compute
 from vaccel.errors import InvalidArgument, NotFound
 from vaccel.model import Device
 from vaccel.routing import RoutingCompute
+from vaccel.rpc.server import ContextHolder
 
 # The Compute of a VF's worker; raises DeviceLost while there is none.
 LinkOf = Callable[[str], Compute]
@@ -98,3 +99,22 @@ class ScopedCompute(RoutingCompute):
             return
         await of.close_context(context)
         self._contexts.remove(context)
+
+
+class Access:
+    """How principals reach workers: one for all endpoints, so that contexts are known to each."""
+
+    def __init__(self, every: Callable[[], Sequence[str]], link_of: LinkOf, grace: float) -> None:
+        self._every = every
+        self._link_of = link_of
+        self.contexts = Contexts()
+        self.holder = ContextHolder(grace)
+
+    def compute_of(self, principal: Principal) -> Compute:
+        """What a principal may use."""
+        return ScopedCompute(principal, self._every, self._link_of, self.contexts)
+
+    def adopted(self, context: str, vf: str) -> None:
+        """A context of a worker that outlived a daemon: its holder may come back for it."""
+        self.contexts.add(context, vf)
+        self.holder.expire(context, self._link_of(vf))

@@ -1,14 +1,15 @@
 """The daemon's three kinds of endpoint, each with its own idea of who calls.
 
 - **control**: a unix socket that only its owner can open. Whoever does is the operator.
-- **guest**: TLS on a unix socket to which each VM's one forward leads. A caller is who its credential says.
+- **guest**: TLS on a unix socket to which each VM's one forward leads. A caller is who its
+credential says.
 - **local**: one unix socket per VF attached to this host. Whoever can open it uses that VF.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,10 +41,14 @@ def _server() -> grpc.aio.Server:
     return grpc.aio.server(options=SERVER_OPTIONS)
 
 
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
 async def _listen(
     server: grpc.aio.Server, path: Path, mode: int, credentials: grpc.ServerCredentials | None
 ) -> None:
-    path.unlink(missing_ok=True)
+    _remove(path)
     address = f"unix:{path}"
     try:
         if credentials is None:
@@ -51,7 +56,7 @@ async def _listen(
         else:
             server.add_secure_port(address, credentials)
         await server.start()
-        path.chmod(mode)
+        os.chmod(path, mode)
     except (RuntimeError, OSError) as fault:
         raise HostFault(f"cannot listen on {address}: {fault}") from None
 
@@ -122,8 +127,7 @@ class LocalEndpoints:
         """Stop listening; calls under way end."""
         if server := self._servers.pop(vf, None):
             await server.stop(0)
-            with suppress(FileNotFoundError):
-                (self._folder / f"{vf}.sock").unlink()
+            _remove(self._folder / f"{vf}.sock")
 
     async def stop(self) -> None:
         """Stop all; the sockets are opened again by the next daemon."""

@@ -1,4 +1,7 @@
-"""Admission: every call is authenticated, checked against its rule, counted and audited before it runs."""
+"""Admission.
+
+Every call is authenticated, checked against its rule, counted and audited before it runs.
+"""
 
 from __future__ import annotations
 

@@ -17,14 +17,16 @@ AGENT: Final = "unix:/run/vaccel/agent.sock"
 CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", bounds.MESSAGE_BYTES),
     ("grpc.max_receive_message_length", bounds.MESSAGE_BYTES),
-    # Two clients of one process must not share a connection: its end tells a server that one has gone.
+    # Two clients of one process must not share a connection: its end tells a server that one has
+    # gone.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", int(bounds.BACKOFF_FIRST_SECONDS * 1000)),
     # Despite its name, how long one attempt may take: TLS is slow in an emulated guest.
     ("grpc.min_reconnect_backoff_ms", int(bounds.CALL_SECONDS * 1000)),
     ("grpc.max_reconnect_backoff_ms", int(bounds.BACKOFF_LAST_SECONDS * 1000)),
     ("grpc.enable_http_proxy", 0),
-    # A peer that vanished without a word (a paused VM, a killed relay) is noticed within half a minute.
+    # A peer that vanished without a word (a paused VM, a killed relay) is noticed within half a
+    # minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 ]

@@ -9,10 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vaccel import bounds, commands, compute, errors
+from vaccel import bounds, compute, errors
 from vaccel.model import (
     BufferRange,
-    Cost,
     Device,
     DType,
     Port,
@@ -218,128 +217,6 @@ def to_program(program: compute.Program) -> compute_pb2.LoadProgramReply:
         weight_bytes=program.weight_bytes,
         nodes=program.nodes,
         sha256=program.sha256,
-    )
-
-
-# --- commands and completions ---------------------------------------------------------------
-
-
-def command_of(message: compute_pb2.Command) -> commands.Command:
-    """A command; its ranges and programs are checked by the executor."""
-    match message.WhichOneof("command"):
-        case "nop":
-            return commands.Nop()
-        case "copy":
-            copy = message.copy
-            source, target = range_of(getattr(copy, "from")), range_of(copy.to)
-            return commands.Copy(source, target, copy.length)
-        case "fill":
-            return commands.Fill(
-                range_of(message.fill.to), message.fill.length, message.fill.pattern
-            )
-        case "store":
-            return commands.Store(range_of(message.store.to), message.store.data)
-        case "launch":
-            launch = message.launch
-            results = tuple(
-                commands.Result(r.name, range_of(r.to) if r.HasField("to") else None)
-                for r in launch.results
-            )
-            return commands.Launch(launch.program, values_of(launch.arguments, "argument"), results)
-        case "signal":
-            return commands.Signal(message.signal.stream, message.signal.fence)
-        case "wait":
-            return commands.WaitFence(message.wait.stream, message.wait.fence)
-        case _:
-            raise errors.InvalidArgument("submit: a command that says nothing this side knows")
-
-
-def to_command(command: commands.Command) -> compute_pb2.Command:
-    """A command as it travels."""
-    message = compute_pb2.Command()
-    match command:
-        case commands.Nop():
-            message.nop.SetInParent()
-        case commands.Copy():
-            getattr(message.copy, "from").CopyFrom(to_range(command.source))
-            message.copy.to.CopyFrom(to_range(command.target))
-            message.copy.length = command.length
-        case commands.Fill():
-            message.fill.to.CopyFrom(to_range(command.target))
-            message.fill.length = command.length
-            message.fill.pattern = command.pattern
-        case commands.Store():
-            message.store.to.CopyFrom(to_range(command.target))
-            message.store.data = command.data
-        case commands.Launch():
-            message.launch.program = command.program
-            for name, value in command.arguments.items():
-                message.launch.arguments[name].CopyFrom(to_value(value))
-            for result in command.results:
-                place = None if result.place is None else to_range(result.place)
-                message.launch.results.add(name=result.name, to=place)
-        case commands.Signal():
-            message.signal.stream, message.signal.fence = command.stream, command.fence
-        case commands.WaitFence():
-            message.wait.stream, message.wait.fence = command.stream, command.fence
-    return message
-
-
-def cost_of(message: types_pb2.Cost) -> Cost:
-    """What a launch would have cost."""
-    return Cost(
-        dict(message.cycles),
-        dict(message.bytes),
-        dict(message.joules),
-        dict(message.nodes),
-        message.critical_cycles,
-        message.start_ns,
-        message.end_ns,
-    )
-
-
-def to_cost(cost: Cost) -> types_pb2.Cost:
-    """A cost as it travels."""
-    return types_pb2.Cost(
-        cycles=dict(cost.cycles),
-        bytes=dict(cost.bytes),
-        joules=dict(cost.joules),
-        nodes=dict(cost.nodes),
-        critical_cycles=cost.critical_cycles,
-        start_ns=cost.start_ns,
-        end_ns=cost.end_ns,
-    )
-
-
-def completion_of(message: compute_pb2.Completion) -> commands.Completion:
-    """What became of a command."""
-    return commands.Completion(
-        message.fence,
-        error_of(message.error) if message.HasField("error") else None,
-        cost_of(message.cost) if message.HasField("cost") else None,
-        values_of(message.results, "result"),
-    )
-
-
-def to_completion(completion: commands.Completion) -> compute_pb2.Completion:
-    """A completion as it travels."""
-    return compute_pb2.Completion(
-        fence=completion.fence,
-        error=None if completion.error is None else to_error(completion.error),
-        cost=None if completion.cost is None else to_cost(completion.cost),
-        results=to_values(completion.results),
-    )
-
-
-def progress_of(message: compute_pb2.WaitReply) -> compute.Progress:
-    """How far a stream is."""
-    return compute.Progress(message.reached, tuple(map(completion_of, message.completions)))
-
-
-def to_progress(progress: compute.Progress) -> compute_pb2.WaitReply:
-    """How far a stream is, as it travels."""
-    return compute_pb2.WaitReply(
-        reached=progress.reached, completions=map(to_completion, progress.completions)
     )
 
 

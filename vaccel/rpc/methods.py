@@ -1,6 +1,8 @@
-"""The Compute service method by method: how a request becomes a call on a ``Compute``, and its reply.
+"""The Compute service method by method: how a request becomes a call on a ``Compute``, and its
+reply.
 
-The gRPC servicer and the private link's server both walk this table; neither knows a method by name.
+The gRPC servicer and the private link's server both walk this table; neither knows a method by
+name.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from google.protobuf.message import Message
 from vaccel import bounds, errors
 from vaccel.commands import Command
 from vaccel.compute import Compute
-from vaccel.rpc import convert
+from vaccel.rpc import convert, convert_commands
 from vaccel.v1 import compute_pb2 as pb
 
 Serve = Callable[[Compute, Any], Awaitable[Message]]
@@ -22,7 +24,10 @@ Serve = Callable[[Compute, Any], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method. ``seconds`` is the longest that the server works on it, whatever the client says."""
+    """One method.
+
+    ``seconds`` is the longest that the server works on it, whatever the client says.
+    """
 
     request: type[Message]
     reply: type[Message]
@@ -79,7 +84,7 @@ async def _unload_program(target: Compute, request: pb.UnloadProgramRequest) -> 
 async def _estimate(target: Compute, request: pb.EstimateCostRequest) -> Message:
     arguments = convert.values_of(request.arguments, "argument")
     cost = await target.estimate(request.context, request.program, arguments)
-    return pb.EstimateCostReply(cost=convert.to_cost(cost))
+    return pb.EstimateCostReply(cost=convert_commands.to_cost(cost))
 
 
 def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
@@ -88,7 +93,7 @@ def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
             f"submit: {len(messages)} commands are more than {bounds.COMMANDS_PER_SUBMIT}",
             hint="split the submission",
         )
-    return [convert.command_of(message) for message in messages]
+    return [convert_commands.command_of(message) for message in messages]
 
 
 async def _submit(target: Compute, request: pb.SubmitRequest) -> Message:
@@ -106,7 +111,7 @@ async def _run(target: Compute, request: pb.RunRequest) -> Message:
         min(request.timeout_ns / 1e9, bounds.WAIT_SECONDS),
         request.acknowledged,
     )
-    return convert.to_progress(progress)
+    return convert_commands.to_progress(progress)
 
 
 async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
@@ -114,7 +119,7 @@ async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
     progress = await target.wait(
         request.context, request.stream, request.fence, timeout, request.acknowledged
     )
-    return convert.to_progress(progress)
+    return convert_commands.to_progress(progress)
 
 
 def _check_chunk(length: int) -> None:

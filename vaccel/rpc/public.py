@@ -1,7 +1,7 @@
 """Services that every gRPC tool expects: ``grpc.health.v1`` and server reflection.
 
-They are public protocols that carry no options of ours. They answer anyone who may open the socket, and
-tell no more than which services there are and whether they serve.
+They are public protocols that carry no options of ours. They answer anyone who may open the socket,
+and tell no more than which services there are and whether they serve.
 """
 
 from __future__ import annotations

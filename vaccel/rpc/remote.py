@@ -12,7 +12,7 @@ from vaccel import bounds
 from vaccel.commands import Command
 from vaccel.compute import KernelSource, OnnxSource, Program, Progress
 from vaccel.model import Cost, Device, Value
-from vaccel.rpc import convert
+from vaccel.rpc import convert, convert_commands
 from vaccel.rpc.methods import METHODS
 from vaccel.v1 import compute_pb2 as pb
 
@@ -25,7 +25,10 @@ class RemoteCompute(ABC):
 
     @abstractmethod
     async def _call(self, method: str, request: Message, timeout: float) -> Any:
-        """Send a request, return the reply. Raises what the peer raised, or Unavailable, TimedOut."""
+        """Send a request, return the reply.
+
+        Raises what the peer raised, or Unavailable, TimedOut.
+        """
 
     async def _ask(self, method: str, request: Message) -> Any:
         return await self._call(method, request, METHODS[method].seconds)
@@ -81,7 +84,7 @@ class RemoteCompute(ABC):
             context=context, program=program, arguments=convert.to_values(arguments)
         )
         reply = await self._ask("EstimateCost", request)
-        return convert.cost_of(reply.cost)
+        return convert_commands.cost_of(reply.cost)
 
     async def submit(
         self, context: str, stream: int, first_fence: int, commands: Sequence[Command]
@@ -91,7 +94,7 @@ class RemoteCompute(ABC):
             context=context,
             stream=stream,
             first_fence=first_fence,
-            commands=[convert.to_command(command) for command in commands],
+            commands=[convert_commands.to_command(command) for command in commands],
         )
         await self._ask("Submit", request)
 
@@ -110,12 +113,12 @@ class RemoteCompute(ABC):
             context=context,
             stream=stream,
             first_fence=first_fence,
-            commands=[convert.to_command(command) for command in commands],
+            commands=[convert_commands.to_command(command) for command in commands],
             timeout_ns=int(timeout * 1e9),
             acknowledged=acknowledged,
         )
         reply = await self._call("Run", request, timeout + _MARGIN_SECONDS)
-        return convert.progress_of(reply)
+        return convert_commands.progress_of(reply)
 
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0
@@ -130,4 +133,4 @@ class RemoteCompute(ABC):
             acknowledged=acknowledged,
         )
         reply = await self._call("Wait", request, timeout + _MARGIN_SECONDS)
-        return convert.progress_of(reply)
+        return convert_commands.progress_of(reply)

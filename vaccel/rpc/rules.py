@@ -1,4 +1,7 @@
-"""What each RPC declares in its proto options, read once. A method that declares nothing stops the server."""
+"""What each RPC declares in its proto options, read once.
+
+A method that declares nothing stops the server.
+"""
 
 from __future__ import annotations
 

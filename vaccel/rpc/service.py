@@ -1,7 +1,7 @@
 """Serving and calling a service straight from its descriptor: no generated stubs.
 
-A server admits each call by its rule before any of its own code runs, turns errors into statuses at this
-one border, and bounds every call in time, whatever deadline the client set.
+A server admits each call by its rule before any of its own code runs, turns errors into statuses at
+this one border, and bounds every call in time, whatever deadline the client set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Streaming = Callable[[Any, Any], AsyncIterator[Message]]
 class Implementation:
     """What answers one method: a coroutine function, or an async generator for a streamed reply.
 
-    Both take (principal, request). ``seconds`` bounds the whole call; None for streams that live long.
+    Both take (principal, request). ``seconds`` bounds the whole call; None for streams that live
+    long.
     """
 
     answer: Unary | Streaming
