@@ -30,6 +30,8 @@ COMMANDS_QUEUED: Final = 4096
 # Completions kept until the client says that they arrived.
 COMPLETIONS_KEPT: Final = 4096
 CONTEXTS_PER_VF: Final = 64
+# Contexts that a reset ended and whose owners have not noticed yet.
+CONTEXTS_LOST: Final = 4096
 STREAMS_PER_CONTEXT: Final = 64
 BUFFERS_PER_CONTEXT: Final = 65_536
 PROGRAMS_PER_CONTEXT: Final = 256

@@ -119,6 +119,8 @@ VM_MOVES: Final[dict[VmState, dict[VmEvent, VmState]]] = {
     VmState.DEAD: {},
 }
 
+_ASKED: Final = frozenset({"attach", "detach", "destroy", "stop"})
+
 # What a person does about a state that refuses; where only waiting helps, it says for what.
 _HINTS: Final[dict[VfState | VmState, str]] = {
     VfState.CREATING: "wait until it is ready",
@@ -180,4 +182,5 @@ def require(state: VfState | VmState, wanted: tuple[VfState | VmState, ...], wha
 
 
 def _spoken(events: tuple[str, ...]) -> str:
-    return ", ".join(events) or "nothing more"
+    """What an operator may ask for; the rest happens by itself."""
+    return ", ".join(event for event in events if event in _ASKED) or "nothing but waiting"

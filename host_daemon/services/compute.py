@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from host_daemon.services.guard import Principal
+from vaccel import bounds
 from vaccel.compute import Compute
-from vaccel.errors import InvalidArgument, NotFound
+from vaccel.errors import DeviceLost, InvalidArgument, NotFound
 from vaccel.model import Device
 from vaccel.routing import RoutingCompute
 from vaccel.rpc.server import ContextHolder
@@ -20,6 +21,8 @@ class Contexts:
 
     def __init__(self) -> None:
         self._vf: dict[str, str] = {}
+        # Contexts that a reset ended, so that their owners are told so; the oldest go first.
+        self._lost: dict[str, str] = {}
 
     def add(self, context: str, vf: str) -> None:
         """A context of a VF."""
@@ -30,8 +33,8 @@ class Contexts:
         self._vf.pop(context, None)
 
     def vf(self, context: str) -> str:
-        """Raises NotFound."""
-        vf = self._vf.get(context)
+        """Its VF, also where a reset ended it. Raises NotFound."""
+        vf = self._vf.get(context) or self._lost.get(context)
         if vf is None:
             raise NotFound(f"no context {context[:64]!r}", hint="open one; a reset ends them all")
         return vf
@@ -39,7 +42,17 @@ class Contexts:
     def forget(self, vf: str) -> None:
         """The VF's worker was replaced: its contexts are gone."""
         for context in [c for c, owner in self._vf.items() if owner == vf]:
-            del self._vf[context]
+            self._lost[context] = self._vf.pop(context)
+        while len(self._lost) > bounds.CONTEXTS_LOST:
+            del self._lost[next(iter(self._lost))]
+
+    def check(self, context: str) -> None:
+        """Raise DeviceLost where a reset ended a context."""
+        if context in self._lost:
+            raise DeviceLost(
+                f"context {context[:64]} ended when its VF was reset",
+                hint="open the device again, and load programs and buffers again",
+            )
 
 
 class ScopedCompute(RoutingCompute):
@@ -67,6 +80,7 @@ class ScopedCompute(RoutingCompute):
     async def open_context(self, device: str = "", resume: str = "") -> str:
         """See ``Compute``."""
         vf = self._owned(resume) if resume else self._choose(device)
+        self._contexts.check(resume)
         context = await self._link_of(vf).open_context(vf, resume)
         self._contexts.add(context, vf)
         return context
@@ -89,13 +103,15 @@ class ScopedCompute(RoutingCompute):
         return vf
 
     def _of(self, context: str) -> Compute:
-        return self._link_of(self._owned(context))
+        vf = self._owned(context)
+        self._contexts.check(context)
+        return self._link_of(vf)
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``. One that is gone already is no error."""
         try:
             of = self._of(context)
-        except NotFound:
+        except (NotFound, DeviceLost):
             return
         await of.close_context(context)
         self._contexts.remove(context)
