@@ -15,9 +15,9 @@ from host_daemon.images.image import GuestImage
 from host_daemon.images.store import ImageStore, default_cache
 from vaccel import bounds
 
-pytest.register_assert_rewrite("tests.conformance.hypervisor")
+pytest.register_assert_rewrite("tests.conformance.guest", "tests.conformance.hypervisor")
 
-from tests.conformance.hypervisor import Guest, SpecFactory  # noqa: E402
+from tests.conformance.guest import Guest, SpecFactory  # noqa: E402
 
 _ROOT = Path(__file__).parents[2]
 

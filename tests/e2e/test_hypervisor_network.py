@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.hypervisor import Guest
+from tests.conformance.guest import Guest
 
 pytestmark = [
     pytest.mark.vm,
