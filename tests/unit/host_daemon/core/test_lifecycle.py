@@ -48,7 +48,8 @@ def test_every_move_of_a_vf_is_in_the_table_or_refused() -> None:
             move(state, event, "VF a")
         said = caught.value.message
         assert said.startswith(f"VF a is {state.value}, which does not allow {event.value!r}")
-        assert all(name in said for name in allowed(state))
+        asked = {"attach", "detach", "destroy"} & set(allowed(state))
+        assert all(name in said for name in asked)
 
 
 def test_every_move_of_a_vm_is_in_the_table_or_refused() -> None:
@@ -65,13 +66,13 @@ def test_attaching_an_attached_vf_says_what_to_do() -> None:
     with pytest.raises(WrongState) as caught:
         move(VfState.ATTACHED, VfEvent.ATTACH, "VF speech")
     assert str(caught.value) == (
-        "VF speech is attached, which does not allow 'attach'; it allows detach, fail "
+        "VF speech is attached, which does not allow 'attach'; it allows detach "
         "(detach it first: vaccelctl vf detach)"
     )
 
 
 def test_dead_allows_nothing() -> None:
-    with pytest.raises(WrongState, match="it allows nothing more"):
+    with pytest.raises(WrongState, match="it allows nothing but waiting"):
         move(VmState.DEAD, VmEvent.STOP, "VM guest")
 
 
