@@ -18,6 +18,14 @@ from vaccel import bounds
 pytest.register_assert_rewrite("tests.conformance.guest", "tests.conformance.hypervisor")
 
 from tests.conformance.guest import Guest, SpecFactory  # noqa: E402
+from tests.e2e.system_fixtures import (  # noqa: E402, F401
+    guest_data,
+    spare,
+    system,
+    truth,
+    vf,
+    vm,
+)
 
 _ROOT = Path(__file__).parents[2]
 
