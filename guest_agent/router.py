@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from guest_agent.states import State
 from guest_agent.upstream import Upstream
 from vaccel.errors import InvalidArgument, NotFound, Unavailable, VaccelError
+from vaccel.routing import RoutingCompute
 
 if TYPE_CHECKING:
     # Loading these loads NumPy, which the watch over the bus need not wait for.
-    from vaccel.commands import Command
-    from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
-    from vaccel.model import Cost, Device, Value
+    from vaccel.compute import Compute, Progress
+    from vaccel.model import Device
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Router:
+class Router(RoutingCompute):
     """Implements ``vaccel.compute.Compute`` over the VFs of this guest.
 
     A context belongs to the VF that opened it; its id is the host's own, unique everywhere.
@@ -117,55 +117,6 @@ class Router:
         upstream = self._owners.pop(context, None)
         if upstream is not None:
             await upstream.close_context(context)
-
-    async def allocate(self, context: str, size: int) -> int:
-        """See ``Compute``."""
-        return await self._ask(context, lambda to: to.allocate(context, size))
-
-    async def free(self, context: str, buffer: int) -> None:
-        """See ``Compute``."""
-        await self._ask(context, lambda to: to.free(context, buffer))
-
-    async def write(self, context: str, buffer: int, offset: int, data: bytes) -> None:
-        """See ``Compute``."""
-        await self._ask(context, lambda to: to.write(context, buffer, offset, data))
-
-    async def read(self, context: str, buffer: int, offset: int, length: int) -> bytes:
-        """See ``Compute``."""
-        return await self._ask(context, lambda to: to.read(context, buffer, offset, length))
-
-    async def load_program(self, context: str, source: OnnxSource | KernelSource) -> Program:
-        """See ``Compute``."""
-        return await self._ask(context, lambda to: to.load_program(context, source))
-
-    async def unload_program(self, context: str, program: int) -> None:
-        """See ``Compute``."""
-        await self._ask(context, lambda to: to.unload_program(context, program))
-
-    async def estimate(self, context: str, program: int, arguments: Mapping[str, Value]) -> Cost:
-        """See ``Compute``."""
-        return await self._ask(context, lambda to: to.estimate(context, program, arguments))
-
-    async def submit(
-        self, context: str, stream: int, first_fence: int, commands: Sequence[Command]
-    ) -> None:
-        """See ``Compute``."""
-        await self._ask(context, lambda to: to.submit(context, stream, first_fence, commands))
-
-    async def run(
-        self,
-        context: str,
-        stream: int,
-        first_fence: int,
-        commands: Sequence[Command],
-        timeout: float,
-        acknowledged: int = 0,
-    ) -> Progress:
-        """See ``Compute``."""
-        return await self._ask(
-            context,
-            lambda to: to.run(context, stream, first_fence, commands, timeout, acknowledged),
-        )
 
     async def wait(
         self, context: str, stream: int, fence: int, timeout: float, acknowledged: int = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from host_daemon.services.guard import Principal
 from vaccel import bounds
@@ -11,6 +13,8 @@ from vaccel.errors import DeviceLost, InvalidArgument, NotFound
 from vaccel.model import Device
 from vaccel.routing import RoutingCompute
 from vaccel.rpc.server import ContextHolder
+
+T = TypeVar("T")
 
 # The Compute of a VF's worker; raises DeviceLost while there is none.
 LinkOf = Callable[[str], Compute]
@@ -102,18 +106,15 @@ class ScopedCompute(RoutingCompute):
             raise NotFound(f"no context {context[:64]!r}", hint="open one; a reset ends them all")
         return vf
 
-    def _of(self, context: str) -> Compute:
+    async def _ask(self, context: str, call: Callable[[Compute], Awaitable[T]]) -> T:
         vf = self._owned(context)
         self._contexts.check(context)
-        return self._link_of(vf)
+        return await call(self._link_of(vf))
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``. One that is gone already is no error."""
-        try:
-            of = self._of(context)
-        except (NotFound, DeviceLost):
-            return
-        await of.close_context(context)
+        with suppress(NotFound, DeviceLost):
+            await super().close_context(context)
         self._contexts.remove(context)
 
 
