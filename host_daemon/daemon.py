@@ -47,6 +47,7 @@ from vaccel.rpc.rules import Rule, all_rules
 log = logging.getLogger(__name__)
 
 GUEST_ADDRESS = "10.0.2.100:7443"
+_NO_VMS = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ class Daemon:
         await startup.run()
 
         vfs = Vfs(host, steps, attachments.force_detach)
-        facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic())
+        warnings = (f"no VMs: {why}",) if accelerator == _NO_VMS else ()
+        facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic(), warnings)
         default = config.images.default
         operations = HostOperations(host, vfs, attachments, vms, workers, images, facts, default)
         await self._serve(host, attachments.credentials, operations, access, record)
@@ -234,7 +236,7 @@ async def _probe(hypervisor: QmpHypervisor, override: str) -> tuple[str, str]:
         return await hypervisor.probe(override)
     except HostFault as fault:
         log.warning("no VMs on this host: %s", fault)
-        return "none", fault.message
+        return _NO_VMS, str(fault)
 
 
 def _audit(store: Store, principal: Principal, rule: Rule, subject: str, code: str) -> None:

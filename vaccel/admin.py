@@ -93,7 +93,9 @@ class AdminClient:
     ) -> VF:
         """Give a VF to a VM, or to local processes; ``wait`` until it can be used there."""
         if bool(vm) == local:
-            raise errors.InvalidArgument("attach: give either a vm or local=True")
+            raise errors.InvalidArgument(
+                f"attach of {vf!r}: to vm {vm!r} and local={local}", hint="give one of the two"
+            )
         return _last(self._operations.attach_vf(vf, vm, wait), progress, VF)
 
     def detach_vf(self, vf: str, force: bool = False, progress: OnProgress = _quiet) -> VF:

@@ -29,13 +29,15 @@ def check(port: Port, dtype: DType, shape: Shape) -> None:
     if len(port.shape) != len(shape):
         raise InvalidArgument(
             f"input {port.name!r}: expected {port}, of rank {len(port.shape)},"
-            f" given {given}, of rank {len(shape)}"
+            f" given {given}, of rank {len(shape)}",
+            hint="add or drop an axis, for example with array[None] or array[0]",
         )
     for axis, (want, have) in enumerate(zip(port.shape, shape, strict=True)):
         if isinstance(want, int) and want != have:
             raise InvalidArgument(
                 f"input {port.name!r}: expected {port}, given {given}:"
-                f" axis {axis} must be {want}, not {have}"
+                f" axis {axis} must be {want}, not {have}",
+                hint=f"give an array with {want} along axis {axis}",
             )
 
 
@@ -45,21 +47,26 @@ def bind(
     """Values by input name. Raises InvalidArgument naming the input, with the whole signature."""
     if len(positional) > len(ports):
         raise InvalidArgument(
-            f"{len(positional)} inputs given, but the program takes {signature_text(ports)}"
+            f"{len(positional)} inputs given, but the program takes {signature_text(ports)}",
+            hint=f"give {len(ports)} at most, in this order",
         )
     given = dict(zip((port.name for port in ports), positional, strict=False))
     if twice := sorted(set(given) & set(named)):
-        raise InvalidArgument(f"input {twice[0]!r} is given by position and by name")
+        raise InvalidArgument(
+            f"input {twice[0]!r} is given by position and by name", hint="give it once"
+        )
     given.update(named)
     known = {port.name: port for port in ports}
     if unknown := sorted(set(given) - set(known)):
         raise InvalidArgument(
-            f"no input is called {unknown[0]!r}; the program takes {signature_text(ports)}"
+            f"no input is called {unknown[0]!r}; the program takes {signature_text(ports)}",
+            hint="use one of these names, or give the arrays by position",
         )
     missing = [p.name for p in ports if p.name not in given and not p.optional]
     if missing:
         raise InvalidArgument(
-            f"input {missing[0]!r} is missing; the program takes {signature_text(ports)}"
+            f"input {missing[0]!r} is missing; the program takes {signature_text(ports)}",
+            hint=f"give an array for {missing[0]!r}",
         )
     return {name: to_value(known[name], array) for name, array in given.items()}
 
@@ -70,17 +77,30 @@ def to_value(port: Port, given: Any) -> Value:
         value: Value = given
     elif port.dtype is DType.STRING:
         array = np.asarray(given, dtype=object)
-        value = Strings(array.shape, tuple(str(item) for item in array.ravel()))
+        value = Strings(array.shape, tuple(_string(item, port) for item in array.ravel()))
     elif isinstance(given, np.ndarray | np.generic):
         value = tensor_of(np.asarray(given), port.name)
     else:
         try:
             value = tensor_of(np.asarray(given, dtype=port.dtype.numpy), port.name)
         except (TypeError, ValueError, OverflowError) as fault:
-            raise InvalidArgument(f"input {port.name!r}: expected {port}: {fault}") from None
+            raise InvalidArgument(
+                f"input {port.name!r}: expected {port}: {fault}",
+                hint=f"give a NumPy array of {port.dtype.value}",
+            ) from None
     dtype = DType.STRING if isinstance(value, Strings) else value.dtype
     check(port, dtype, value.shape)
     return value
+
+
+def _string(item: object, port: Port) -> str:
+    """A string as it is: the text of anything else would silently be another value."""
+    if not isinstance(item, str):
+        raise InvalidArgument(
+            f"input {port.name!r}: expected {port}, given an item of {type(item).__name__}",
+            hint="convert the items to str; bytes with .decode()",
+        )
+    return str(item)
 
 
 def tensor_of(array: Array, name: str = "array") -> Tensor:
@@ -88,7 +108,10 @@ def tensor_of(array: Array, name: str = "array") -> Tensor:
     try:
         dtype = DType(array.dtype.newbyteorder("=").name)
     except ValueError:
-        raise InvalidArgument(f"input {name!r}: dtype {array.dtype} has no counterpart") from None
+        raise InvalidArgument(
+            f"input {name!r}: dtype {array.dtype} has no counterpart",
+            hint=f"convert it to one of {', '.join(d.value for d in DType)}",
+        ) from None
     plain = np.ascontiguousarray(array, dtype=dtype.numpy)
     data = plain.reshape(-1).view(np.uint8).data if plain.size else memoryview(b"")
     return Tensor(dtype, array.shape, data=data)
@@ -100,5 +123,7 @@ def array_of(value: Value, data: bytes | memoryview | None = None) -> Array:
         return np.array(value.items, dtype=object).reshape(value.shape)
     raw = data if data is not None else value.data
     if raw is None:
-        raise InvalidArgument(f"a tensor at {value.place} has no bytes here; read it first")
+        raise InvalidArgument(
+            f"a tensor at {value.place} has no bytes here", hint="read its buffer first"
+        )
     return np.frombuffer(raw, dtype=value.dtype.numpy).reshape(value.shape).copy()

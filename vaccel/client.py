@@ -38,7 +38,7 @@ def open(device: str = "", *, address: str = "", path: str = "auto") -> Device:
     choice.
     """
     if path not in PATHS:
-        raise errors.InvalidArgument(f"path {path!r} is not one of {', '.join(PATHS)}")
+        raise errors.InvalidArgument(f"path {path!r} is none", hint=f"one of {', '.join(PATHS)}")
     where = address or os.environ.get("VACCELD_ADDRESS", "") or addresses.AGENT
     return loop.run(Device._open(where, device))
 
@@ -100,9 +100,11 @@ class Device:
             try:
                 data = Path(name).read_bytes()
             except OSError as fault:
-                raise errors.InvalidArgument(f"model {name!r}: {fault.strerror}") from None
+                raise errors.InvalidArgument(
+                    f"model {name!r}: {fault.strerror}", hint="give the path of an ONNX file"
+                ) from None
         if not data:
-            raise errors.InvalidModel(f"model {name!r} is empty")
+            raise errors.InvalidModel(f"model {name!r} is empty", hint="export it again")
         return Model(self, name, loop.run(self._session.load_onnx(memoryview(data))))
 
     def kernel(self, name: str, *operands: Port, **attributes: str) -> Model:
@@ -160,14 +162,23 @@ class Buffer:
 
     def write(self, array: Array, offset: int = 0) -> None:
         """Copy an array in. Raises InvalidArgument past the end."""
-        data = binding.tensor_of(np.asarray(array)).data
-        loop.run(self._device._session.write(self.at(offset), memoryview(data or b"")))
+        data = memoryview(binding.tensor_of(np.asarray(array)).data or b"")
+        self._check(offset, len(data))
+        loop.run(self._device._session.write(self.at(offset), data))
 
     def read(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Array:
-        """Copy an array out."""
+        """Copy an array out. Raises InvalidArgument past the end."""
         tensor = self.tensor(dtype, shape, offset)
+        self._check(offset, tensor.nbytes)
         data = loop.run(self._device._session.read(self.at(offset), tensor.nbytes))
         return binding.array_of(tensor, memoryview(data))
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or offset + length > self.size:
+            raise errors.InvalidArgument(
+                f"{length} bytes at {offset} are not within buffer {self.id} of {self.size} bytes",
+                hint="allocate a larger buffer, or move less",
+            )
 
     def free(self) -> None:
         """Give it back."""
@@ -189,7 +200,7 @@ class Stream:
     def submit(self, *commands: Command) -> Fence:
         """Queue commands and return at once; the fence is the last one's."""
         if not commands:
-            raise errors.InvalidArgument("submit: no commands")
+            raise errors.InvalidArgument("submit: no commands", hint="give one at least")
         return Fence(self._state, loop.run(self._state.submit(commands)))
 
     def fence(self, value: int) -> Fence:

@@ -72,7 +72,9 @@ class Vfs:
     def _placed(self, tx: Transaction, profile: str, pf: str, name: str, tenant: str) -> VfRecord:
         held = tx.list_vfs()
         if len(held) >= bounds.VFS_PER_HOST:
-            raise Exhausted(f"this host has {len(held)} VFs, the most there can be")
+            raise Exhausted(
+                f"this host has {len(held)} VFs, the most there can be", hint="destroy one first"
+            )
         if name and any(vf.name == name for vf in held):
             raise InvalidArgument(f"there is a VF {name!r} already", hint="choose another name")
         chosen = self._choose(tx, profile, pf)
@@ -81,7 +83,9 @@ class Vfs:
         owner = tenant or DEFAULT_TENANT
         if owner not in {t.id for t in tx.list_tenants()}:
             if not ids.is_name(owner):
-                raise InvalidArgument(f"tenant {owner!r} is not a name")
+                raise InvalidArgument(
+                    f"tenant {owner!r} is not a name", hint="a-z 0-9 and - _ . inside"
+                )
             tx.put_tenant(TenantRecord(owner, self._host.unix_ns()))
         vf = self._host.new_id("vf")
         return VfRecord(

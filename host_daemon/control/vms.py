@@ -147,10 +147,13 @@ class Vms:
             )
         memory = request.memory_bytes or self._settings.memory_bytes
         if not 128 * bounds.MIB <= memory <= bounds.GIB << 10:
-            raise InvalidArgument(f"VM memory of {memory} bytes is not between 128 MiB and 1 TiB")
+            raise InvalidArgument(
+                f"VM memory of {memory} bytes is not between 128 MiB and 1 TiB",
+                hint="512 MiB are enough for the default image",
+            )
         cpus = request.cpus or self._settings.cpus
         if cpus > 64:
-            raise InvalidArgument(f"{cpus} CPUs are more than 64")
+            raise InvalidArgument(f"{cpus} CPUs are more than 64", hint="ask for fewer")
         return VmRecord(
             id=self._host.new_id("vm"),
             name=request.name,
@@ -325,7 +328,9 @@ async def _nothing(_vm: str) -> None:
 
 def _make_room(vms: Sequence[VmRecord], name: str) -> None:
     if len(vms) >= bounds.VMS_PER_HOST:
-        raise Exhausted(f"this host has {len(vms)} VMs, the most there can be")
+        raise Exhausted(
+            f"this host has {len(vms)} VMs, the most there can be", hint="stop one first"
+        )
     for vm in vms:
         if vm.name == name and vm.state is not VmState.DEAD:
             raise InvalidArgument(
@@ -338,5 +343,8 @@ def _data_folder(path: str) -> Path | None:
         return None
     folder = Path(path)
     if not folder.is_absolute() or not folder.is_dir():
-        raise InvalidArgument(f"data folder {path!r} is not an absolute path to a folder")
+        raise InvalidArgument(
+            f"data folder {path!r} is not an absolute path to a folder",
+            hint="give a folder of the host that the daemon may read",
+        )
     return folder

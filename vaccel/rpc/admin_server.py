@@ -49,7 +49,10 @@ class _Answers:
     async def attach_vf(self, _who: Any, request: pb.AttachVFRequest) -> AsyncIterator[Message]:
         to = request.WhichOneof("to")
         if to is None or (to == "vm" and not request.vm) or (to == "local" and not request.local):
-            raise InvalidArgument("attach: neither a vm nor local is given")
+            raise InvalidArgument(
+                f"attach of {request.vf[: bounds.NAME_BYTES]!r}: neither a vm nor local is given",
+                hint="name a VM, or set local",
+            )
         async for event in self._do.attach_vf(request.vf, request.vm, not request.no_wait):
             yield convert.to_vf_event(event)
 
