@@ -125,7 +125,9 @@ class Daemon:
         access = Access(lambda: _vf_ids(store), workers.link, bounds.CONTEXT_GRACE_SECONDS)
         self._stack.push_async_callback(access.holder.close)
         record = functools.partial(_audit, store)
-        local = endpoints.LocalEndpoints(self._folders.local, access.compute_of, record)
+        local = endpoints.LocalEndpoints(
+            self._folders.local, access.compute_of, access.holder, record
+        )
         self._stack.push_async_callback(local.stop)
         steps = VfSteps(host, workers, vms, local)
         attachments = Attachments(host, steps, access.contexts.forget)
@@ -162,8 +164,12 @@ class Daemon:
             record,
         )
         self._stack.push_async_callback(guests.stop, 0)
-        control = await endpoints.serve_control(self.control, operations, access.compute_of, record)
+        control = await endpoints.serve_control(
+            self.control, operations, access.compute_of, access.holder, record
+        )
         self._stack.push_async_callback(control.stop, 1)
+        # First of all at the end: streams that break because the daemon leaves free nothing.
+        self._stack.push_async_callback(access.holder.close)
 
     @property
     def _guest_socket(self) -> Path:

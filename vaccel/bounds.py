@@ -23,6 +23,10 @@ NAME_BYTES: Final = 256
 # Frames of the private link: a message and its envelope.
 FRAME_BYTES: Final = MESSAGE_BYTES + 4 * KIB
 
+# An error's message and hint. A status travels in HTTP/2 headers, where gRPC takes 8 KiB in all.
+ERROR_BYTES: Final = 2 * KIB
+HINT_BYTES: Final = 512
+
 # --- compute --------------------------------------------------------------------------------
 COMMANDS_PER_SUBMIT: Final = 1024
 # Commands submitted to one stream and not completed yet.
@@ -87,6 +91,10 @@ DATA_DISK_BYTES: Final = 8 * GIB
 DATA_DISK_FILES: Final = 100_000
 # A card file is a page or two of TOML; anything longer is another file.
 CARD_FILE_BYTES: Final = 256 * KIB
+# What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
+DEVICE_STATE_BYTES: Final = 256 * MIB
+# Quantities of a card that are shown and compared: a few dozen.
+FIGURES_PER_CARD: Final = 128
 
 # --- waits ----------------------------------------------------------------------------------
 # Every call has a deadline; this is the one for a call that only looks something up.

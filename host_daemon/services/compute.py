@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from host_daemon.services.guard import Principal
 from vaccel import bounds
@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 # The Compute of a VF's worker; raises DeviceLost while there is none.
 LinkOf = Callable[[str], Compute]
+
+# On whose behalf a context is freed that no client came back for.
+_NOBODY_YET: Final = Principal("start-up", "admin")
 
 
 class Contexts:
@@ -134,4 +137,4 @@ class Access:
     def adopted(self, context: str, vf: str) -> None:
         """A context of a worker that outlived a daemon: its holder may come back for it."""
         self.contexts.add(context, vf)
-        self.holder.expire(context, self._link_of(vf))
+        self.holder.expire(context, self.compute_of(_NOBODY_YET))

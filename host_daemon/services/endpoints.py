@@ -62,13 +62,17 @@ async def _listen(
 
 
 async def serve_control(
-    path: Path, operations: Operations, compute_of: ComputeOf, record: Record
+    path: Path,
+    operations: Operations,
+    compute_of: ComputeOf,
+    holder: ContextHolder,
+    record: Record,
 ) -> grpc.aio.Server:
     """Admin, and Compute on every VF, for the operator."""
     server = _server()
     guard = Guard(lambda _metadata: _OPERATOR, record)
     add_admin(server, operations, guard.admit)
-    add_compute(server, compute_of, ContextHolder(0), guard.admit)
+    add_compute(server, compute_of, holder.sharing(0), guard.admit)
     await add_public(server, ("Admin", "Compute"))
     await _listen(server, path, 0o600, None)
     return server
@@ -106,9 +110,12 @@ async def serve_guests(
 class LocalEndpoints:
     """One socket per VF that is attached to this host."""
 
-    def __init__(self, folder: Path, compute_of: ComputeOf, record: Record) -> None:
+    def __init__(
+        self, folder: Path, compute_of: ComputeOf, holder: ContextHolder, record: Record
+    ) -> None:
         self._folder = folder
         self._compute_of = compute_of
+        self._holder = holder.sharing(0)
         self._record = record
         self._servers: dict[str, grpc.aio.Server] = {}
 
@@ -118,7 +125,7 @@ class LocalEndpoints:
         principal = Principal(f"local user of {vf}", "tenant", vf, epoch)
         server = _server()
         guard = Guard(lambda _metadata: principal, self._record)
-        add_compute(server, self._compute_of, ContextHolder(0), guard.admit)
+        add_compute(server, self._compute_of, self._holder, guard.admit)
         await add_public(server, ("Compute",))
         await _listen(server, self._folder / f"{vf}.sock", 0o600, None)
         self._servers[vf] = server

@@ -74,20 +74,26 @@ class Guard:
     def _check_role(principal: Principal, rule: Rule) -> None:
         if rule.role not in _INCLUDES[principal.role]:
             raise PermissionDenied(
-                f"{rule.method} is for {rule.role}; {principal.name} is {principal.role}"
+                f"{rule.method} is for {rule.role}; {principal.name} is {principal.role}",
+                hint="ask the operator of this host",
             )
 
 
 class _Counted:
-    """One call in flight of a principal; refused past its quota."""
+    """One call in flight of a principal; refused past its quota.
+
+    Methods that make objects count apart, each for itself: a context's call lasts as long as the
+    context, and must not use up what is there for the calls within it.
+    """
 
     def __init__(self, in_flight: Counter[str], principal: Principal, rule: Rule) -> None:
         self._in_flight = in_flight
-        self._name = principal.name if rule.quota != "none" else ""
+        what = f"{rule.method} calls" if rule.quota == "objects" else "calls"
+        self._name = f"{principal.name} {what}" if rule.quota != "none" else ""
         if self._name and in_flight[self._name] >= bounds.CALLS_PER_PRINCIPAL:
             raise Exhausted(
-                f"{principal.name} has {bounds.CALLS_PER_PRINCIPAL} calls in flight",
-                hint="wait for one of them",
+                f"{principal.name} has {bounds.CALLS_PER_PRINCIPAL} {what} in flight",
+                hint="wait for one of them to end",
             )
 
     def __enter__(self) -> None:

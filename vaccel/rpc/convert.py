@@ -27,8 +27,20 @@ from vaccel.v1 import admin_pb2, compute_pb2, types_pb2
 
 
 def to_error(error: errors.VaccelError) -> types_pb2.Error:
-    """An error as it travels."""
-    return types_pb2.Error(code=error.code, message=error.message, hint=error.hint)
+    """An error as it travels: whatever a caller put into it, it fits."""
+    return types_pb2.Error(
+        code=error.code,
+        message=clip(error.message, bounds.ERROR_BYTES),
+        hint=clip(error.hint, bounds.HINT_BYTES),
+    )
+
+
+def clip(text: str, size: int) -> str:
+    """A text of at most ``size`` bytes of UTF-8, with … where something was left out."""
+    data = text.encode(errors="replace")
+    if len(data) <= size:
+        return data.decode()
+    return data[: size - 3].decode(errors="ignore") + "…"
 
 
 def error_of(message: types_pb2.Error) -> errors.VaccelError:
@@ -289,6 +301,7 @@ def usage_of(message: admin_pb2.Usage) -> Usage:
         message.device_ns,
         message.joules,
         message.errors,
+        message.idle_joules,
     )
 
 
@@ -303,4 +316,5 @@ def to_usage(usage: Usage) -> admin_pb2.Usage:
         device_ns=usage.device_ns,
         joules=usage.joules,
         errors=usage.errors,
+        idle_joules=usage.idle_joules,
     )

@@ -25,6 +25,7 @@ def to_pf(pf: inventory.PF) -> pb.PF:
         fits=[pf.fits[p.name] for p in pf.profiles],
         core_owners=[pb.CoreOwner(core=i, vf=vf) for i, vf in enumerate(pf.core_owners)],
         source=pf.source,
+        figures=[pb.Figure(**_fields(figure, _FIGURE_FIELDS)) for figure in pf.figures],
     )
 
 
@@ -45,6 +46,9 @@ def pf_of(message: pb.PF) -> inventory.PF:
         fits=dict(zip((p.name for p in profiles), message.fits, strict=True)),
         core_owners=tuple(owner.vf for owner in message.core_owners),
         source=message.source,
+        figures=tuple(
+            inventory.Figure(**_fields(figure, _FIGURE_FIELDS)) for figure in message.figures
+        ),
     )
 
 
@@ -93,6 +97,7 @@ def vf_of(message: pb.VF) -> inventory.VF:
     )
 
 
+_FIGURE_FIELDS = ("name", "value", "unit", "published", "source", "unverified", "note")
 _VM_FIELDS = (
     "id",
     "name",

@@ -6,19 +6,25 @@
     length counts the name and the payload; kind: 0 request, 1 reply, 2 error, 3 cancel
 
 Neither side trusts the other's numbers: a length past ``bounds.FRAME_BYTES`` ends the connection.
+A frame that was begun is always finished: half of one, of a call that was cancelled, would garble
+all that follows, of every tenant's calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from vaccel import bounds
 from vaccel.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 REQUEST: Final = 0
 REPLY: Final = 1
@@ -59,17 +65,61 @@ class FrameSocket:
         sock.setblocking(False)
         self._socket = sock
         self._write_lock = asyncio.Lock()
+        self._posts: set[asyncio.Task[None]] = set()
 
     async def send(self, frame: Frame, descriptors: tuple[int, ...] = ()) -> None:
-        """Send a frame; descriptors ride on its first byte."""
-        loop = asyncio.get_running_loop()
-        data = frame.encode()
-        async with self._write_lock:
+        """Send a frame; descriptors ride on its first byte. Raises OSError.
+
+        Cancelled before its first byte, nothing is sent; after it, the rest follows by itself.
+        """
+        await self._write_lock.acquire()
+        try:
+            rest = self._begin(frame.encode(), descriptors)
+        except BaseException:
+            self._write_lock.release()
+            raise
+        if not rest:
+            self._write_lock.release()
+            return
+        await asyncio.shield(self._start(self._finish(rest)))
+
+    def post(self, frame: Frame) -> None:
+        """Send a frame as soon as that is possible, and do not wait for it.
+
+        A peer that hangs is not worth a queue: past ``bounds.LINK_CALLS`` nothing is sent.
+        """
+        if len(self._posts) < bounds.LINK_CALLS:
+            self._start(self.send(frame))
+
+    def _begin(self, data: bytes, descriptors: tuple[int, ...]) -> memoryview:
+        """Send what the socket takes at once; what is left."""
+        try:
             if descriptors:
                 # A frame with descriptors is small and the first on its connection: it fits.
                 sent = socket.send_fds(self._socket, [data], list(descriptors))
-                data = data[sent:]
-            await loop.sock_sendall(self._socket, data)
+            else:
+                sent = self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        return memoryview(data)[sent:]
+
+    async def _finish(self, rest: memoryview) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, rest)
+        finally:
+            self._write_lock.release()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._posts.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._posts.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Whoever still waits for it gets it too; the reader learns of a peer that is gone.
+            log.debug("link: %s", task.exception())
 
     async def receive(self) -> Frame | None:
         """The next frame; None where the peer has closed."""
@@ -98,6 +148,8 @@ class FrameSocket:
 
     def close(self) -> None:
         """Close the socket; a pending receive ends as if the peer had closed."""
+        for task in self._posts:
+            task.cancel()
         with contextlib.suppress(OSError):  # the peer may have been first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

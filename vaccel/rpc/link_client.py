@@ -109,19 +109,20 @@ class LinkCompute(RemoteCompute):
                 await self._frames.send(Frame(number, REQUEST, method, payload))
                 return await future
         except TimeoutError:
-            await self._cancel(number)
+            self._cancel(number)
             raise errors.TimedOut(f"{method}: the worker took more than {timeout:g} s") from None
         except asyncio.CancelledError:
-            await self._cancel(number)
+            self._cancel(number)
             raise
         except OSError as fault:
             raise errors.DeviceLost(f"the VF's worker has died: {fault}") from None
         finally:
             self._pending.pop(number, None)
 
-    async def _cancel(self, number: int) -> None:
+    def _cancel(self, number: int) -> None:
+        """Tell the worker, without waiting for one that may hang."""
         if not self._closed:
-            await self._frames.send(Frame(number, CANCEL, "", b""))
+            self._frames.post(Frame(number, CANCEL, "", b""))
 
     async def hello(self) -> Hello:
         """Who answers."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -26,17 +27,40 @@ log = logging.getLogger(__name__)
 ComputeOf = Callable[[Any], Compute]
 
 
+@dataclass(slots=True)
+class _Held:
+    streams: Counter[str] = field(default_factory=Counter)
+    freeing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    openings: set[asyncio.Future[str]] = field(default_factory=set)
+    closed: bool = False
+
+
 class ContextHolder:
     """Frees a context when the last stream that held it is gone, after a grace.
 
     The grace lets a client whose connection broke come back for its context: 0 for apps (a broken
-    stream means that the app died), ``bounds.CONTEXT_GRACE_SECONDS`` for agents.
+    stream means that the app died), ``bounds.CONTEXT_GRACE_SECONDS`` for agents. A context may be
+    held by streams of several endpoints, and by none just after a restart: holders that are made
+    by ``sharing`` count them together.
     """
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
-        self._streams: Counter[str] = Counter()
-        self._freeing: dict[str, asyncio.Task[None]] = {}
+        self._shared = _Held()
+
+    def sharing(self, grace: float) -> ContextHolder:
+        """Another holder of the same contexts, for an endpoint with another grace."""
+        other = ContextHolder(grace)
+        other._shared = self._shared
+        return other
+
+    @property
+    def _streams(self) -> Counter[str]:
+        return self._shared.streams
+
+    @property
+    def _freeing(self) -> dict[str, asyncio.Task[None]]:
+        return self._shared.freeing
 
     def hold(self, context: str) -> None:
         """A stream holds it."""
@@ -53,7 +77,7 @@ class ContextHolder:
 
     def expire(self, context: str, compute: Compute) -> None:
         """Start the grace of a context that no stream holds."""
-        if context in self._freeing or context in self._streams:
+        if self._shared.closed or context in self._freeing or context in self._streams:
             return
         task = asyncio.create_task(self._free(context, compute))
         self._freeing[context] = task
@@ -70,9 +94,21 @@ class ContextHolder:
         except errors.VaccelError as fault:
             log.info("context %s went with its device: %s", context, fault)
 
+    def orphan(self, opening: asyncio.Future[str], compute: Compute) -> None:
+        """Its client went before the context was open: once it is, nobody holds it."""
+
+        def opened(done: asyncio.Future[str]) -> None:
+            self._shared.openings.discard(done)
+            if not done.cancelled() and done.exception() is None:
+                self.expire(done.result(), compute)
+
+        self._shared.openings.add(opening)
+        opening.add_done_callback(opened)
+
     async def close(self) -> None:
-        """Stop counting down; what is left is the next holder's."""
-        tasks = list(self._freeing.values())
+        """Stop counting down, for all that share: what is left is the next daemon's."""
+        self._shared.closed = True
+        tasks: list[asyncio.Future[Any]] = [*self._freeing.values(), *self._shared.openings]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -96,7 +132,12 @@ def add_compute(
         principal: Any, request: pb.OpenContextRequest
     ) -> AsyncIterator[Message]:
         compute = compute_of(principal)
-        context = await compute.open_context(request.device, request.resume)
+        opening = asyncio.ensure_future(compute.open_context(request.device, request.resume))
+        try:
+            context = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            holder.orphan(opening, compute)
+            raise
         holder.hold(context)
         try:
             yield pb.OpenContextReply(context=context)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from vaccel import errors
-from vaccel.rpc import status
+from vaccel import bounds, errors
+from vaccel.rpc import convert, status
 from vaccel.rpc.rules import Rule, rules_of
 
 if TYPE_CHECKING:
@@ -73,11 +73,32 @@ def add_service(
         )
         handlers[method.name] = make(
             wrap(rules[method.name], implementations[method.name], admit),
-            request_deserializer=request_type.FromString,
+            request_deserializer=_reader(request_type),
             response_serializer=lambda reply: reply.SerializeToString(),
         )
     generic = grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
     server.add_generic_rpc_handlers((generic,))
+
+
+def _reader(request_type: type[Message]) -> Callable[[bytes], Message | DecodeError]:
+    """Reads a request. What cannot be read is passed on: gRPC would call it INTERNAL."""
+
+    def read(data: bytes) -> Message | DecodeError:
+        try:
+            return request_type.FromString(data)
+        except DecodeError as fault:
+            return fault
+
+    return read
+
+
+def _check(rule: Rule, request: Message | DecodeError) -> Message:
+    if isinstance(request, DecodeError):
+        raise errors.InvalidArgument(
+            f"{rule.method}: the request is no such message: {request}",
+            hint="is the client of the same version as this server?",
+        )
+    return request
 
 
 def _metadata(context: Any) -> Metadata:
@@ -100,19 +121,18 @@ async def _border(rule: Rule, context: Any) -> AsyncIterator[None]:
         error = errors.Internal(f"{rule.method}: {type(fault).__name__}: {fault}")
     else:
         return
-    await context.abort(status.code_of(error), error.message, status.trailer_of(error))
+    details = convert.clip(error.message, bounds.HINT_BYTES)
+    await context.abort(status.code_of(error), details, status.trailer_of(error))
 
 
 def _unary(rule: Rule, implementation: Implementation, admit: Admit) -> Any:
     answer: Any = implementation.answer
 
-    async def handler(request: Message, context: Any) -> Any:
-        async with (
-            _border(rule, context),
-            asyncio.timeout(implementation.seconds),
-            admit(rule, _metadata(context), request) as principal,
-        ):
-            return await answer(principal, request)
+    async def handler(sent: Message | DecodeError, context: Any) -> Any:
+        async with _border(rule, context), asyncio.timeout(implementation.seconds):
+            request = _check(rule, sent)
+            async with admit(rule, _metadata(context), request) as principal:
+                return await answer(principal, request)
 
     return handler
 
@@ -120,14 +140,15 @@ def _unary(rule: Rule, implementation: Implementation, admit: Admit) -> Any:
 def _streaming(rule: Rule, implementation: Implementation, admit: Admit) -> Any:
     answer: Any = implementation.answer
 
-    async def handler(request: Message, context: Any) -> Any:
-        async with (
-            _border(rule, context),
-            asyncio.timeout(implementation.seconds),
-            admit(rule, _metadata(context), request) as principal,
-        ):
-            async for reply in answer(principal, request):
-                yield reply
+    async def handler(sent: Message | DecodeError, context: Any) -> Any:
+        async with _border(rule, context), asyncio.timeout(implementation.seconds):
+            request = _check(rule, sent)
+            async with (
+                admit(rule, _metadata(context), request) as principal,
+                aclosing(answer(principal, request)) as replies,
+            ):
+                async for reply in replies:
+                    yield reply
 
     return handler
 
