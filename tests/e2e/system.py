@@ -192,7 +192,9 @@ class System:
 
     def agent(self, vm: str) -> int:
         """The process of the guest's agent."""
-        return int(self.shell(vm, "pidof -s -x vaccel-agent || pgrep -f bin/vaccel-agent | tail -n 1"))
+        # There is no pgrep there. The brackets keep the search from finding itself.
+        found = self.shell(vm, "grep -l '[g]uest_agent.main' /proc/[0-9]*/cmdline 2>/dev/null")
+        return int(found.splitlines()[0].split("/")[2])
 
 
 class App:

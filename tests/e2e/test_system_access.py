@@ -12,9 +12,7 @@ from vaccel.inventory import VF
 pytestmark = pytest.mark.vm
 
 
-def test_the_window_and_the_credentials_are_for_root_only(
-    system: System, vm: str, vf: VF
-) -> None:
+def test_the_window_and_the_credentials_are_for_root_only(system: System, vm: str, vf: VF) -> None:
     folder = system.shell(
         vm, "for f in /sys/bus/pci/devices/*; do grep -q 0x1110 $f/device && echo $f; done; true"
     )
@@ -29,7 +27,7 @@ def test_the_window_and_the_credentials_are_for_root_only(
         f"echo 1 >{folder}/remove",
         "ls /var/lib/vaccel",
         f"cat /var/lib/vaccel/{vf.id}.*",
-        "kill $(pidof -s -x vaccel-agent || pgrep -f bin/vaccel-agent)",
+        f"kill {system.agent(vm)}",
         "rm /run/vaccel/agent.sock",
     ):
         tried = system.run(vm, ["sh", "-c", command], user="app")

@@ -38,9 +38,7 @@ def test_compute_in_the_guest(outcomes: Mapping[str, Any], check: str) -> None:
     assert outcomes[check]["error"] == ""
 
 
-def test_the_suite_left_nothing_behind(
-    system: System, vf: VF, outcomes: Mapping[str, Any]
-) -> None:
+def test_the_suite_left_nothing_behind(system: System, vf: VF, outcomes: Mapping[str, Any]) -> None:
     usage = system.admin.vf(vf.id).usage
     assert (usage.contexts, usage.buffers, usage.programs, usage.memory_bytes) == (0, 0, 0, 0)
 

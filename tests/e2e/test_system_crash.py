@@ -1,0 +1,117 @@
+"""What dies by itself or is killed: QEMU, the guest, its agent, the daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.e2e.system import System, eventually, in_background
+from vaccel.errors import NotFound, WrongState
+from vaccel.inventory import VF
+
+pytestmark = pytest.mark.vm
+
+
+def test_an_agent_that_is_killed_comes_back(system: System, vm: str, vf: VF) -> None:
+    killed = system.agent(vm)
+    system.shell(vm, f"kill -9 {killed}")
+    eventually(lambda: system.run(vm, ["true"]).code == 0, 5.0, "a guest that answers")
+    system.program(vm, "patient").checked()
+    assert system.agent(vm) != killed
+    now = system.admin.vf(vf.id)
+    assert (now.state, now.epoch, now.enrolled) == ("attached", vf.epoch, True)
+
+
+def test_a_guest_that_reboots(system: System, spare: str) -> None:
+    vf = system.alone("rebooting", spare)
+    app = system.app(spare, "worker_loop", "/tmp/never")
+    app.await_line("step 1")
+    system.run(spare, ["sh", "-c", "reboot >/dev/null 2>&1 &"])
+    eventually(lambda: system.admin.vf(vf.id).epoch > vf.epoch, 30.0, "a new epoch")
+    eventually(lambda: system.admin.vf(vf.id).enrolled, 60.0, "an agent that enrols by itself")
+    now = system.admin.vf(vf.id)
+    # The firmware answers a reset from within with one of its own: two epochs are usual.
+    assert (now.state, now.usage.contexts) == ("attached", 0)
+    eventually(lambda: system.run(spare, ["true"]).code == 0, 60.0, "a guest that answers")
+    system.program(spare, "once").checked()
+
+
+def test_a_qemu_that_is_killed(system: System, spare: str) -> None:
+    vf = system.alone("bereft", spare)
+    os.kill(system.vm(spare).pid, signal.SIGKILL)
+    seen = eventually(lambda: system.vm(spare).state == "dead", 5.0, "the death of the VM")
+    freed = eventually(lambda: system.admin.vf(vf.id).state == "ready", 2.0, "a VF that is ready")
+    print(f"dead after {seen:.2f} s, VF ready {freed:.2f} s later")
+    dead = system.vm(spare)
+    assert "SIGKILL" in dead.reason or "signal 9" in dead.reason, dead.reason
+    begun = time.monotonic()
+    for refused in (
+        lambda: system.run(spare, ["true"]),
+        lambda: system.admin.attach_vf(vf.id, vm=spare),
+        lambda: list(system.admin.console(spare)),
+    ):
+        with pytest.raises((WrongState, NotFound)):
+            refused()
+    assert time.monotonic() - begun < 1.0
+    now = system.admin.vf(vf.id)
+    assert (now.state, now.vm, now.usage.contexts) == ("ready", "", 0)
+    system.admin.destroy_vf(vf.id)
+
+
+def test_a_daemon_that_is_killed_under_a_running_app(system: System, vm: str, vf: VF) -> None:
+    before = system.vm(vm)
+    app = system.app(vm, "worker_loop", "/tmp/killed-stop", vf.id)
+    app.await_line("step 3")
+    system.kill_daemon()
+    print(f"another daemon served after {system.start_daemon():.1f} s")
+    after, now = system.vm(vm), system.admin.vf(vf.id)
+    assert (after.state, after.pid) == ("running", before.pid)
+    assert (now.state, now.epoch, now.worker_pid) == ("attached", vf.epoch, vf.worker_pid)
+    steps = _steps(app.text())
+    app.await_line(f"step {steps + 3}$")
+    system.shell(vm, "touch /tmp/killed-stop")
+    assert app.end() == 0, app.text()
+    eventually(lambda: system.admin.vf(vf.id).usage.contexts == 0, 2.0, "no context left")
+
+
+@pytest.mark.parametrize("moment", ["asked", "plugging", "waiting", "later"])
+def test_a_daemon_that_is_killed_during_attach(
+    system: System, vm: str, vf: VF, moment: str
+) -> None:
+    system.admin.detach_vf(vf.id)
+    reached = threading.Event()
+
+    def progress(step: str, _fraction: float) -> None:
+        if step.startswith(moment):
+            reached.set()
+
+    with in_background(lambda: system.admin.attach_vf(vf.id, vm=vm, progress=progress)) as outcome:
+        if moment in ("plugging", "waiting"):
+            assert reached.wait(20.0)
+        elif moment == "later":
+            # Enrolling: between the token's use and the agent's first call.
+            eventually(lambda: system.admin.vf(vf.id).enrolled, 20.0, "an enrolment")
+        else:
+            state = ("attaching", "attached")
+            eventually(lambda: system.admin.vf(vf.id).state in state, 5.0, "an attach under way")
+        system.kill_daemon()
+    assert outcome
+    system.start_daemon()
+    found = system.admin.vf(vf.id)
+    print(f"killed when {moment}: {found.state}, enrolled {found.enrolled}, {found.reason}")
+    assert found.state in ("ready", "attached"), found
+    assert (found.vm == vm) == (found.state == "attached")
+    if found.state == "attached":
+        eventually(lambda: system.admin.vf(vf.id).enrolled, 20.0, "an agent that enrols")
+        system.program(vm, "patient").checked()
+        system.admin.detach_vf(vf.id)
+    assert system.admin.attach_vf(vf.id, vm=vm).enrolled
+    system.program(vm, "once").checked()
+
+
+def _steps(text: str) -> int:
+    return max(int(line.split()[1]) for line in text.splitlines() if line.startswith("step "))
