@@ -9,6 +9,25 @@ from vaccel.model import Profile, Usage
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A quantity of a card: what its model takes it to be, what is published of it, and where.
+
+    ``name`` is a quantity such as ``bandwidth`` or ``peak int8``; both values are in ``unit``, a
+    base unit (``OP/s``, ``B/s``, ``W``, ``J``, ``s``, ``Hz``, ``B``). ``published`` is 0 where
+    nobody did. ``source`` is of the published value where there is one, else of the model's;
+    ``unverified`` says that the source calls itself so.
+    """
+
+    name: str
+    value: float
+    unit: str
+    published: float = 0.0
+    source: str = ""
+    unverified: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PF:
     """A card. ``fits[name]`` is how many more VFs of that profile fit.
 
@@ -28,6 +47,7 @@ class PF:
     fits: Mapping[str, int]
     core_owners: tuple[str, ...]
     source: str
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

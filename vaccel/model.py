@@ -156,3 +156,5 @@ class Usage:
     device_ns: int = 0
     joules: float = 0.0
     errors: int = 0
+    # What the VF drew while it had nothing to do: its idle power over wall time less device time.
+    idle_joules: float = 0.0

@@ -19,7 +19,7 @@ from host_daemon.control.workers import Workers
 from host_daemon.core import partition
 from host_daemon.core.lifecycle import VfState
 from host_daemon.core.records import VfRecord, VmRecord
-from vaccel import __version__, inventory
+from vaccel import __version__, bounds, inventory
 from vaccel.errors import VaccelError
 from vaccel.model import Usage
 from vaccel.operations import ExecRequest, Progress, VMRequest
@@ -189,6 +189,7 @@ class HostOperations:
             fits=partition.fits(pf.card, held),
             core_owners=owners,
             source=pf.card.source,
+            figures=pf.card.figures[: bounds.FIGURES_PER_CARD],
         )
 
     async def _show_vf(self, record: VfRecord) -> inventory.VF:

@@ -5,7 +5,8 @@ Life
     card for a ``DeviceModel`` of a profile: what that slice owns. The compiler lowers every node of
     a program to an ``Operation`` with concrete shapes; the model answers with its ``Cost`` in
     closed form (microseconds), and may run the operation itself where the device's arithmetic
-    differs from the fp32 kernels.
+    differs from the fp32 kernels. When a VF moves, its model's state is saved here and restored
+    there.
 
 Numbers
     Cycles are of the device's clock; bytes are counted at the memory level named; joules by
@@ -19,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vaccel.inventory import Figure
 from vaccel.model import Array, Cost, DType, Profile, Shape
 
 
@@ -66,6 +68,8 @@ class Card:
     arithmetic: tuple[str, ...]
     source: str
     parameters: Any
+    # What the card is said to do, each with its source: shown to people, compared by benchmarks.
+    figures: tuple[Figure, ...] = ()
 
 
 class DeviceModel(Protocol):
@@ -78,6 +82,10 @@ class DeviceModel(Protocol):
     @property
     def arithmetic(self) -> Sequence[str]:
         """Element types that the arrays compute in."""
+
+    @property
+    def idle_watts(self) -> float:
+        """What the slice draws while it has nothing to do."""
 
     def cost(self, operation: Operation) -> NodeCost:
         """The closed form. Raises Unsupported where the device has no way to do the operation."""
@@ -94,11 +102,30 @@ class DeviceModel(Protocol):
         None where the common fp32 kernels are already that.
         """
 
+    def save(self) -> bytes:
+        """All that later answers depend on beside their arguments, as ``devices.state`` packs it.
+
+        At most bounds.DEVICE_STATE_BYTES. Device memory is not part of it: the worker moves that.
+        """
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a saved state.
+
+        Raises InvalidArgument naming field and value where it is another card's or broken; the
+        device is then as it was.
+        """
+
 
 class Kind(Protocol):
     """A family of cards. Found by the entry point group ``vaccel.devices``."""
 
     name: str
+
+    def prove(self) -> None:
+        """Self-tests of what the kind computes by, once per host, before workers are forked.
+
+        May take a second; leaves no thread behind. Raises HostFault where this CPU fails them.
+        """
 
     def card(self, table: Mapping[str, Any], where: str) -> Card:
         """Check a card file.

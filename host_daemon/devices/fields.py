@@ -18,7 +18,7 @@ from vaccel.errors import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a value of a card comes from. ``text`` is the value as the file has it."""
+    """Where a value of a card comes from, in words. ``text`` is the value as the file has it."""
 
     field: str
     text: str
@@ -98,7 +98,8 @@ class Section:
                 f"{cell.name('source')} = {source!r} is not in [sources]", hint=f"there: {known}"
             )
         note, unverified = cell.text("note", ""), cell.flag("unverified")
-        self.provenance.append(Provenance(cell.path, str(value), source, unverified, note))
+        text = self.sources[source]
+        self.provenance.append(Provenance(cell.path, str(value), text, unverified, note))
         cell.finish()
         return value
 

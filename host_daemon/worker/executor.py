@@ -43,6 +43,8 @@ class VirtualFunction:
     scratch: Path
     unix_ms: Callable[[], int]
     random: Callable[[int], bytes]
+    # Wall time for what the VF draws while it idles; None where nobody meters it.
+    monotonic_ns: Callable[[], int] | None = None
 
 
 class Executor:
@@ -55,6 +57,7 @@ class Executor:
         self._contexts = Contexts(self._memory, lambda: ids.new_id("ctx", vf.unix_ms(), vf.random))
         self._engine = Engine(self._memory, vf.model.clock_hz)
         self._target = Target(vf.model, vf.threads, vf.scratch)
+        self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Executor:
@@ -90,7 +93,15 @@ class Executor:
             device_ns=totals.device_ns,
             joules=totals.joules,
             errors=totals.errors,
+            idle_joules=self._idle_joules(totals.device_ns),
         )
+
+    def _idle_joules(self, busy_ns: int) -> float:
+        """Idle power times the wall time that no launch accounts for."""
+        if self._vf.monotonic_ns is None:
+            return 0.0
+        idle_ns = max(0, self._vf.monotonic_ns() - self._began_ns - busy_ns)
+        return self._vf.model.idle_watts * idle_ns * 1e-9
 
     async def begin_epoch(self, epoch: int) -> None:
         """Close every context, and return when none of their work is left."""

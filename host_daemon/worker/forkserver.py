@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -175,7 +176,10 @@ def _preload() -> None:
 
     for name in registry.kinds():
         try:
-            registry.find_kind(name)
+            kind = registry.find_kind(name)
+            began = time.monotonic()
+            kind.prove()
+            log.info("kind %s: self-tests took %.2f s", name, time.monotonic() - began)
         except VaccelError as error:
             log.warning("%s", error)
 

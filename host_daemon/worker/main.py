@@ -64,6 +64,7 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
         scratch=scratch,
         unix_ms=lambda: time.time_ns() // 1_000_000,
         random=os.urandom,
+        monotonic_ns=time.monotonic_ns,
     )
     asyncio.run(_serve(vf, window, fds, ready))
     window.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ import pytest
 
 from host_daemon.core.device import Card, DeviceModel, Operation
 from host_daemon.devices.registry import find_kind, load_card, model
+from host_daemon.devices.state import pack
+from vaccel import bounds
 from vaccel.errors import InvalidArgument
 from vaccel.ids import is_name
 from vaccel.model import DType, Profile
@@ -146,6 +149,58 @@ class DeviceConformance:
         assert launch.joules["static"] > nothing.joules["static"]
         seconds = launch.critical_cycles / device.clock_hz
         assert launch.device_ns == pytest.approx(seconds * 1e9, abs=1)
+
+    def test_idle_cores_draw_power_and_no_more_than_busy_ones(self, device: DeviceModel) -> None:
+        launch = device.launch_cost([device.cost(OPERATIONS[0])])
+        busy = launch.total_joules / (launch.critical_cycles / device.clock_hz)
+        assert 0 <= device.idle_watts <= busy * (1 + 1e-9)
+
+    def test_figures_name_their_sources(self, card: Card) -> None:
+        assert len({figure.name for figure in card.figures}) == len(card.figures)
+        for figure in card.figures:
+            assert figure.value >= 0, figure.name
+            assert figure.unit in ("OP/s", "B/s", "W", "J", "s", "Hz", "B"), figure.name
+            assert figure.source, figure.name
+
+    def test_a_state_comes_back(self, card: Card, device: DeviceModel) -> None:
+        before = [device.cost(operation) for operation in OPERATIONS]
+        saved = device.save()
+        assert len(saved) <= bounds.DEVICE_STATE_BYTES
+        other = model(card, card.profiles[0])
+        other.restore(saved)
+        assert [other.cost(operation) for operation in OPERATIONS] == before
+        assert other.save() == saved
+
+    def test_the_state_of_another_card_is_refused_by_name(
+        self, card: Card, device: DeviceModel
+    ) -> None:
+        saved = device.save()
+        for what, stranger in (
+            ("card = 'other-card'", replace(card, name="other-card")),
+            ("kind = 'other-kind'", replace(card, kind="other-kind")),
+        ):
+            with pytest.raises(InvalidArgument, match=what):
+                device.restore(pack(stranger, card.profiles[0]))
+        smaller = replace(card.profiles[0], memory_bytes=1 << 20)
+        with pytest.raises(InvalidArgument, match=r"memory_bytes = '1048576'"):
+            device.restore(pack(card, smaller))
+        assert device.save() == saved
+
+    def test_a_broken_state_is_refused(self, device: DeviceModel) -> None:
+        saved = device.save()
+        flipped = saved[:-40] + bytes([saved[-40] ^ 1]) + saved[-39:]
+        newer = saved[:8] + b"\x02" + saved[9:]
+        for broken, what in (
+            (b"", "magic"),
+            (b"PK\3\4" + saved[4:], "magic"),
+            (newer, "version = 2"),
+            (saved[:-1], "add up"),
+            (saved + b"\0", "add up"),
+            (flipped, "SHA-256"),
+        ):
+            with pytest.raises(InvalidArgument, match=what):
+                device.restore(broken)
+        assert device.save() == saved
 
     def test_its_own_arithmetic_is_exact_or_left_to_the_kernels(self, device: DeviceModel) -> None:
         random = np.random.default_rng(1)

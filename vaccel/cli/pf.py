@@ -43,24 +43,31 @@ def show_pf(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the card.")],
     as_json: Json = False,
 ) -> None:
-    """Draw a card: its cores, which VF owns which, its memory, and what still fits."""
+    """Draw a card: its cores, which VF owns which, its memory, power, arithmetic, and what fits.
+
+    A figure whose source calls itself unverified is marked so; --json has the source of each.
+    """
     with session_of(ctx).host() as host:
         pf = by_name("PF", host.pfs(), name)
         vfs = [] if as_json else [vf for vf in host.vfs() if vf.pf in (pf.name, pf.id)]
     if as_json:
         render.print_json(pf)
         return
+    from vaccel.cli import figures
     from vaccel.cli.card import draw
 
+    memory = f"{size_text(pf.memory_bytes)}, {size_text(pf.memory_free_bytes)} free"
     render.print_fields(
         (
             ("name", pf.name),
             ("id", pf.id),
             ("card", pf.card),
             ("kind", pf.kind),
-            ("clock", rate_text(pf.clock_hz, "Hz")),
+            ("clock", figures.marked(rate_text(pf.clock_hz, "Hz"), pf.figures, "clock")),
             ("cores", f"{pf.cores}, {pf.cores_free} free"),
-            ("memory", f"{size_text(pf.memory_bytes)}, {size_text(pf.memory_free_bytes)} free"),
+            ("memory", figures.marked(memory, pf.figures, "memory")),
+            ("bandwidth", _bandwidth(pf)),
+            ("power", figures.power(pf.figures)),
             ("about", pf.source),
         )
     )
@@ -73,6 +80,20 @@ def show_pf(
         [(p.name, p.cores, size_text(p.memory_bytes), pf.fits.get(p.name, 0)) for p in pf.profiles],
         "This card offers no profiles.",
     )
+    rows = list(figures.arithmetic(pf.figures))
+    if rows:
+        print()
+        headings = ("arithmetic", "peak", "published", "energy of a MAC", "")
+        render.print_table(headings, rows, "")
+
+
+def _bandwidth(pf: PF) -> str:
+    from vaccel.cli import figures
+
+    for figure in pf.figures:
+        if figure.name == "bandwidth":
+            return figures.marked(rate_text(figure.value, figure.unit), pf.figures, figure.name)
+    return ""
 
 
 def _row(pf: PF) -> tuple[object, ...]:

@@ -43,7 +43,7 @@ class GetStatusReply(_message.Message):
     def __init__(self, host: _Optional[str] = ..., version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_seconds: _Optional[int] = ..., accelerator: _Optional[str] = ..., accelerator_reason: _Optional[str] = ..., guest_endpoint: _Optional[str] = ..., pfs: _Optional[int] = ..., vfs: _Optional[int] = ..., vms: _Optional[int] = ..., memory_admitted_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PF(_message.Message):
-    __slots__ = ("id", "name", "kind", "card", "cores", "cores_free", "memory_bytes", "memory_free_bytes", "clock_hz", "profiles", "fits", "core_owners", "source")
+    __slots__ = ("id", "name", "kind", "card", "cores", "cores_free", "memory_bytes", "memory_free_bytes", "clock_hz", "profiles", "fits", "core_owners", "source", "figures")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class PF(_message.Message):
     FITS_FIELD_NUMBER: _ClassVar[int]
     CORE_OWNERS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FIGURES_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     kind: str
@@ -70,7 +71,26 @@ class PF(_message.Message):
     fits: _containers.RepeatedScalarFieldContainer[int]
     core_owners: _containers.RepeatedCompositeFieldContainer[CoreOwner]
     source: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., card: _Optional[str] = ..., cores: _Optional[int] = ..., cores_free: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., clock_hz: _Optional[float] = ..., profiles: _Optional[_Iterable[_Union[_types_pb2.Profile, _Mapping]]] = ..., fits: _Optional[_Iterable[int]] = ..., core_owners: _Optional[_Iterable[_Union[CoreOwner, _Mapping]]] = ..., source: _Optional[str] = ...) -> None: ...
+    figures: _containers.RepeatedCompositeFieldContainer[Figure]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., card: _Optional[str] = ..., cores: _Optional[int] = ..., cores_free: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., clock_hz: _Optional[float] = ..., profiles: _Optional[_Iterable[_Union[_types_pb2.Profile, _Mapping]]] = ..., fits: _Optional[_Iterable[int]] = ..., core_owners: _Optional[_Iterable[_Union[CoreOwner, _Mapping]]] = ..., source: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ...) -> None: ...
+
+class Figure(_message.Message):
+    __slots__ = ("name", "value", "unit", "published", "source", "unverified", "note")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    UNVERIFIED_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    unit: str
+    published: float
+    source: str
+    unverified: bool
+    note: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., published: _Optional[float] = ..., source: _Optional[str] = ..., unverified: bool = ..., note: _Optional[str] = ...) -> None: ...
 
 class CoreOwner(_message.Message):
     __slots__ = ("core", "vf")
@@ -131,7 +151,7 @@ class Attachment(_message.Message):
     def __init__(self, vm: _Optional[str] = ..., socket: _Optional[str] = ..., enrolled: bool = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("contexts", "buffers", "programs", "memory_bytes", "launches", "device_ns", "joules", "errors")
+    __slots__ = ("contexts", "buffers", "programs", "memory_bytes", "launches", "device_ns", "joules", "errors", "idle_joules")
     CONTEXTS_FIELD_NUMBER: _ClassVar[int]
     BUFFERS_FIELD_NUMBER: _ClassVar[int]
     PROGRAMS_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +160,7 @@ class Usage(_message.Message):
     DEVICE_NS_FIELD_NUMBER: _ClassVar[int]
     JOULES_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    IDLE_JOULES_FIELD_NUMBER: _ClassVar[int]
     contexts: int
     buffers: int
     programs: int
@@ -148,7 +169,8 @@ class Usage(_message.Message):
     device_ns: int
     joules: float
     errors: int
-    def __init__(self, contexts: _Optional[int] = ..., buffers: _Optional[int] = ..., programs: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., launches: _Optional[int] = ..., device_ns: _Optional[int] = ..., joules: _Optional[float] = ..., errors: _Optional[int] = ...) -> None: ...
+    idle_joules: float
+    def __init__(self, contexts: _Optional[int] = ..., buffers: _Optional[int] = ..., programs: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., launches: _Optional[int] = ..., device_ns: _Optional[int] = ..., joules: _Optional[float] = ..., errors: _Optional[int] = ..., idle_joules: _Optional[float] = ...) -> None: ...
 
 class CreateVFRequest(_message.Message):
     __slots__ = ("profile", "pf", "name", "tenant")

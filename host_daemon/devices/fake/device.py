@@ -10,28 +10,34 @@ import numpy as np
 
 from host_daemon.core.device import Card, NodeCost, Operation
 from host_daemon.devices.fake.faults import Faults
+from host_daemon.devices.state import Stateless
 from vaccel.errors import InvalidArgument
-from vaccel.model import Array, Cost
+from vaccel.model import Array, Cost, Profile
 
 _JOULES: Final = 1e-9
 
 
-class FakeDevice:
+class FakeDevice(Stateless):
     """Instant and deterministic."""
 
-    def __init__(self, card: Card, faults: Faults) -> None:
-        self._card = card
+    def __init__(self, card: Card, profile: Profile, faults: Faults) -> None:
+        super().__init__(card, profile)
         self._faults = faults
 
     @property
     def clock_hz(self) -> float:
         """The clock of all cycles here."""
-        return self._card.clock_hz
+        return self.card.clock_hz
 
     @property
     def arithmetic(self) -> Sequence[str]:
         """One: float32."""
-        return self._card.arithmetic
+        return self.card.arithmetic
+
+    @property
+    def idle_watts(self) -> float:
+        """A nanojoule a cycle, as when it works."""
+        return _JOULES * self.clock_hz
 
     def cost(self, operation: Operation) -> NodeCost:
         """One cycle. Raises Unsupported where the card's faults say so."""

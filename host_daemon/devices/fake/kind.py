@@ -41,6 +41,9 @@ class FakeKind:
 
     name: ClassVar[str] = "fake"
 
+    def prove(self) -> None:
+        """Nothing: it computes nothing of its own."""
+
     def card(self, table: Mapping[str, Any], where: str) -> Card:
         """Check a card file. Raises InvalidArgument naming the field, its value and the file."""
         root = open_card(table, where)
@@ -73,4 +76,4 @@ class FakeKind:
             raise InvalidArgument(f"profile {profile.name!r} is not of card {card.name}")
         if not isinstance(card.parameters, FakeParameters):
             raise InvalidArgument(f"card {card.name} is of kind {card.kind!r}, not fake")
-        return FakeDevice(card, card.parameters.faults)
+        return FakeDevice(card, profile, card.parameters.faults)

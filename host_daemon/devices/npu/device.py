@@ -16,6 +16,7 @@ from host_daemon.devices.npu.overlapped import Timing, overlapped
 from host_daemon.devices.npu.parameters import BY_DTYPE, FORMATS, Arithmetic, NpuParameters
 from host_daemon.devices.npu.shape import Gemm, Machine
 from host_daemon.devices.npu.systolic import cycles
+from host_daemon.devices.state import Stateless
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array, Cost, DType, Profile
 
@@ -23,14 +24,13 @@ from vaccel.model import Array, Cost, DType, Profile
 ARITHMETIC: Final = "vaccel.arithmetic"
 
 
-class NpuDevice:
-    """The model of a profile. Its answers depend on its arguments only."""
+class NpuDevice(Stateless):
+    """The model of a profile. Its answers depend on its arguments only: it has no past to save."""
 
     def __init__(self, card: Card, profile: Profile) -> None:
         if not isinstance(card.parameters, NpuParameters):
             raise InvalidArgument(f"card {card.name} is of kind {card.kind!r}, not npu")
-        self.card = card
-        self.profile = profile
+        super().__init__(card, profile)
         self._parameters: NpuParameters = card.parameters
         self._dram = (
             profile.bandwidth_bytes_per_second / card.clock_hz * self._parameters.efficiency

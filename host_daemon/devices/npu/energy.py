@@ -13,6 +13,7 @@ Jouppi et al., ISCA 2021.
 from __future__ import annotations
 
 from host_daemon.core.device import Card
+from host_daemon.devices.header import Header
 from host_daemon.devices.npu.parameters import Arithmetic, Energy, NpuParameters
 
 
@@ -47,7 +48,7 @@ def peak_operations(parameters: NpuParameters, name: str, cores: int, clock_hz: 
     return 2 * elements * parameters.arithmetic[name].rate * clock_hz
 
 
-def peak_watts(parameters: NpuParameters, card: Card, name: str) -> float:
+def peak_watts(parameters: NpuParameters, card: Card | Header, name: str) -> float:
     """Power of a card whose arrays and whose DRAM are both fully busy."""
     macs = peak_operations(parameters, name, card.cores, card.clock_hz) / 2
     arrays = macs * (parameters.arithmetic[name].joules + parameters.energy.register)

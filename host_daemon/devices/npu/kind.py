@@ -9,6 +9,8 @@ from host_daemon.core.device import Card, DeviceModel
 from host_daemon.devices.fields import open_card
 from host_daemon.devices.header import read_header
 from host_daemon.devices.npu.device import NpuDevice
+from host_daemon.devices.npu.figures import figures
+from host_daemon.devices.npu.kernels import prove
 from host_daemon.devices.npu.parameters import read_parameters
 from vaccel.errors import InvalidArgument
 from vaccel.model import Profile
@@ -18,6 +20,10 @@ class NpuKind:
     """Systolic arrays, vector cores, SRAM and DRAM."""
 
     name: ClassVar[str] = "npu"
+
+    def prove(self) -> None:
+        """Prove that integer products are exact on this CPU. Raises HostFault. About 0.1 s."""
+        prove()
 
     def card(self, table: Mapping[str, Any], where: str) -> Card:
         """Check a card file. Raises InvalidArgument naming the field, its value and the file."""
@@ -38,6 +44,7 @@ class NpuKind:
             arithmetic=tuple(parameters.arithmetic),
             source=header.summary,
             parameters=parameters,
+            figures=figures(header, parameters),
         )
 
     def model(self, card: Card, profile: Profile) -> DeviceModel:
