@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,23 @@ def start_time(pid: int) -> int:
 def alive(pid: int, started: int) -> bool:
     """Whether that very process exists."""
     return pid > 0 and start_time(pid) == started
+
+
+def listeners(path: Path) -> list[int]:
+    """Pids of other processes that hold the unix socket bound to a path."""
+    sockets = {
+        f"socket:[{words[6]}]"
+        for line in Path("/proc/net/unix").read_text().splitlines()
+        if len(words := line.split(maxsplit=7)) == 8 and words[7] == str(path)
+    }
+    found = []
+    for entry in Path("/proc").iterdir() if sockets else ():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            # It may be gone by now, or not be ours to look at.
+            with contextlib.suppress(OSError):
+                if any(os.readlink(fd) in sockets for fd in (entry / "fd").iterdir()):
+                    found.append(int(entry.name))
+    return found
 
 
 async def kill(pid: int, started: int, timeout: float) -> None:

@@ -14,7 +14,7 @@ from host_daemon.control.vf_steps import VfSteps
 from host_daemon.core.lifecycle import VfState
 from host_daemon.core.records import VfRecord
 from vaccel import bounds
-from vaccel.errors import VaccelError
+from vaccel.errors import NotFound, VaccelError
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +85,19 @@ class Resets:
 
     async def _revive(self, vf: str, epoch: int) -> None:
         async with self._steps.lock(vf):
+            if self._steps.workers.runs(vf):
+                return  # whoever had the lock before has replaced it
             try:
                 record = self._get(vf)
-                if record.state in (VfState.READY, VfState.ATTACHED):
-                    log.warning("worker of %s died in epoch %d; starting another", record, epoch)
-                    await self._replace_worker(record)
+            except NotFound:
+                return
+            if record.state not in (VfState.READY, VfState.ATTACHED):
+                return
+            log.warning("worker of %s died in epoch %d; starting another", record, epoch)
+            try:
+                await self._replace_worker(record)
             except VaccelError as fault:
-                log.error("VF %s is lost: %s", vf, fault)
+                self._steps.fail(record, "", f"its worker died and was not replaced: {fault}")
 
     async def _replace_worker(self, record: VfRecord) -> None:
         """A new worker for a VF whose old one died; an attached VF is plugged again."""

@@ -68,6 +68,10 @@ class Workers:
             raise DeviceLost(f"VF {vf} is being reset", hint="load programs and buffers again")
         return worker.link
 
+    def runs(self, vf: str) -> bool:
+        """Whether a VF has a worker, as far as is known."""
+        return vf in self._workers
+
     def socket_path(self, vf: str) -> Path:
         """Where a VF's worker listens."""
         return self._settings.folder / f"{vf}.sock"
@@ -102,7 +106,7 @@ class Workers:
             )
             pid = await self._spawner.spawn(spec, memfd, doorbell, listener.fileno())
             started = processes.start_time(pid)
-            self._identity_path(vf.id).write_text(f"{pid} {started}")
+            self._write_identity(vf.id, pid, started)
         try:
             return await self._connect(vf, pid, started)
         except BaseException:
@@ -110,25 +114,41 @@ class Workers:
             raise
 
     async def find(self) -> dict[str, FoundWorker]:
-        """Workers that an earlier daemon started and that still run, by VF."""
+        """Workers that an earlier daemon started and that still run, by VF.
+
+        Files of those that are gone are removed.
+        """
         found = {}
-        for path in self._settings.folder.glob("*.pid"):
-            vf = path.stem
-            pid, started = _read_identity(path)
-            if not processes.alive(pid, started):
-                path.unlink(missing_ok=True)
-                continue
-            epoch = 0  # of no record: one that does not answer is replaced
-            try:
-                link = await LinkCompute.connect(self.socket_path(vf), _nothing)
-                try:
-                    epoch = (await link.hello()).epoch
-                finally:
-                    await link.close()
-            except VaccelError as fault:
-                log.warning("worker of %s does not answer: %s", vf, fault)
-            found[vf] = FoundWorker(pid, started, epoch)
+        folder = self._settings.folder
+        for vf in sorted(
+            {path.stem for kind in ("pid", "sock") for path in folder.glob(f"*.{kind}")}
+        ):
+            pid, started = _read_identity(self._identity_path(vf))
+            hello = await self._ask(vf)
+            if processes.alive(pid, started):
+                # One that does not answer has the epoch of no record: it is replaced.
+                found[vf] = FoundWorker(pid, started, hello.epoch if hello else 0)
+            elif hello:
+                # The daemon was killed before it had written who this is.
+                started = processes.start_time(hello.pid)
+                self._write_identity(vf, hello.pid, started)
+                found[vf] = FoundWorker(hello.pid, started, hello.epoch)
+            else:
+                for pid in processes.listeners(self.socket_path(vf)):
+                    await processes.kill(pid, processes.start_time(pid), bounds.WORKER_STOP_SECONDS)
+                self._remove_files(vf)
         return found
+
+    async def _ask(self, vf: str) -> Hello | None:
+        try:
+            link = await LinkCompute.connect(self.socket_path(vf), _nothing)
+            try:
+                return await link.hello()
+            finally:
+                await link.close()
+        except VaccelError as fault:
+            log.info("worker of %s does not answer: %s", vf, fault)
+            return None
 
     async def adopt(self, vf: VfRecord) -> Hello:
         """Take over a worker that ``find`` saw. Raises HostFault where it answers no more."""
@@ -139,11 +159,20 @@ class Workers:
     async def kill(self, vf: str) -> None:
         """Reset: the process, its memory and its window are gone when this returns."""
         await self._forget(vf)
-        path = self._identity_path(vf)
-        pid, started = _read_identity(path)
+        pid, started = _read_identity(self._identity_path(vf))
         await processes.kill(pid, started, bounds.WORKER_STOP_SECONDS)
+        self._remove_files(vf)
+
+    def _remove_files(self, vf: str) -> None:
         self.socket_path(vf).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        self._identity_path(vf).unlink(missing_ok=True)
+
+    def _write_identity(self, vf: str, pid: int, started: int) -> None:
+        """As a whole or not at all: a daemon may be killed in the middle."""
+        path = self._identity_path(vf)
+        partial = path.with_suffix(".new")
+        partial.write_text(f"{pid} {started}")
+        partial.rename(path)
 
     async def window(self, vf: str) -> tuple[int, int, int]:
         """(memfd, eventfd, bytes) of a VF's window; the descriptors are the caller's to close."""

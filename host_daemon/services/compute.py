@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from host_daemon.services.guard import Principal
 from vaccel import bounds
 from vaccel.compute import Compute
-from vaccel.errors import DeviceLost, InvalidArgument, NotFound
+from vaccel.errors import DeviceLost, Internal, InvalidArgument, NotFound
 from vaccel.model import Device
 from vaccel.routing import RoutingCompute
 from vaccel.rpc.server import ContextHolder
@@ -32,7 +32,9 @@ class Contexts:
         self._lost: dict[str, str] = {}
 
     def add(self, context: str, vf: str) -> None:
-        """A context of a VF."""
+        """A context of a VF. Raises Internal where a worker names one of another VF."""
+        if self._vf.get(context, vf) != vf:
+            raise Internal(f"the worker of {vf} named a context of another VF")
         self._vf[context] = vf
 
     def remove(self, context: str) -> None:
@@ -81,8 +83,15 @@ class ScopedCompute(RoutingCompute):
         return [self._vf] if self._vf else self._every()
 
     async def devices(self) -> Sequence[Device]:
-        """See ``Compute``."""
-        return [device for vf in self._mine() for device in await self._link_of(vf).devices()]
+        """See ``Compute``. For an operator, without those that are being reset or have failed."""
+        found: list[Device] = []
+        for vf in self._mine():
+            try:
+                found += await self._link_of(vf).devices()
+            except DeviceLost:
+                if self._vf:
+                    raise
+        return found
 
     async def open_context(self, device: str = "", resume: str = "") -> str:
         """See ``Compute``."""
@@ -116,6 +125,10 @@ class ScopedCompute(RoutingCompute):
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``. One that is gone already is no error."""
+        try:
+            self._owned(context)
+        except NotFound:
+            return
         with suppress(NotFound, DeviceLost):
             await super().close_context(context)
         self._contexts.remove(context)
