@@ -120,11 +120,11 @@ class Workers:
         """
         found = {}
         folder = self._settings.folder
-        for vf in sorted(
-            {path.stem for kind in ("pid", "sock") for path in folder.glob(f"*.{kind}")}
-        ):
+        vfs = sorted({path.stem for kind in ("pid", "sock") for path in folder.glob(f"*.{kind}")})
+        # Together: one that hangs costs its deadline, not all of them theirs.
+        hellos = await asyncio.gather(*(self._ask(vf) for vf in vfs))
+        for vf, hello in zip(vfs, hellos, strict=True):
             pid, started = _read_identity(self._identity_path(vf))
-            hello = await self._ask(vf)
             if processes.alive(pid, started):
                 # One that does not answer has the epoch of no record: it is replaced.
                 found[vf] = FoundWorker(pid, started, hello.epoch if hello else 0)
