@@ -60,7 +60,7 @@ class Device:
     async def _open(cls, where: str, device: str) -> Device:
         channel = addresses.open_channel(where)
         try:
-            compute = GrpcCompute(channel, peer=where)
+            compute = GrpcCompute(channel, peer=where, keeps=True)
             context = await compute.open_context(device)
             info = _choose(await compute.devices(), device)
         except BaseException:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
@@ -18,23 +19,43 @@ if TYPE_CHECKING:
     import grpc
 
 
+# While a context hangs by its grace: a server on this machine is back within a second.
+_LONGEST_PAUSE_SECONDS: Final = 0.5
+
+
 class GrpcCompute(RemoteCompute):
-    """See ``vaccel.compute.Compute``. A context lives as long as the stream that opened it."""
+    """See ``vaccel.compute.Compute``. A context lives as long as the stream that opened it.
+
+    With ``keeps`` a context whose stream broke is taken up again as soon as the server is back, so
+    that one that restarts does not free it.
+    """
 
     def __init__(
         self,
         channel: grpc.aio.Channel,
         metadata: tuple[tuple[str, str], ...] = (),
         peer: str = "the server",
+        *,
+        keeps: bool = False,
     ) -> None:
         self._stub = Stub(channel, SERVICES["Compute"], peer, metadata)
+        self._keeps = keeps
         self._held: dict[str, AsyncIterator[Any]] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
 
     async def _call(self, method: str, request: Message, timeout: float) -> Any:
         return await self._stub.unary(method, request, timeout)
 
     async def open_context(self, device: str = "", resume: str = "") -> str:
         """See ``Compute``. The stream is held until ``close_context`` or ``close``."""
+        context, stream = await self._open(device, resume)
+        await self._let_go(context)
+        self._held[context] = stream
+        if self._keeps:
+            self._keepers[context] = asyncio.create_task(self._keep(context))
+        return context
+
+    async def _open(self, device: str, resume: str) -> tuple[str, AsyncIterator[Any]]:
         request = pb.OpenContextRequest(device=device, resume=resume)
         stream = self._stub.stream("OpenContext", request, None)
         try:
@@ -47,24 +68,49 @@ class GrpcCompute(RemoteCompute):
             raise errors.TimedOut(
                 f"open_context: no answer within {bounds.CALL_SECONDS:g} s"
             ) from None
-        if old := self._held.get(reply.context):
-            await _close(old)
-        self._held[reply.context] = stream
-        return str(reply.context)
+        return str(reply.context), stream
+
+    async def _keep(self, context: str) -> None:
+        """Hold a context's stream; when it breaks, open it again while the grace lasts."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(errors.VaccelError):  # how it broke decides nothing
+                async for _ in self._held[context]:
+                    pass
+            pause, give_up = (
+                bounds.BACKOFF_FIRST_SECONDS,
+                loop.time() + bounds.CONTEXT_GRACE_SECONDS,
+            )
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    _, self._held[context] = await self._open("", context)
+                    break
+                except (errors.Unavailable, errors.TimedOut):
+                    if loop.time() > give_up:
+                        return
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                except errors.VaccelError:
+                    return  # it is gone, and the next call in it says why
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
         try:
             await super().close_context(context)
         finally:
-            if stream := self._held.pop(context, None):
-                await _close(stream)
+            await self._let_go(context)
+
+    async def _let_go(self, context: str) -> None:
+        if keeper := self._keepers.pop(context, None):
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        if stream := self._held.pop(context, None):
+            await _close(stream)
 
     async def close(self) -> None:
         """Let go of every context; the server frees them after its grace."""
-        while self._held:
-            _, stream = self._held.popitem()
-            await _close(stream)
+        for context in list(self._held):
+            await self._let_go(context)
 
 
 async def _close(stream: AsyncIterator[Any]) -> None:
