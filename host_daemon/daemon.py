@@ -135,6 +135,7 @@ class Daemon:
         workers.on_lost = resets.worker_lost
         attachments.on_enrolled = resets.expect_agent
         vms.on_gone, vms.on_reboot = attachments.vm_died, resets.vm_rebooted
+        vms.on_ejected = attachments.vf_ejected
         startup = Startup(host, steps, attachments.credentials, resets, vms, access.adopted)
         await startup.run()
 

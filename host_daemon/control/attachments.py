@@ -12,7 +12,7 @@ from host_daemon.control.context import HostContext
 from host_daemon.control.credentials import Credentials
 from host_daemon.control.vf_steps import VfSteps
 from host_daemon.control.watch import Report
-from host_daemon.core.lifecycle import VfEvent, move
+from host_daemon.core.lifecycle import VfEvent, VfState, move
 from host_daemon.core.records import IntentKind, VfRecord
 from vaccel import bounds
 from vaccel.errors import Exhausted, TimedOut, VaccelError, WrongState
@@ -118,10 +118,18 @@ class Attachments:
         """Take a VF back. Its worker is replaced: nothing of the tenant is left."""
         record = self._get(vf)
         async with self._steps.lock(record.id):
-            record, intent = self._steps.announce(record.id, VfEvent.DETACH, IntentKind.VF_DETACH)
-            report("unplugging the VF", -1)
+            return await self._detach(record.id, force, report)
+
+    async def _detach(self, vf: str, force: bool, report: Report) -> VfRecord:
+        record, intent = self._steps.announce(vf, VfEvent.DETACH, IntentKind.VF_DETACH)
+        report("unplugging the VF", -1)
+        try:
             await self._steps.let_go(record, force)
-            return await self._renew(record, intent, VfEvent.DETACHED)
+        except VaccelError as fault:
+            # The guest may have it yet. It goes on detaching until it is asked again, or let go of.
+            self._steps.note(vf, fault.message)
+            raise
+        return await self._renew(record, intent, VfEvent.DETACHED)
 
     async def _renew(self, record: VfRecord, intent: str, event: VfEvent) -> VfRecord:
         """A fresh worker, window and epoch: a guest may have mapped the old ones."""
@@ -158,6 +166,17 @@ class Attachments:
                 await self.force_detach(record.id)
             except VaccelError as fault:  # one that resists must not keep the others
                 log.error("%s cannot be taken back: %s", record, fault)
+
+    async def vf_ejected(self, vm: str, vf: str) -> None:
+        """A guest let go of a VF unasked, or later than somebody waited: it is ready again."""
+        async with self._steps.lock(vf):
+            record = next((known for known in self._list(vm) if known.id == vf), None)
+            if record is None or record.state not in (VfState.ATTACHED, VfState.DETACHING):
+                return
+            if vf in await self._steps.machines.machine(vm).plugged():
+                return  # it was plugged again meanwhile
+            log.warning("%s: its guest ejected it", record)
+            await self._detach(vf, True, _quiet)
 
     async def force_detach(self, vf: str) -> None:
         """Take a VF back without asking the guest."""

@@ -15,7 +15,7 @@ from host_daemon.core.lifecycle import VfEvent, VfState, move
 from host_daemon.core.records import IntentKind, VfRecord
 from vaccel import bounds
 from vaccel.aperture.header import Header, encode
-from vaccel.errors import NotFound, WrongState
+from vaccel.errors import NotFound, VaccelError, WrongState
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,11 @@ class VfSteps:
             machine = self.machines.machine(vm)
         except (WrongState, NotFound):
             return
-        await machine.unplug(vf, bounds.VM_STOP_SECONDS, force)
+        try:
+            await machine.unplug(vf, bounds.VM_STOP_SECONDS, force)
+        except VaccelError:
+            if machine.alive:
+                raise
 
     async def let_go(self, record: VfRecord, force: bool) -> None:
         """End the attachment, whatever it is to."""
@@ -106,8 +110,12 @@ class VfSteps:
         """Make a VF busy, with an intent. Raises WrongState."""
         with self._host.store.transaction() as tx:
             record = tx.get_vf(vf)
-            record = replace(record, state=move(record.state, event, str(record)))
+            record = replace(record, state=move(record.state, event, str(record)), reason="")
             intent = self._host.intent(kind, record.id)
+            # The VF is locked: what is left is of an effect that failed, and this one replaces it.
+            for left in tx.list_intents():
+                if left.object == record.id:
+                    tx.remove_intent(left.id)
             tx.put_vf(record)
             tx.add_intent(intent)
         return record, intent.id
@@ -126,6 +134,11 @@ class VfSteps:
             tx.put_vf(record)
             tx.remove_intent(intent)
         return record
+
+    def note(self, vf: str, reason: str) -> None:
+        """The effect has not happened yet: why it takes so long."""
+        with self._host.store.transaction() as tx:
+            tx.put_vf(replace(tx.get_vf(vf), reason=reason))
 
     def fail(self, record: VfRecord, intent: str, reason: str) -> None:
         """The effect cannot happen: the VF waits for an operator, who reads why."""

@@ -127,7 +127,7 @@ class Vfs:
     async def destroy(self, vf: str, force: bool) -> None:
         """End a VF; with ``force`` an attached one is detached first."""
         record = self.get(vf)
-        if force and record.state in (VfState.ATTACHED, VfState.ATTACHING):
+        if force and record.state in (VfState.ATTACHED, VfState.ATTACHING, VfState.DETACHING):
             await self._detach(record.id)
         async with self._steps.lock(record.id):
             record, intent = self._steps.announce(record.id, VfEvent.DESTROY, IntentKind.VF_DESTROY)

@@ -51,7 +51,7 @@ class VmSettings:
 class Vms:
     """The VMs of this host.
 
-    ``on_gone(vm)`` and ``on_reboot(vm)`` tell what becomes of their VFs.
+    ``on_gone(vm)``, ``on_reboot(vm)`` and ``on_ejected(vm, vf)`` tell what becomes of their VFs.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Vms:
         self._locks: dict[str, asyncio.Lock] = {}
         self.on_gone: Callable[[str], Awaitable[None]] = _nothing
         self.on_reboot: Callable[[str], Awaitable[None]] = _nothing
+        self.on_ejected: Callable[[str, str], Awaitable[None]] = _nothing
 
     # --- looking --------------------------------------------------------------------------
 
@@ -283,6 +284,9 @@ class Vms:
                 self._host.tasks.start(self._died(vm, event.reason), f"{vm} died")
             elif event.kind == "reset":
                 self._host.tasks.start(self.on_reboot(vm), f"{vm} rebooted")
+            elif event.kind == "unplugged":
+                work = self.on_ejected(vm, event.device)
+                self._host.tasks.start(work, f"{vm} ejected {event.device}")
 
         return take
 
@@ -322,7 +326,7 @@ class Vms:
         return self._locks.setdefault(vm, asyncio.Lock())
 
 
-async def _nothing(_vm: str) -> None:
+async def _nothing(*_what: str) -> None:
     return
 
 

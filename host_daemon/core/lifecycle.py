@@ -91,6 +91,8 @@ VF_MOVES: Final[dict[VfState, dict[VfEvent, VfState]]] = {
         VfEvent.FAIL: VfState.FAILED,
     },
     VfState.DETACHING: {
+        # A guest that did not let go is asked again, or its VM has died meanwhile.
+        VfEvent.DETACH: VfState.DETACHING,
         VfEvent.DETACHED: VfState.READY,
         VfEvent.FAIL: VfState.FAILED,
     },
@@ -127,7 +129,7 @@ _HINTS: Final[dict[VfState | VmState, str]] = {
     VfState.READY: "",
     VfState.ATTACHING: "wait until it is attached, or detach it with --force",
     VfState.ATTACHED: "detach it first: vaccelctl vf detach",
-    VfState.DETACHING: "wait until it is ready",
+    VfState.DETACHING: "wait until it is ready, or detach it again with --force",
     VfState.DESTROYING: "it is on its way out; create another",
     VfState.FAILED: "see its reason in vaccelctl vf show, then destroy it: vaccelctl vf destroy",
     VmState.STARTING: "wait until it runs",
