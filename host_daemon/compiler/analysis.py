@@ -18,8 +18,10 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from host_daemon.compiler import graphs
+from host_daemon.compiler.quantised import NOT_QUANTISED, Quantised, find_quantised, stated
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.steering import is_random, steering_operands
+from host_daemon.core.device import ARITHMETIC
 from vaccel.model import DType
 
 # A source that no input can be named as: values drawn at random.
@@ -62,6 +64,9 @@ class Analysis:
     steering: frozenset[str]
     nodes: Mapping[str, NodeInfo]
     dtypes: Mapping[str, DType]
+    # Values of bfloat16, for which ``DType`` has no name of its own.
+    bf16: frozenset[str] = frozenset()
+    quantised: Quantised = NOT_QUANTISED
 
     @property
     def random(self) -> bool:
@@ -94,7 +99,14 @@ def analyse(model: ModelProto) -> Analysis:
     for value in model.graph.input:
         scope.facts[value.name] = Fact(frozenset((value.name,)))
     walk.graph(model.graph, scope, 0)
-    return Analysis(frozenset(walk.steering), walk.nodes, _narrow_dtypes(model))
+    narrow = _narrow_kinds(model)
+    return Analysis(
+        frozenset(walk.steering),
+        walk.nodes,
+        {name: FROM_ONNX.get(kind, DType.FLOAT16) for name, kind in narrow.items()},
+        frozenset(name for name, kind in narrow.items() if kind == TensorProto.BFLOAT16),
+        find_quantised(model),
+    )
 
 
 class _Walk:
@@ -253,10 +265,11 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
                     v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value
                 )
             found[attribute.name] = value
-    return found
+    asked = stated(node)
+    return found | {ARITHMETIC: asked} if asked else found
 
 
-def _narrow_dtypes(model: ModelProto) -> dict[str, DType]:
+def _narrow_kinds(model: ModelProto) -> dict[str, int]:
     """Types of values in models with fp16 or bf16: ORT's CPU kernels widen some of them to fp32."""
     kinds = {tensor.data_type for tensor in model.graph.initializer}
     kinds |= {value.type.tensor_type.elem_type for value in model.graph.input}
@@ -266,13 +279,13 @@ def _narrow_dtypes(model: ModelProto) -> dict[str, DType]:
         inferred = onnx.shape_inference.infer_shapes(model)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         inferred = model
-    found: dict[str, DType] = {}
+    found: dict[str, int] = {}
     for at in graphs.graphs(inferred.graph):
         for value in (*at.graph.value_info, *at.graph.input, *at.graph.output):
             kind = value.type.tensor_type.elem_type
             if kind in _NARROW_FLOATS:
-                found[value.name] = FROM_ONNX.get(kind, DType.FLOAT16)
+                found[value.name] = kind
         for tensor in at.graph.initializer:
             if tensor.data_type in _NARROW_FLOATS:
-                found[tensor.name] = FROM_ONNX.get(tensor.data_type, DType.FLOAT16)
+                found[tensor.name] = tensor.data_type
     return found

@@ -15,6 +15,7 @@ import onnx
 from onnx import ModelProto, helper
 
 from host_daemon.compiler.signature import TO_ONNX
+from host_daemon.core.device import ARITHMETIC
 from vaccel import bounds
 from vaccel.compute import KernelSource
 from vaccel.errors import InvalidArgument, NotFound
@@ -23,6 +24,8 @@ from vaccel.model import DType, Port
 # What a current ONNX Runtime and the oldest supported one both know.
 _OPSET: Final = 21
 _IR: Final = 10
+# The attribute of kernels, which becomes the node's own statement (``quantised.stated``).
+_ARITHMETIC: Final = "arithmetic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,18 @@ class Kernel:
     """A kernel: its operands' names in order, a variant per tuple of their types, its attributes.
 
     ``attributes`` gives each attribute's type: int, float, or tuple (integers separated by commas).
+    ``products`` take one more, ``arithmetic``: what the arrays are to compute in.
     """
 
     summary: str
     operands: tuple[str, ...]
     variants: Mapping[tuple[DType, ...], Variant]
     attributes: Mapping[str, type] = field(default_factory=dict)
+    products: bool = False
 
 
-_F32, _I8, _U8, _I32 = DType.FLOAT32, DType.INT8, DType.UINT8, DType.INT32
+_F32, _F16, _I32 = DType.FLOAT32, DType.FLOAT16, DType.INT32
+_I8, _U8 = DType.INT8, DType.UINT8
 
 KERNELS: Final[dict[str, Kernel]] = {
     "matmul": Kernel(
@@ -54,10 +60,12 @@ KERNELS: Final[dict[str, Kernel]] = {
         ("a", "b"),
         {
             (_F32, _F32): Variant("MatMul", _F32),
+            (_F16, _F16): Variant("MatMul", _F16),
             (_I8, _I8): Variant("MatMulInteger", _I32),
             (_U8, _I8): Variant("MatMulInteger", _I32),
             (_U8, _U8): Variant("MatMulInteger", _I32),
         },
+        products=True,
     ),
 }
 
@@ -83,6 +91,8 @@ def build(source: KernelSource) -> ModelProto:
     node = helper.make_node(
         variant.op, names, ["result"], name=source.name, **_attributes(source, kernel)
     )
+    if kernel.products and _ARITHMETIC in source.attributes:
+        node.metadata_props.add(key=ARITHMETIC, value=source.attributes[_ARITHMETIC])
     graph = helper.make_graph(
         [node],
         source.name,
@@ -123,11 +133,13 @@ def _variant(source: KernelSource, kernel: Kernel) -> Variant:
 def _attributes(source: KernelSource, kernel: Kernel) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in source.attributes.items():
+        if kernel.products and name == _ARITHMETIC:
+            continue  # the device knows which there are, and refuses others by name
         kind = kernel.attributes.get(name)
         if kind is None:
             raise InvalidArgument(
                 f"kernel {source.name}: no attribute {name[: bounds.NAME_BYTES]!r}",
-                hint="it has: " + (", ".join(kernel.attributes) or "none"),
+                hint="it has: " + (", ".join(_names(kernel)) or "none"),
             )
         try:
             found[name] = [int(t) for t in text.split(",")] if kind is tuple else kind(text)
@@ -136,6 +148,10 @@ def _attributes(source: KernelSource, kernel: Kernel) -> dict[str, Any]:
                 f"kernel {source.name}: attribute {name} is {text[:80]!r}, not {kind.__name__}"
             ) from fault
     return found
+
+
+def _names(kernel: Kernel) -> list[str]:
+    return [*kernel.attributes, *([_ARITHMETIC] if kernel.products else [])]
 
 
 def _dims(port: Port) -> list[int | str | None] | None:

@@ -6,13 +6,13 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from host_daemon.compiler.analysis import Analysis, NodeInfo
 from host_daemon.compiler.trace import Executed, Typed
-from host_daemon.core.device import DeviceModel, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, DeviceModel, NodeCost, Operation
 from vaccel import bounds
-from vaccel.model import Array, Cost
+from vaccel.model import Array, Cost, DType
 
 Key = tuple[tuple[str, tuple[int, ...], bytes], ...]
 # Values up to this many bytes are part of the key as they are; larger ones by their hash.
@@ -80,16 +80,58 @@ def make_plan(nodes: Sequence[Executed], analysis: Analysis, device: DeviceModel
     costs: list[NodeCost] = []
     for node in nodes:
         info = analysis.nodes.get(node.name)
-        if info is not None and info.free:
+        if info is not None and (info.free or _is_taken_in(info, node.name, analysis, device)):
             continue
         key = (node.name, node.inputs, node.outputs)
         if key not in known:
             operation = _lower(node, info, analysis)
+            operation = _in_its_arithmetic(operation, node.name, info, analysis, device)
             known[key] = (operation, device.cost(operation))
         operation, cost = known[key]
         operations.append(operation)
         costs.append(cost)
     return Plan(tuple(operations), device.launch_cost(costs))
+
+
+def _is_taken_in(info: NodeInfo, name: str, analysis: Analysis, device: DeviceModel) -> bool:
+    """Whether quantised products take a node in that stands before or behind them."""
+    if info.op not in ("DequantizeLinear", "QuantizeLinear"):
+        return False
+    products = analysis.quantised.around.get(name, frozenset())
+    arithmetic = {analysis.quantised.arithmetic[product] for product in products}
+    return bool(products) and arithmetic <= set(device.arithmetic)
+
+
+def _in_its_arithmetic(
+    operation: Operation,
+    name: str,
+    info: NodeInfo | None,
+    analysis: Analysis,
+    device: DeviceModel,
+) -> Operation:
+    """An operation in the short arithmetic that the model means, where the device has it."""
+    short = analysis.quantised.arithmetic.get(name, "")
+    if info is None or ARITHMETIC in operation.attributes:
+        return operation
+    if short in device.arithmetic:
+        return _as_stored(operation, short, name in analysis.quantised.requantised)
+    if "bf16" in device.arithmetic and info.inputs and info.inputs[0] in analysis.bf16:
+        return replace(operation, attributes={**operation.attributes, ARITHMETIC: "bf16"})
+    return operation
+
+
+def _as_stored(operation: Operation, short: str, requantised: bool) -> Operation:
+    """A product of operands as they lie in memory; its result too, where it is quantised."""
+    if short.startswith("fp8"):
+        return replace(operation, attributes={**operation.attributes, ARITHMETIC: short})
+    inputs = [spec and (DType.INT8, spec[1]) for spec in operation.inputs[:2]]
+    outputs = [spec and (DType.INT8, spec[1]) for spec in operation.outputs]
+    return replace(
+        operation,
+        inputs=(*inputs, *operation.inputs[2:]),
+        outputs=tuple(outputs) if requantised else operation.outputs,
+        attributes={**operation.attributes, ARITHMETIC: short},
+    )
 
 
 def _lower(node: Executed, info: NodeInfo | None, analysis: Analysis) -> Operation:

@@ -18,12 +18,13 @@ from onnx import ModelProto
 from host_daemon.compiler import frontend, kernels, sessions, signature
 from host_daemon.compiler.analysis import Analysis, analyse
 from host_daemon.compiler.frontend import CheckedModel
-from host_daemon.compiler.plan import Plan, Plans, key_of, make_plan
+from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
+from host_daemon.compiler.shapes import KernelShapes
 from host_daemon.compiler.trace import trace
-from host_daemon.core.device import DeviceModel
+from host_daemon.core.device import ARITHMETIC, DeviceModel
 from vaccel import bounds
 from vaccel.compute import KernelSource
-from vaccel.errors import InvalidArgument, InvalidModel
+from vaccel.errors import InvalidArgument, InvalidModel, Unsupported
 from vaccel.model import Array, Cost, DType, Port, Shape
 
 
@@ -61,6 +62,9 @@ class CompiledProgram:
         self._by_name = {port.name: port for port in self.inputs}
         # A program of one node is a kernel: the device may have arithmetic of its own for it.
         self._is_kernel = model.nodes == 1
+        if not self._is_kernel:
+            _check_unstated(self._analysis)
+        self._shapes = KernelShapes(model.proto) if self._is_kernel else None
         self.steering = self._analysis.steering & self._by_name.keys()
 
     def run(
@@ -74,6 +78,8 @@ class CompiledProgram:
         """
         key = key_of(inputs, self._analysis.steering)
         plan = None if self._analysis.random else self._plans.get(key)
+        if plan is None:
+            plan = self._plan_by_shapes(key, inputs)
         if plan is None:
             names = [port.name for port in self.outputs] if self._is_kernel else list(wanted)
             plan, results = self._trace(inputs, names, stop)
@@ -110,9 +116,25 @@ class CompiledProgram:
         key = key_of(inputs, self._analysis.steering)
         plan = None if self._analysis.random else self._plans.get(key)
         if plan is None:
+            plan = self._plan_by_shapes(key, inputs)
+        if plan is None:
             plan, _ = self._trace(inputs, [port.name for port in self.outputs], stop)
             self._plans.put(key, plan)
         return plan.cost
+
+    def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Array]) -> Plan | None:
+        """The plan of a kernel whose shapes say it all, so that nothing has to run to find it."""
+        typed = {
+            name: (DType(str(each.dtype)), each.shape)
+            for name, each in inputs.items()
+            if not each.dtype.hasobject
+        }
+        node = self._shapes.execution(typed) if self._shapes else None
+        if node is None:
+            return None
+        plan = make_plan((node,), self._analysis, self._target.device)
+        self._plans.put(key, plan)
+        return plan
 
     def _trace(
         self, inputs: Mapping[str, Array], names: Sequence[str], stop: ort.RunOptions | None
@@ -139,6 +161,17 @@ class CompiledProgram:
         if given is None:
             return None
         return dict(zip(info.outputs, given, strict=False))
+
+
+def _check_unstated(analysis: Analysis) -> None:
+    """Raise Unsupported where a node of many states an arithmetic: only kernels run in it yet."""
+    for name, info in analysis.nodes.items():
+        if ARITHMETIC in info.attributes:
+            raise Unsupported(
+                f"node {name!r} ({info.op}) states {ARITHMETIC} ="
+                f" {str(info.attributes[ARITHMETIC])[:80]!r} in a program of several nodes",
+                hint="a program of one node may; others compute in their tensors' types",
+            )
 
 
 def compile_model(data: bytes, target: Target) -> CompiledProgram:

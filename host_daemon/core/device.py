@@ -18,10 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from vaccel.inventory import Figure
 from vaccel.model import Array, Cost, DType, Profile, Shape
+
+# A program asks for an arithmetic other than its element type's by this attribute of an operation.
+ARITHMETIC: Final = "vaccel.arithmetic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
-from host_daemon.core.device import Card, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.npu import energy, vector
 from host_daemon.devices.npu.kernels import compute
 from host_daemon.devices.npu.lowering import Lowered, lower
@@ -20,9 +20,6 @@ from host_daemon.devices.state import Stateless
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array, Cost, DType, Profile
 
-# A program asks for an arithmetic other than its element type's by this attribute of an operation.
-ARITHMETIC: Final = "vaccel.arithmetic"
-
 
 class NpuDevice(Stateless):
     """The model of a profile. Its answers depend on its arguments only: it has no past to save."""
@@ -32,9 +29,8 @@ class NpuDevice(Stateless):
             raise InvalidArgument(f"card {card.name} is of kind {card.kind!r}, not npu")
         super().__init__(card, profile)
         self._parameters: NpuParameters = card.parameters
-        self._dram = (
-            profile.bandwidth_bytes_per_second / card.clock_hz * self._parameters.efficiency
-        )
+        self._bus = profile.bandwidth_bytes_per_second / card.clock_hz
+        self._dram = self._bus * self._parameters.efficiency
         self._latency = math.ceil(self._parameters.latency_seconds * card.clock_hz)
         self._machines = {
             name: self._machine(each) for name, each in self._parameters.arithmetic.items()
@@ -102,6 +98,9 @@ class NpuDevice(Stateless):
             return str(asked)
         first = next((each for each in operation.inputs if each is not None), None)
         name = BY_DTYPE.get(first[0]) if first else None
+        if name == "fp16" and name not in self._machines:
+            # Every fp16 is an fp32: arrays without the one compute it in the other.
+            name = "fp32"
         return name if name in self._machines else None
 
     def _on_vector(self, work: vector.Work) -> NodeCost:
@@ -115,7 +114,7 @@ class NpuDevice(Stateless):
         return NodeCost(
             place="vector",
             critical_cycles=own.node_cycles + latency + max(lanes, sram, dma),
-            cycles=busy | ({"dma": dma} if dma else {}),
+            cycles=busy | ({"dma": dma, "bus": math.ceil(moved / self._bus)} if dma else {}),
             bytes={"dram": moved, "sram": 2 * moved} if moved else {},
             joules=energy.dynamic(
                 own.energy,
@@ -141,7 +140,7 @@ class NpuDevice(Stateless):
             dram += (timing.traffic.dram_read + timing.traffic.dram_write) * step.repeat
             sram += timing.traffic.sram * step.repeat
         lanes = math.ceil(lowered.epilogue / (own.lanes * self.profile.cores))
-        busy = {"array": array, "vector": lanes, "dma": dma}
+        busy = {"array": array, "vector": lanes, "dma": dma, "bus": math.ceil(dram / self._bus)}
         return NodeCost(
             place="array",
             # The epilogue of one tile runs beside the next tile.
