@@ -36,6 +36,30 @@ def overhead(
         _show(result)
 
 
+@app.command()
+def device(
+    card: Annotated[str, typer.Option(metavar="NAME", help="A card of the catalogue, or a file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure a card through a VF of all of it, beside its public figures; exit 1 if one is missed.
+
+    Peak of each arithmetic, bandwidth of each level, launch overhead, energy, power.
+    """
+    from vaccel.bench import device as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(card, progress)
+    if as_json:
+        print(result.as_json())
+    else:
+        from vaccel.cli.device_table import show
+
+        show(result)
+    if not result.met:
+        raise typer.Exit(1)
+
+
 def _show(result: Result) -> None:
     from rich.console import Console
     from rich.table import Table
