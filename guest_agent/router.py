@@ -108,6 +108,9 @@ class Router(RoutingCompute):
                 return upstream, await upstream.open_context(context)
             except NotFound:
                 continue
+        if any(not upstream.vf for upstream in self._upstreams):
+            # An agent that has just started: the context may be one of a VF still to be met.
+            raise Unavailable(f"no context {context[:80]!r} yet", hint="try again in a moment")
         raise NotFound(f"no context {context[:80]!r} to resume", hint="open a new one")
 
     async def close_context(self, context: str) -> None:

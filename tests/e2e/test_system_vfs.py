@@ -68,6 +68,19 @@ def test_detach_under_a_running_app(system: System, vm: str, vf: VF) -> None:
     system.program(vm, "once").checked()
 
 
+def test_a_guest_that_ejects_its_vf(system: System, vm: str, vf: VF) -> None:
+    system.shell(
+        vm,
+        "d=$(dirname $(grep -l 0x1110 /sys/bus/pci/devices/*/device)); a=$(basename $d);"
+        " for s in /sys/bus/pci/slots/*; do"
+        " read -r x <$s/address; [ $x = ${a%.*} ] && echo 0 >$s/power; done; true",
+    )
+    eventually(lambda: system.admin.vf(vf.id).state == "ready", 5.0, "a VF that is ready")
+    now = system.admin.vf(vf.id)
+    assert (now.vm, now.enrolled) == ("", False) and now.epoch > vf.epoch
+    assert system.admin.attach_vf(vf.id, vm=vm).enrolled
+
+
 def test_an_app_that_dies_leaves_nothing(system: System, vm: str, vf: VF) -> None:
     app = system.app(vm, "worker_loop", "/tmp/never")
     app.await_line("step 1")

@@ -42,8 +42,16 @@ class GrpcCompute(RemoteCompute):
         self._keeps = keeps
         self._held: dict[str, AsyncIterator[Any]] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
+        # Contexts whose stream is broken at the moment.
+        self._loose: dict[str, asyncio.Event] = {}
 
     async def _call(self, method: str, request: Message, timeout: float) -> Any:
+        loose = self._loose.get(getattr(request, "context", ""))
+        if loose is not None and method != "CloseContext":
+            # A server that has just come back does not know the context before its stream is held.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(timeout, bounds.RETRY_SECONDS)):
+                    await loose.wait()
         return await self._stub.unary(method, request, timeout)
 
     async def open_context(self, device: str = "", resume: str = "") -> str:
@@ -77,21 +85,28 @@ class GrpcCompute(RemoteCompute):
             with contextlib.suppress(errors.VaccelError):  # how it broke decides nothing
                 async for _ in self._held[context]:
                     pass
-            pause, give_up = (
-                bounds.BACKOFF_FIRST_SECONDS,
-                loop.time() + bounds.CONTEXT_GRACE_SECONDS,
-            )
-            while True:
-                await asyncio.sleep(pause)
-                try:
-                    _, self._held[context] = await self._open("", context)
-                    break
-                except (errors.Unavailable, errors.TimedOut):
-                    if loop.time() > give_up:
-                        return
-                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                except errors.VaccelError:
-                    return  # it is gone, and the next call in it says why
+            loose = self._loose[context] = asyncio.Event()
+            try:
+                if not await self._hold_again(context, loop.time() + bounds.CONTEXT_GRACE_SECONDS):
+                    return
+            finally:
+                del self._loose[context]
+                loose.set()
+
+    async def _hold_again(self, context: str, give_up: float) -> bool:
+        loop = asyncio.get_running_loop()
+        pause = bounds.BACKOFF_FIRST_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                _, self._held[context] = await self._open("", context)
+                return True
+            except (errors.Unavailable, errors.TimedOut):
+                if loop.time() > give_up:
+                    return False
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            except errors.VaccelError:
+                return False  # it is gone, and the next call in it says why
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
