@@ -25,7 +25,7 @@ SECONDS = 60
 
 
 def program(path: Path) -> str:
-    """All blocks of a document, each on the lines where it stands, so that tracebacks point there."""
+    """All blocks of a document, each on the lines where it stands: tracebacks point there."""
     text = path.read_text()
     lines = [""] * text.count("\n")
     for block in BLOCK.finditer(text):
