@@ -93,7 +93,7 @@ def parse(text: str, where: str) -> Config:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        raise InvalidArgument(f"{where}: not TOML: {fault}") from None
+        raise InvalidArgument(f"{where}: not TOML: {fault}", hint="see https://toml.io") from None
     _only(table, ("host", "hypervisor", "images", "pf"), where, "")
     pfs = table.get("pf", [])
     if not isinstance(pfs, list) or not pfs:
@@ -103,7 +103,9 @@ def parse(text: str, where: str) -> Config:
     parsed = tuple(_pf(pf, where, i) for i, pf in enumerate(pfs))
     names = [pf.name for pf in parsed]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidArgument(f"{where}: two [[pf]] are called {twice[0]!r}")
+        raise InvalidArgument(
+            f"{where}: two [[pf]] are called {twice[0]!r}", hint="rename one of them"
+        )
     return Config(
         HostConfig(**_section(table, "host", HostConfig, where)),
         HypervisorConfig(**_section(table, "hypervisor", HypervisorConfig, where)),
@@ -123,39 +125,45 @@ def _only(table: Mapping[str, Any], known: tuple[str, ...], where: str, section:
 
 def _path(value: object, key: str) -> Path:
     if not isinstance(value, str) or not value.startswith(("/", "~")):
-        raise InvalidArgument(f"{key} = {value!r} is not an absolute path")
+        raise InvalidArgument(f"{key} = {value!r} is not an absolute path", hint="begin it with /")
     return Path(value).expanduser()
 
 
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidArgument(f"{key} = {value!r} is not a text")
+        raise InvalidArgument(f"{key} = {value!r} is not a text", hint="put it in quotes")
     return value
 
 
 def _size(value: object, key: str) -> int:
     size = int(units.parse(value, units.SIZE, key))
     if size <= 0:
-        raise InvalidArgument(f"{key} = {value!r} is not more than zero")
+        raise InvalidArgument(f"{key} = {value!r} is not more than zero", hint='such as "16 GiB"')
     return size
 
 
 def _count(value: object, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 32:
-        raise InvalidArgument(f"{key} = {value!r} is not a whole number")
+        raise InvalidArgument(
+            f"{key} = {value!r} is not a whole number", hint="write it without quotes"
+        )
     return value
 
 
 def _positive(value: object, key: str) -> int:
     count = _count(value, key)
     if not 1 <= count <= 256:
-        raise InvalidArgument(f"{key} = {value!r} is not between 1 and 256")
+        raise InvalidArgument(
+            f"{key} = {value!r} is not between 1 and 256", hint="choose one of these"
+        )
     return count
 
 
 def _accelerator(value: object, key: str) -> str:
     if value not in ACCELERATORS:
-        raise InvalidArgument(f"{key} = {value!r} is not one of {', '.join(ACCELERATORS)}")
+        raise InvalidArgument(
+            f"{key} = {value!r} is none", hint=f"one of {', '.join(ACCELERATORS)}"
+        )
     return str(value)
 
 
@@ -192,7 +200,9 @@ def _pf(pf: object, where: str, index: int) -> PfConfig:
     _only(pf, ("name", "card"), where, key)
     for wanted in ("name", "card"):
         if wanted not in pf:
-            raise InvalidArgument(f"{where}: {key} has no {wanted}")
+            raise InvalidArgument(
+                f"{where}: {key} has no {wanted}", hint='[[pf]] name = "npu0" card = "kcloud-1"'
+            )
     name = _text(pf["name"], f"{where}: {key}.name")
     if not ids.is_name(name):
         raise InvalidArgument(f"{where}: {key}.name = {name!r} is not a name", hint="a-z 0-9 - _ .")

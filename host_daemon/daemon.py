@@ -38,6 +38,7 @@ from host_daemon.images.store import ImageStore
 from host_daemon.services import endpoints
 from host_daemon.services.compute import Access
 from host_daemon.services.guard import Principal, Record
+from host_daemon.store.claim import Claim
 from host_daemon.store.sqlite import SqliteStore
 from host_daemon.worker.spawn import ForkServer
 from vaccel import bounds, ids
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 
 GUEST_ADDRESS = "10.0.2.100:7443"
 _NO_VMS = "none"
+# sun_path of unix(7) holds 108 bytes with the final zero; a VF's socket is /<id>.sock.
+_SOCKET_PATH = 107
+_SOCKET_NAME = len("/vf-.sock") + 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,13 @@ class Folders:
 
     def make(self) -> None:
         """Create what is missing. Raises HostFault naming the folder."""
+        longest = max(len(os.fsencode(f)) for f in (self.workers, self.local)) + _SOCKET_NAME
+        if longest > _SOCKET_PATH:
+            raise HostFault(
+                f"runtime_dir {self.runtime}: sockets below it would have paths of {longest} bytes,"
+                f" and Linux takes {_SOCKET_PATH}",
+                hint="set host.runtime_dir to a shorter path",
+            )
         for folder in (self.state, self.runtime, self.vms, self.workers, self.local):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,6 +124,9 @@ class Daemon:
         self._folders.make()
         store = SqliteStore.open(self._folders.state / "vacceld.db", _new_host_id, time.time_ns)
         self._stack.callback(store.close)
+        # Workers and sockets are found by their place: another daemon would take them for orphans.
+        claim = Claim.take(self._folders.runtime, "runtime_dir", "runtime_dir")
+        self._stack.callback(claim.release)
         host = self._context(store, Tasks())
         hypervisor, config = QmpHypervisor(), self._config
         accelerator, why = await _probe(hypervisor, config.hypervisor.accelerator)

@@ -17,15 +17,18 @@ class Claim:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, store: Path) -> Claim:
-        """Claim a store, or raise HostFault naming the process that has it."""
+    def take(cls, store: Path, what: str = "the store", key: str = "state_dir") -> Claim:
+        """Claim a store, or raise HostFault naming the process that has it.
+
+        ``what`` and ``key`` are what messages call it, and the setting that gives another.
+        """
         path = store.with_name(store.name + ".lock")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise HostFault(
-                f"the store {store} cannot be locked: {error}",
+                f"{what} {store} cannot be locked: {error}",
                 hint="look at the permissions and the space of the folder",
             ) from error
         try:
@@ -37,10 +40,10 @@ class Claim:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
                 raise HostFault(
-                    f"the store {store} is in use by process {holder or 'unknown'}",
-                    hint="stop that vacceld, or give this one a state_dir of its own",
+                    f"{what} {store} is in use by process {holder or 'unknown'}",
+                    hint=f"stop that vacceld, or give this one a {key} of its own",
                 ) from error
-            raise HostFault(f"the store {store} cannot be locked: {error}") from error
+            raise HostFault(f"{what} {store} cannot be locked: {error}") from error
         return cls(descriptor)
 
     def release(self) -> None:
