@@ -47,9 +47,11 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 async def _serve(config_path: Path) -> None:
     from host_daemon import config as configuration
+
+    config = configuration.load(config_path)  # before the half second that the daemon loads
+
     from host_daemon.daemon import run
 
-    config = configuration.load(config_path)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

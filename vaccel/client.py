@@ -220,17 +220,18 @@ class Fence:
 
     def __init__(self, state: StreamState, value: int) -> None:
         self._state = state
+        self._number = state.number
         self.value = value
 
     @property
     def done(self) -> bool:
         """Whether it is known to be reached; asks nobody."""
-        return self._state.reached >= self.value
+        return self._state.number == self._number and self._state.reached >= self.value
 
     def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
         """Until the command is done; its completion. Raises its error, or TimedOut."""
-        loop.run(self._state.wait(self.value, timeout))
-        completion = self._state.claim(self.value)
+        loop.run(self._state.wait(self.value, timeout, self._number))
+        completion = self._state.claim(self.value, self._number)
         if completion.error is not None:
             raise completion.error
         return completion

@@ -23,6 +23,16 @@ T = TypeVar("T")
 _PIPELINE: Final = 8
 # How long a call is tried again while the peer is away: longer than a daemon's restart takes.
 _RETRY_SECONDS: Final = 20.0
+# What a peer says of a submission that it looked at and did not take.
+_REFUSALS: Final = (
+    errors.InvalidArgument,
+    errors.NotFound,
+    errors.WrongState,
+    errors.Exhausted,
+    errors.PermissionDenied,
+    errors.Unauthenticated,
+    errors.Unsupported,
+)
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
@@ -50,56 +60,71 @@ class StreamState:
         self._reached = 0
         self._seen = 0
         self._unclaimed: dict[int, Completion] = {}
+        self._spent: errors.Exhausted | None = None
         self._submitting = asyncio.Lock()
         self._waiting = asyncio.Lock()
 
     async def submit(self, commands: Sequence[Command]) -> int:
         """Queue commands; the fence of the last one."""
         compute, context = self._session.compute, self._session.context
-        async with self._submitting, self._numbering():  # fences reach the device in order
+        async with self._submitting:  # fences reach the device in order
             first = self._next
-            await patiently(lambda: compute.submit(context, self.number, first, commands))
+            await self._send(lambda: compute.submit(context, self.number, first, commands))
             self._next = first + len(commands)
         return self._next - 1
 
-    @asynccontextmanager
-    async def _numbering(self) -> AsyncIterator[None]:
-        """Whatever ends a submission, no two commands may ever get the same fence.
+    async def _send(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that takes fences. Whatever ends it, no two commands get the same fence.
 
-        A refused submission took none. One that was cut short (Ctrl-C, a dead peer) may have taken
-        its fences or not: the stream is left behind, and a new one goes on in its place.
+        A first attempt that was refused took none. One that was cut short (Ctrl-C, a deadline, a
+        dead peer) may have taken its fences or not: the stream is left behind, and a new one goes
+        on in its place.
         """
+        if self._spent is not None:
+            raise self._spent
+        attempts = 0
+
+        def attempt() -> Awaitable[T]:
+            nonlocal attempts
+            attempts += 1
+            return call()
+
         try:
-            yield
-        except errors.Unavailable:
-            self._renew()
-            raise
-        except errors.VaccelError:
-            raise
-        except BaseException:
-            self._renew()
+            return await patiently(attempt)
+        except BaseException as fault:
+            if attempts > 1 or not isinstance(fault, _REFUSALS):
+                self._renew()
             raise
 
     def _renew(self) -> None:
-        self.number = self._session.new_stream_number()
+        try:
+            self.number = self._session.new_stream_number()
+        except errors.Exhausted as fault:
+            self.number, self._spent = 0, fault  # for the next submission; this one has its error
         self._next, self._reached, self._seen = 1, 0, 0
         self._unclaimed.clear()
 
     async def run(self, commands: Sequence[Command], timeout: float) -> int:
         """Queue commands and wait for the last, in one trip; its fence. Raises TimedOut."""
         compute, context = self._session.compute, self._session.context
-        async with self._submitting, self._numbering():
-            first, seen = self._next, self._seen
-            try:
-                progress = await patiently(
-                    lambda: compute.run(context, self.number, first, commands, timeout, seen)
-                )
-            except errors.TimedOut:
-                self._next = first + len(commands)  # they were taken, and go on
-                raise
-            self._next = first + len(commands)
+        async with self._submitting:
+            number, first, seen = self.number, self._next, self._seen
+            last = first + len(commands) - 1
+
+            async def run() -> Progress | errors.TimedOut:
+                try:
+                    return await compute.run(context, number, first, commands, timeout, seen)
+                except errors.TimedOut as late:
+                    # Mostly the wait that took too long; only asking again tells it from a
+                    # submission that never arrived. Those that were taken are passed over.
+                    await compute.submit(context, number, first, commands)
+                    return late
+
+            progress = await self._send(run)
+            self._next = last + 1
+        if isinstance(progress, errors.TimedOut):
+            raise progress
         self._take(progress)
-        last = first + len(commands) - 1
         if self._seen < last:  # more completions than one reply holds
             await self.wait(last, timeout)
         return last
@@ -111,28 +136,46 @@ class StreamState:
                 self._unclaimed[completion.fence] = completion
                 self._seen = completion.fence
 
-    async def wait(self, fence: int, timeout: float) -> None:
-        """Until a fence is reached and its completion is here. Raises TimedOut."""
+    async def wait(self, fence: int, timeout: float, number: int | None = None) -> None:
+        """Until a fence is reached and its completion is here. Raises TimedOut.
+
+        ``number`` is the stream's when the fence was given: Unavailable where that was left behind.
+        """
         compute, context = self._session.compute, self._session.context
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        number = self.number if number is None else number
+        self.check(number)
         while self._seen < fence:
             async with self._waiting:  # one poll a stream; others find their answer when it ends
+                self.check(number)
                 if self._seen >= fence:
                     return
                 left = max(0.0, deadline - loop.time())
                 progress = await patiently(
                     lambda left=left: compute.wait(  # type: ignore[misc]
-                        context, self.number, fence, left, self._seen
+                        context, number, fence, left, self._seen
                     )
                 )
+                self.check(number)
                 self._take(progress)
 
-    def claim(self, fence: int) -> Completion:
+    def check(self, number: int) -> None:
+        """Raise Unavailable where the fences of a stream number are no longer followed."""
+        if number != self.number:
+            raise errors.Unavailable(
+                f"stream {number} was left behind when a submission to it was cut short",
+                hint="its commands may have run or not; submit again",
+            )
+
+    def claim(self, fence: int, number: int | None = None) -> Completion:
         """The completion of a command that was waited for. Each is given once."""
+        self.check(self.number if number is None else number)
         completion = self._unclaimed.pop(fence, None)
         if completion is None:
-            raise errors.WrongState(f"the completion of fence {fence} was taken already")
+            raise errors.WrongState(
+                f"the completion of fence {fence} was taken already", hint="keep what wait() gave"
+            )
         return completion
 
     @property

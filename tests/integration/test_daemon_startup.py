@@ -44,23 +44,9 @@ def refusal(folder: Path, config: str) -> tuple[int, str]:
 
 MISTAKES = {
     "unknown key": (CONFIG.replace("state_dir", "stat_dir"), ("host.stat_dir", "state_dir")),
-    "unknown section": (CONFIG + "\n[hosts]\n", ("hosts", "hypervisor")),
     "wrong unit": (CONFIG + '\n[hypervisor]\nmemory = "512 MHz"\n', ("hypervisor.memory", "MHz")),
-    "no unit": (CONFIG + "\n[hypervisor]\nmemory = 512\n", ("hypervisor.memory", "512")),
-    "wrong type": (
-        CONFIG.replace("worker_threads = 1", 'worker_threads = "1"'),
-        ("worker_threads",),
-    ),
-    "relative path": (CONFIG.replace("{folder}/state", "state"), ("host.state_dir", "'state'")),
     "unknown card": (CONFIG.replace("kcloud-1", "kcloud-9"), ("npu0", "kcloud-9", "kcloud-1")),
-    "no such card file": (
-        CONFIG.replace("kcloud-1", "/nowhere/card.toml"),
-        ("/nowhere/card.toml",),
-    ),
     "duplicate name": (CONFIG + '\n[[pf]]\nname = "npu0"\ncard = "kcloud-1"\n', ("'npu0'",)),
-    "bad name": (CONFIG.replace('"npu0"', '"NPU 0"'), ("'NPU 0'",)),
-    "no card": (CONFIG.split("[[pf]]")[0], ("[[pf]]",)),
-    "not TOML": ("[host\n", ("not TOML",)),
 }
 
 
@@ -69,8 +55,8 @@ def test_a_wrong_configuration_is_named(folder: Path, case: str) -> None:
     config, words = MISTAKES[case]
     status, line = refusal(folder, config)
     assert status == 2, line
-    for word in (str(folder / "vacceld.toml"), *words):
-        assert word in line or (word.endswith(".toml") and case.endswith(("card", "card file")))
+    for word in words if "card" in case else (str(folder / "vacceld.toml"), *words):
+        assert word in line
     assert line.endswith(")"), f"no next step in {line!r}"
     assert not (folder / "state/vacceld.db").exists() or "card" in case
 
