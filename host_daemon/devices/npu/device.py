@@ -11,7 +11,7 @@ from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.npu import energy, vector
 from host_daemon.devices.npu.kernels import compute
 from host_daemon.devices.npu.lowering import Lowered, lower
-from host_daemon.devices.npu.memory import Traffic
+from host_daemon.devices.npu.memory import Traffic, least_sram
 from host_daemon.devices.npu.overlapped import Timing, overlapped
 from host_daemon.devices.npu.parameters import BY_DTYPE, FORMATS, Arithmetic, NpuParameters
 from host_daemon.devices.npu.shape import Gemm, Machine
@@ -83,6 +83,13 @@ class NpuDevice(Stateless):
             return self._on_vector(vector.work(operation))
         if machine is None or name is None:
             return self._on_vector(_scalar_work(operation, lowered))
+        if machine.sram_bytes < least_sram(machine):
+            raise Unsupported(
+                f"{operation.op}: a tile of {machine.rows}x{machine.columns} in {name} needs"
+                f" {least_sram(machine)} B of SRAM, an array of {self.card.name} has"
+                f" {machine.sram_bytes} B",
+                hint="compute in another arithmetic, or on a card with more sram.capacity",
+            )
         if ARITHMETIC in operation.attributes:
             lowered = _stored_as(lowered, machine)
         return self._on_array(lowered, machine, self._parameters.arithmetic[name])

@@ -14,6 +14,7 @@ from host_daemon.core.device import Operation
 from host_daemon.devices.npu import common, integers, rounding
 from host_daemon.devices.npu.convolution import convolve, window
 from host_daemon.devices.npu.matmul import exact_matmul, self_test
+from host_daemon.devices.npu.rounding import Floats
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array
 
@@ -115,23 +116,30 @@ def _rounded(operation: Operation, given: list[Array | None], name: str) -> Arra
         raise InvalidArgument(f"{operation.op}: an input is missing")
     kind = x.dtype
     left, right = rounding.operand(x, name), rounding.operand(w, name)
-    attributes = operation.attributes
     try:
-        if operation.op == "Conv":
-            sums: Any = convolve(left, right, window(attributes, x.shape, w.shape))
-            if bias is not None:
-                sums = sums + bias.astype(np.float32).reshape(-1, *(1,) * (x.ndim - 2))
-        elif operation.op == "Gemm":
-            left = left.T if attributes.get("transA") else left
-            right = right.T if attributes.get("transB") else right
-            sums = np.matmul(left, right) * np.float32(attributes.get("alpha", 1.0))
-            if bias is not None:
-                sums = sums + bias.astype(np.float32) * np.float32(attributes.get("beta", 1.0))
-        else:
-            sums = np.matmul(left, right)
+        # NaN and infinity are values like others: they propagate, and nobody is warned.
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = _sums(operation, left, right, bias)
+            return np.asarray(rounding.result(sums, name).astype(kind))
     except ValueError as error:
         raise InvalidArgument(
             f"{operation.op}: shapes {list(x.shape)} and {list(w.shape)} do not fit"
         ) from error
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(rounding.result(np.asarray(sums, np.float32), name).astype(kind))
+
+
+def _sums(operation: Operation, left: Floats, right: Floats, bias: Array | None) -> Floats:
+    """The product of rounded operands in float32, with its bias. Raises ValueError."""
+    attributes = operation.attributes
+    if operation.op == "Conv":
+        sums: Any = convolve(left, right, window(attributes, left.shape, right.shape))
+        if bias is not None:
+            sums = sums + bias.astype(np.float32).reshape(-1, *(1,) * (left.ndim - 2))
+    elif operation.op == "Gemm":
+        left = left.T if attributes.get("transA") else left
+        right = right.T if attributes.get("transB") else right
+        sums = np.matmul(left, right) * np.float32(attributes.get("alpha", 1.0))
+        if bias is not None:
+            sums = sums + bias.astype(np.float32) * np.float32(attributes.get("beta", 1.0))
+    else:
+        sums = np.matmul(left, right)
+    return np.asarray(sums, np.float32)

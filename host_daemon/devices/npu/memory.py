@@ -5,7 +5,7 @@ The cut is Gemmini's (Genc et al., DAC 2021), as ONNXim takes it over: half of t
 of the accumulators hold the tile that is computed on, the other half the one that is loaded. With
 E the array's edge, a tile of sums is at most e x e blocks of E x E, e = floor(sqrt(accumulators /
 2 / (4 E^2))), and is as deep in K as the rest of the SRAM allows. Where that gives fewer tiles
-than arrays, the longer of M and N is cut further.
+than arrays, the longer of M and N is cut further; of a square ONNXim cuts neither, real cards one.
 """
 
 from __future__ import annotations
@@ -41,10 +41,13 @@ def _blocks(size: int, edge: int) -> int:
     return -(-size // edge)
 
 
-def _spread(tiles_m: int, tiles_n: int, gemm: Gemm, units: int) -> tuple[int, int]:
+def _spread(tiles_m: int, tiles_n: int, gemm: Gemm, machine: Machine) -> tuple[int, int]:
     """Cut the longer side further, until there is a tile for every array."""
+    units = machine.units
     tiles = tiles_m * tiles_n * gemm.batch
-    if tiles < units and gemm.m != gemm.n:
+    if gemm.m == gemm.n and not machine.cuts_squares:
+        return tiles_m, tiles_n
+    if tiles < units:
         more = -(-units // tiles)
         if gemm.n > gemm.m:
             tiles_n *= more
@@ -52,8 +55,8 @@ def _spread(tiles_m: int, tiles_n: int, gemm: Gemm, units: int) -> tuple[int, in
             tiles_m *= more
         tiles = tiles_m * tiles_n * gemm.batch
     rest = tiles % units
-    if rest and gemm.batch == 1 and gemm.m != gemm.n:
-        if gemm.n > gemm.m > 0:
+    if rest and gemm.batch == 1:
+        if gemm.n > gemm.m:
             tiles_n += rest
         else:
             tiles_m += rest
@@ -65,17 +68,23 @@ def _even(blocks: int, tiles: int, edge: int) -> int:
     return max(1, -(-blocks * edge // tiles) // edge) * edge
 
 
+def least_sram(machine: Machine) -> int:
+    """Bytes for one block of each operand, and again for those that are loaded meanwhile."""
+    bits = max(machine.left_bits, machine.right_bits)
+    return 2 * 2 * (machine.rows * machine.columns * bits // 8)
+
+
 def tile(gemm: Gemm, machine: Machine) -> Tiling:
     """Cut a GEMM for a machine. Every size must be positive."""
     rows, columns = machine.rows, machine.columns
     sums = machine.accumulator_bytes // 2 // (columns * columns * machine.sum_bits // 8)
-    edge = max(1, math.isqrt(sums))
-    block_bytes = rows * columns * max(machine.left_bits, machine.right_bits) // 8
-    depth = max(1, machine.sram_bytes // 2 // 2 // (edge * block_bytes))
+    blocks = machine.sram_bytes // least_sram(machine)
+    edge = max(1, min(math.isqrt(sums), blocks))
+    depth = max(1, blocks // edge)
     m_blocks, n_blocks = _blocks(gemm.m, columns), _blocks(gemm.n, columns)
     k_blocks = _blocks(gemm.k, rows)
     tiles_m, tiles_n = _blocks(m_blocks, edge), _blocks(n_blocks, edge)
-    tiles_m, tiles_n = _spread(tiles_m, tiles_n, gemm, machine.units)
+    tiles_m, tiles_n = _spread(tiles_m, tiles_n, gemm, machine)
     inner_m = _even(m_blocks, tiles_m, columns)
     inner_n = _even(n_blocks, tiles_n, columns)
     inner_k = _even(k_blocks, _blocks(k_blocks, depth), rows)

@@ -76,6 +76,7 @@ def _onnxim_machine(config: str) -> Machine:
         dram_bytes_per_cycle=family.peak_bytes_per_cycle * family.sustained,
         request_bytes=_REQUEST_BYTES,
         latency_cycles=family.latency_cycles,
+        cuts_squares=False,
     )
 
 

@@ -53,3 +53,5 @@ class Machine:
     dram_bytes_per_cycle: float
     request_bytes: int
     latency_cycles: float
+    # Whether more arrays than tiles cut a product with M = N, too. ONNXim leaves it whole.
+    cuts_squares: bool = True

@@ -129,3 +129,26 @@ def test_a_layer_is_timed_in_microseconds() -> None:
         return (time.process_time() - start) / 200
 
     assert min(batch() for _ in range(5)) < 50e-6
+
+
+def test_more_cores_help_a_square_too_and_never_hurt() -> None:
+    cards = [device(f"npu.{cores}c.{6 * cores}g") for cores in (1, 2, 4, 8)]
+    for m, k, n in [(512, 512, 512), (1024, 1024, 1024), (1, 4096, 4096), (300, 70, 2000)]:
+        spent = [one.cost(matmul(m, k, n, **{ARITHMETIC: "bf16"})).critical_cycles for one in cards]
+        assert spent == sorted(spent, reverse=True), (m, k, n)
+    square = [one.cost(matmul(1024, 1024, 1024)).critical_cycles for one in cards]
+    assert square[0] / square[-1] > 5
+
+
+def test_deeper_products_never_take_less() -> None:
+    one = device("npu.4c.24g")
+    spent = [one.cost(matmul(300, k, 500)).critical_cycles for k in range(1, 2000, 37)]
+    assert spent == sorted(spent)
+
+
+def test_twice_the_rows_or_columns_take_more() -> None:
+    one = device("npu.8c.48g")
+    for size in (1, 3, 17, 100, 128, 700, 1500):
+        before = one.cost(matmul(size, 640, size)).critical_cycles
+        assert one.cost(matmul(2 * size, 640, size)).critical_cycles >= before
+        assert one.cost(matmul(size, 640, 2 * size)).critical_cycles >= before
