@@ -147,7 +147,7 @@ class FrameSocket:
         return bytes(data)
 
     def close(self) -> None:
-        """Close the socket; a pending receive ends as if the peer had closed."""
+        """Close the socket; the peer sees its end. Who receives here is the caller's to end."""
         for task in self._posts:
             task.cancel()
         with contextlib.suppress(OSError):  # the peer may have been first
