@@ -219,7 +219,7 @@ class App:
 
     def await_line(self, start: str, seconds: int = 30) -> str:
         """Until it has printed a line that begins so; that line."""
-        script = f"until grep -m 1 '^{start}' {self.log}; do sleep 0.05; done"
+        script = f"until grep -m 1 '^{start}' {self.log}; do sleep 0.1; done"
         try:
             return self._system.shell(self._vm, script, seconds=seconds)
         except VaccelError as fault:
