@@ -95,8 +95,6 @@ def make_plan(nodes: Sequence[Executed], analysis: Analysis, device: DeviceModel
 
 def _is_taken_in(info: NodeInfo, name: str, analysis: Analysis, device: DeviceModel) -> bool:
     """Whether quantised products take a node in that stands before or behind them."""
-    if info.op not in ("DequantizeLinear", "QuantizeLinear"):
-        return False
     products = analysis.quantised.around.get(name, frozenset())
     arithmetic = {analysis.quantised.arithmetic[product] for product in products}
     return bool(products) and arithmetic <= set(device.arithmetic)

@@ -76,6 +76,11 @@ class _Uses:
     def _zero_point(self, node: NodeProto) -> int:
         return self.kinds.get(node.input[2], 0) if len(node.input) > 2 else 0
 
+    def only_maker(self, value: str) -> NodeProto | None:
+        """Who makes a value that one node alone takes."""
+        alone = len(self.takers.get(value, ())) == 1 and value not in self.results
+        return self.makers.get(value) if alone else None
+
     def product(self, node: NodeProto) -> str:
         """The arithmetic of a product of two dequantised operands; "" where it is none."""
         if node.op_type not in _PRODUCTS or node.domain not in ("", "ai.onnx"):
@@ -112,9 +117,13 @@ def find_quantised(model: ModelProto) -> Quantised:
             if takers and takers <= arithmetic.keys():
                 around[node.name] = frozenset(takers)
         if node.op_type == "QuantizeLinear":
-            maker = uses.makers.get(node.input[0])
-            alone = len(uses.takers[node.input[0]]) == 1 and node.input[0] not in uses.results
-            if maker is not None and maker.name in arithmetic and alone:
-                around[node.name] = frozenset({maker.name})
+            behind = [node]
+            maker = uses.only_maker(node.input[0])
+            if maker is not None and maker.op_type == "Relu":
+                # It is part of the clipping that quantises.
+                behind.append(maker)
+                maker = uses.only_maker(maker.input[0])
+            if maker is not None and maker.name in arithmetic:
+                around |= {each.name: frozenset({maker.name}) for each in behind}
                 requantised.add(maker.name)
     return Quantised(arithmetic, frozenset(requantised), around)

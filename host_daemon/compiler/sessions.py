@@ -13,11 +13,13 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from vaccel.errors import Cancelled, Exhausted, InvalidArgument, InvalidModel, Unsupported
@@ -34,6 +36,8 @@ FAULTS: Final[tuple[type[Exception], ...]] = (
     MemoryError,
     *(c for c in vars(states).values() if isinstance(c, type) and issubclass(c, Exception)),
 )
+# Over several blocks of the kernels, and no multiple of one.
+_PROOF_DEPTH: Final = 301
 _PREFIX: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _NODE: Final = re.compile(
     r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: "
@@ -45,13 +49,63 @@ def options(threads: int) -> ort.SessionOptions:
     """Options that every session shares: ORT's own defaults, but quiet and exact.
 
     ``session.x64quantprecision`` keeps U8S8 products from saturating at int16 on CPUs without VNNI.
+    It costs a factor of three where they do not, so it is set only where it is needed.
     """
+    chosen = _plain(threads)
+    if saturates():
+        chosen.add_session_config_entry("session.x64quantprecision", "1")
+    return chosen
+
+
+def _plain(threads: int) -> ort.SessionOptions:
     chosen = ort.SessionOptions()
     chosen.intra_op_num_threads = threads
     chosen.inter_op_num_threads = 1
     chosen.log_severity_level = 4
-    chosen.add_session_config_entry("session.x64quantprecision", "1")
     return chosen
+
+
+@cache
+def saturates() -> bool:
+    """Whether ORT's products of uint8 by int8 are inexact on this CPU, found out by running them.
+
+    Each at the extremes of its types, with constant weights (which ORT packs) and with others. Some
+    milliseconds, once; best before a process forks, and on one thread.
+    """
+    return not all(
+        _is_exact(op, constant) for op in ("MatMulInteger", "ConvInteger") for constant in (0, 1)
+    )
+
+
+def _is_exact(op: str, constant: int) -> bool:
+    """Whether a product of nothing but extremes is right; ``constant``: its weights are."""
+    left = np.full((3, _PROOF_DEPTH), np.iinfo(np.uint8).max, np.uint8)
+    right = np.full((_PROOF_DEPTH, 33), np.iinfo(np.int8).max, np.int8)
+    right[:, 0] = np.iinfo(np.int8).min
+    expected = left.astype(np.int32) @ right.astype(np.int32)
+    if op == "ConvInteger":
+        # A kernel of one pixel: the same product, transposed.
+        left, right = left.T[None, :, :, None], right.T[:, :, None, None]
+        expected = expected.T[None, :, :, None]
+    kinds = (TensorProto.UINT8, TensorProto.INT8)
+    values = [
+        helper.make_tensor_value_info(name, kind, each.shape)
+        for name, kind, each in zip("ab", kinds, (left, right), strict=True)
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(op, ["a", "b"], ["c"])],
+        "proof",
+        values[: 2 - constant],
+        [helper.make_tensor_value_info("c", TensorProto.INT32, None)],
+        [numpy_helper.from_array(np.ascontiguousarray(right), "b")] if constant else [],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    session = open_session(made.SerializeToString(), _plain(1))
+    feeds = {"a": np.ascontiguousarray(left)} | (
+        {} if constant else {"b": np.ascontiguousarray(right)}
+    )
+    (given,) = run(session, ["c"], feeds)
+    return np.array_equal(given, expected)
 
 
 def tracing_options(threads: int, prefix: Path) -> ort.SessionOptions:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from host_daemon.compiler import sessions
 from host_daemon.devices import registry
 from host_daemon.worker import main as worker
 from host_daemon.worker import sandbox
@@ -174,6 +175,8 @@ def _preload() -> None:
     import onnx.inliner
     import onnx.shape_inference  # noqa: F401
 
+    # Found out here, once for all workers.
+    sessions.saturates()
     for name in registry.kinds():
         try:
             kind = registry.find_kind(name)

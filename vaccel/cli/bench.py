@@ -60,6 +60,41 @@ def device(
         raise typer.Exit(1)
 
 
+@app.command()
+def quantised(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compare a network quantised to int8 with itself in fp32, on one VF."""
+    from vaccel.bench import quantised as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(progress)
+    if as_json:
+        print(result.as_json())
+        return
+    from vaccel.cli import render
+
+    headings = ("model", "fp32", "int8", "faster by", "difference", "card, fp32", "card, int8")
+    render.print_table(
+        headings,
+        [
+            (
+                row.model,
+                f"{row.fp32_ms:.2f} ms",
+                f"{row.int8_ms:.2f} ms",
+                f"{row.speedup:.2f} x",
+                f"{row.difference:.2%}",
+                f"{row.fp32_cycles} cycles",
+                f"{row.int8_cycles} cycles",
+            )
+            for row in result.rows
+        ],
+        "",
+    )
+    render.say(f"CPU {'with' if result.vnni else 'without'} VNNI, {measured.THREADS} thread")
+
+
 def _show(result: Result) -> None:
     from rich.console import Console
     from rich.table import Table
