@@ -50,13 +50,15 @@ def load_or_make(folder: Path, host_id: str, unix_ns: Callable[[], int]) -> Iden
         ca_pem = ca_path.read_bytes()
         authority = x509.load_pem_x509_certificate(ca_pem)
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("its key is no EC key")
+        if key.public_key() != authority.public_key():
+            raise ValueError("its key is not the certificate's")
     except (OSError, ValueError) as fault:
         raise HostFault(
             f"certificate authority in {folder}: {fault}",
             hint="remove the folder to make a new one; running guests then enrol again",
         ) from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise HostFault(f"certificate authority in {folder}: not an EC key")
     return _issue(authority, key, ca_pem, f"vacceld.{host_id}.internal", now)
 
 

@@ -6,10 +6,14 @@ A client that goes away does not leave an operation half done: the operation end
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from vaccel.errors import VaccelError
 from vaccel.operations import Progress
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -17,7 +21,10 @@ Report = Callable[[str, float], None]
 
 
 class Tasks:
-    """Owns the daemon's background tasks: errors of watched ones are their watcher's."""
+    """Owns the daemon's background tasks.
+
+    Errors are their watcher's; all of them are logged, because a watcher may have gone.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[object]] = set()
@@ -30,8 +37,16 @@ class Tasks:
 
         task = asyncio.create_task(run(), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, VaccelError):
+            log.info("%s: %s", task.get_name(), fault)
+        elif fault is not None:
+            log.error("bug in %s", task.get_name(), exc_info=fault)
 
     async def close(self) -> None:
         """Cancel what still runs and wait for its undo."""
