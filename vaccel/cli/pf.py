@@ -56,6 +56,7 @@ def show_pf(
     from vaccel.cli import figures
     from vaccel.cli.card import draw
 
+    cores = f"{pf.cores}, {pf.cores_free} free"
     memory = f"{size_text(pf.memory_bytes)}, {size_text(pf.memory_free_bytes)} free"
     render.print_fields(
         (
@@ -64,7 +65,7 @@ def show_pf(
             ("card", pf.card),
             ("kind", pf.kind),
             ("clock", figures.marked(rate_text(pf.clock_hz, "Hz"), pf.figures, "clock")),
-            ("cores", f"{pf.cores}, {pf.cores_free} free"),
+            ("cores", figures.marked(cores, pf.figures, "cores")),
             ("memory", figures.marked(memory, pf.figures, "memory")),
             ("bandwidth", _bandwidth(pf)),
             ("power", figures.power(pf.figures)),

@@ -50,6 +50,7 @@ def figures(header: Header, parameters: NpuParameters) -> tuple[Figure, ...]:
 def _card(header: Header, own: NpuParameters, sources: _Sources) -> Iterator[Figure]:
     public = bool(own.published_peaks)
     for name, value, unit in (
+        ("cores", float(header.cores), ""),
         ("clock", header.clock_hz, "Hz"),
         ("memory", float(header.memory_bytes), "B"),
         ("bandwidth", float(header.bandwidth_bytes_per_second), "B/s"),
