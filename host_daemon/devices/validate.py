@@ -48,7 +48,7 @@ class Report:
 def read(path: Path) -> list[Row]:
     """The rows of a file. Raises HostFault or InvalidArgument naming it."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file)]
     except OSError as error:
         raise HostFault(f"oracle {path} cannot be read: {error.strerror}") from error

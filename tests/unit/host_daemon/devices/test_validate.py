@@ -77,6 +77,15 @@ def test_absent_files_are_left_out(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "validate.json").read_text()) == []
 
 
+def test_a_file_that_an_office_program_wrote(tmp_path: Path) -> None:
+    (tmp_path / "npu").mkdir()
+    text = "config,M,K,N,layer_finish_cycle\r\ntpuv4_128x128_c1_hbm2,256,256,256,\r\n"
+    (tmp_path / "npu" / "onnxim_cycles.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (report,) = validate(tmp_path, tmp_path)
+    assert (report.rows, report.excluded, report.max_err_pct) == (1, 0, None)
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 2
+
+
 def test_a_bad_row_is_named_and_left_out(tmp_path: Path, capsys) -> None:
     (tmp_path / "npu").mkdir()
     (tmp_path / "npu" / "onnxim_cycles.csv").write_text(
