@@ -10,6 +10,7 @@ It has one thread and never imports grpc: what is forked must not hold another t
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -54,7 +55,14 @@ def serve(control: socket.socket) -> None:
         finally:
             for fd in fds:
                 os.close(fd)
-        control.send(json.dumps(reply).encode())
+        try:
+            control.send(json.dumps(reply).encode())
+        except ConnectionError:
+            # The daemon died meanwhile: nobody knows of this worker.
+            if "pid" in reply:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(str(reply["pid"])), signal.SIGKILL)
+            return
 
 
 def _spawn(data: bytes, fds: list[int], control: socket.socket) -> dict[str, object]:

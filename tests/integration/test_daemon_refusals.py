@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 import vaccel
 from tests.conformance import models
-from tests.integration.daemon_host import PROFILE, DaemonHost
+from tests.integration.daemon_host import PROFILE, SECONDS, DaemonHost, compute
+from vaccel import bounds
 from vaccel.errors import (
     Exhausted,
     InvalidArgument,
@@ -261,3 +263,33 @@ def test_the_sdk_says_where_nobody_answers(tmp_path: Path) -> None:
     with pytest.raises(VaccelError) as caught:
         vaccel.open(address=f"unix:{tmp_path}/nobody.sock")
     is_told(caught.value, Unavailable, "nobody.sock")
+
+
+async def test_calls_that_are_given_up_in_the_middle_disturb_nobody(
+    host: DaemonHost, vf: VF, neighbour: Callable[[], None]
+) -> None:
+    chunk = bytes(bounds.CHUNK_BYTES)
+    async with compute(vf.socket) as client:
+        context = await client.open_context()
+        buffer = await client.allocate(context, len(chunk))
+        for turn in range(60):
+            calls = [
+                asyncio.create_task(client.write(context, buffer, 0, chunk)),
+                asyncio.create_task(client.read(context, buffer, 0, len(chunk))),
+            ]
+            # At another moment each time: also while a message is half way to the worker or back.
+            await asyncio.wait(calls, timeout=turn / 5000)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        assert await client.read(context, buffer, 0, len(chunk)) == chunk
+        openings = [asyncio.create_task(client.open_context()) for _ in range(20)]
+        await asyncio.sleep(0)
+        for opening in openings:
+            opening.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)
+    assert host.admin.vf(vf.id).epoch == vf.epoch
+    async with asyncio.timeout(SECONDS):
+        while host.admin.vf(vf.id).usage.contexts:  # noqa: ASYNC110 - the daemon frees them
+            await asyncio.sleep(0.005)
+    neighbour()
