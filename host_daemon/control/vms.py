@@ -15,7 +15,7 @@ from pathlib import Path
 
 from host_daemon.control import processes
 from host_daemon.control.context import HostContext
-from host_daemon.control.images import Images
+from host_daemon.control.images import BootImage, Images
 from host_daemon.control.watch import Report
 from host_daemon.core.hypervisor import (
     Disk,
@@ -111,7 +111,7 @@ class Vms:
         async with self._lock(record.id):
             try:
                 report("preparing the VM's disks", -1)
-                spec = await self._prepare(record, data)
+                spec = await self._prepare(record, image, data)
                 report("starting the VM", -1)
                 machine = await self._hypervisor.start(spec, self._events(record.id))
             except BaseException:
@@ -169,19 +169,23 @@ class Vms:
             data_dir=request.data_dir,
         )
 
-    async def _prepare(self, record: VmRecord, data: Path | None) -> MachineSpec:
+    async def _prepare(self, record: VmRecord, image: BootImage, data: Path | None) -> MachineSpec:
         folder = self._settings.folder / record.id
         folder.mkdir(mode=0o700, parents=True)
         layer = await self._images.layer(self._settings.source)
         if data is not None:
             await self._images.data_disk(data, folder / "data.img")
-        return await self.spec(record, layer)
+        return self._spec(record, image, layer)
 
-    async def spec(self, record: VmRecord, layer: Path | None = None) -> MachineSpec:
-        """How a VM was, or is to be, started."""
-        image = await self._images.find(record.image)
+    def _spec(
+        self, record: VmRecord, image: BootImage | None = None, layer: Path | None = None
+    ) -> MachineSpec:
+        """How a VM is to be started; without an image how it is found again.
+
+        A VM that runs needs no image any more, so that one that was removed takes no guest along.
+        """
         folder = self._settings.folder / record.id
-        disks = [Disk(image.root, "root", writable=True)]
+        disks = [Disk(image.root, "root", writable=True)] if image else []
         if layer is not None:
             disks.append(Disk(layer, "layer"))
         if (folder / "data.img").exists():
@@ -190,9 +194,9 @@ class Vms:
             id=record.id,
             name=record.name,
             folder=folder,
-            kernel=image.kernel,
-            initrd=image.initrd,
-            command_line=image.command_line,
+            kernel=image.kernel if image else Path(),
+            initrd=image.initrd if image else Path(),
+            command_line=image.command_line if image else "",
             disks=tuple(disks),
             memory_bytes=record.memory_bytes,
             cpus=record.cpus,
@@ -310,7 +314,7 @@ class Vms:
 
     async def adopt(self, record: VmRecord) -> bool:
         """Find a VM that an earlier daemon started."""
-        machine = await self._hypervisor.adopt(await self.spec(record), self._events(record.id))
+        machine = await self._hypervisor.adopt(self._spec(record), self._events(record.id))
         if machine is None:
             return False
         self._machines[record.id] = machine

@@ -66,7 +66,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter: it died between open and read
         return False
 
 
