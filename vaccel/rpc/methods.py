@@ -122,6 +122,16 @@ async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
     return convert_commands.to_progress(progress)
 
 
+async def _lend(target: Compute, request: pb.LendQueueRequest) -> Message:
+    lease = await target.lend_queue(request.context, request.slab_bytes)
+    return pb.LendQueueReply(
+        queue=lease.queue,
+        slab_offset=lease.slab_offset,
+        slab_bytes=lease.slab_bytes,
+        window_bytes=lease.window_bytes,
+    )
+
+
 def _check_chunk(length: int) -> None:
     if length > bounds.CHUNK_BYTES:
         raise errors.InvalidArgument(
@@ -148,4 +158,5 @@ METHODS: Final[dict[str, Method]] = {
     "Submit": Method(pb.SubmitRequest, pb.SubmitReply, _submit, _DATA),
     "Run": Method(pb.RunRequest, pb.WaitReply, _run, bounds.WAIT_SECONDS),
     "Wait": Method(pb.WaitRequest, pb.WaitReply, _wait, bounds.WAIT_SECONDS),
+    "LendQueue": Method(pb.LendQueueRequest, pb.LendQueueReply, _lend, _CALL),
 }
