@@ -87,7 +87,8 @@ async def _estimate(target: Compute, request: pb.EstimateCostRequest) -> Message
     return pb.EstimateCostReply(cost=convert_commands.to_cost(cost))
 
 
-def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
+def commands_of(messages: Sequence[pb.Command]) -> list[Command]:
+    """The commands of one submission. Raises InvalidArgument past the bound."""
     if len(messages) > bounds.COMMANDS_PER_SUBMIT:
         raise errors.InvalidArgument(
             f"submit: {len(messages)} commands are more than {bounds.COMMANDS_PER_SUBMIT}",
@@ -97,7 +98,7 @@ def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
 
 
 async def _submit(target: Compute, request: pb.SubmitRequest) -> Message:
-    commands = _commands_of(request.commands)
+    commands = commands_of(request.commands)
     await target.submit(request.context, request.stream, request.first_fence, commands)
     return pb.SubmitReply()
 
@@ -107,7 +108,7 @@ async def _run(target: Compute, request: pb.RunRequest) -> Message:
         request.context,
         request.stream,
         request.first_fence,
-        _commands_of(request.commands),
+        commands_of(request.commands),
         min(request.timeout_ns / 1e9, bounds.WAIT_SECONDS),
         request.acknowledged,
     )
