@@ -1,4 +1,4 @@
-"""A VF in this process with its window, doorbell, gRPC endpoint and lender, as a daemon has them."""
+"""A VF in this process with window, doorbell, gRPC endpoint and lender, as a daemon has them."""
 
 from __future__ import annotations
 

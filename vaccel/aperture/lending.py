@@ -45,9 +45,16 @@ class Loan:
     window_bytes: int
 
 
+def lent_beside(path: Path) -> Path:
+    """The socket that lends windows beside a gRPC one."""
+    return path.with_name(path.name + _SUFFIX)
+
+
 def path_of(address: str) -> Path | None:
     """Where windows are lent beside a gRPC address; None where that is no unix socket."""
-    return Path(address.removeprefix("unix:") + _SUFFIX) if address.startswith("unix:/") else None
+    if not address.startswith("unix:/"):
+        return None
+    return lent_beside(Path(address.removeprefix("unix:")))
 
 
 class Lender:

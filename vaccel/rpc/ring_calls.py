@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError, Message
 from vaccel import bounds
 from vaccel.aperture.descriptors import Op
 from vaccel.commands import Command, Launch, Signal
-from vaccel.compute import Compute
+from vaccel.compute import Compute, Progress
 from vaccel.errors import InvalidArgument, VaccelError
 from vaccel.rpc import convert
-from vaccel.rpc.convert_commands import to_command
+from vaccel.rpc.convert_commands import progress_of, to_command
 from vaccel.rpc.methods import METHODS, commands_of
 from vaccel.v1 import compute_pb2 as pb
 from vaccel.v1 import types_pb2
@@ -56,6 +56,28 @@ def recording_of(payload: bytes) -> tuple[Command, ...]:
 def to_recording(commands: Sequence[Command]) -> bytes:
     """What ``recording_of`` reads."""
     return pb.SubmitRequest(commands=[to_command(one) for one in commands]).SerializeToString()
+
+
+def to_submission(stream: int, first_fence: int, commands: Sequence[Command]) -> bytes:
+    """A SubmitRequest; the queue it travels in names the context."""
+    return pb.SubmitRequest(
+        stream=stream, first_fence=first_fence, commands=[to_command(one) for one in commands]
+    ).SerializeToString()
+
+
+def to_wait(stream: int, fence: int, timeout: float, acknowledged: int) -> bytes:
+    """A WaitRequest; ``timeout`` in seconds."""
+    return pb.WaitRequest(
+        stream=stream,
+        fence=fence,
+        timeout_ns=int(min(timeout, bounds.WAIT_SECONDS) * 1e9),
+        acknowledged=acknowledged,
+    ).SerializeToString()
+
+
+def progress_of_reply(payload: bytes) -> Progress:
+    """What a WaitReply says."""
+    return progress_of(pb.WaitReply.FromString(payload))
 
 
 def encode_error(error: VaccelError) -> bytes:
