@@ -64,9 +64,14 @@ class Engine:
             self._ready.append((context, stream))
         self._work.set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no stream has anything to do."""
+        return not self._busy and not self._ready
+
     def begin(self, context: Context, stream: Stream) -> None:
         """A stream has got commands: those that need no time are done at once if all is idle."""
-        if not self._busy and not self._ready:
+        if self.idle:
             while (head := stream.head) is not None and isinstance(head.command, Nop | Signal):
                 if not stream.skip_poisoned():
                     stream.complete(Completion(head.fence))

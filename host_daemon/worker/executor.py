@@ -246,6 +246,11 @@ class Executor:
         if queue.head is not None:
             self._engine.begin(owner, queue)
 
+    def pass_nops(self, owner: Context, stream: int, first_fence: int, count: int) -> bool:
+        """Do null commands in a row at once, if nothing stands before them; whether it was done."""
+        queue = owner.streams.get(stream)
+        return queue is not None and self._engine.idle and queue.pass_over(first_fence, count)
+
     async def run(
         self,
         context: str,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -41,6 +42,14 @@ _NOP: Final = commands.Nop()
 _CALLS: Final = frozenset(ring_calls.CALLS)
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Commands that were copied and checked once. ``idle``: none of them does anything."""
+
+    commands: tuple[commands.Command, ...]
+    idle: bool
+
+
 class Queue:
     """A queue pair that is lent to a context. Belongs to the event loop."""
 
@@ -56,7 +65,7 @@ class Queue:
         self._window, self.lease, self._totals = window, lease, totals
         self._base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = self._base + layout.FENCES.word
-        self._recordings: dict[int, tuple[commands.Command, ...]] = {}
+        self._recordings: dict[int, Recording] = {}
         self._recorded = 0
         self._tasks: set[asyncio.Task[None]] = set()
         # Completions that may yet be posted: room is kept for each, so that none is ever lost.
@@ -114,7 +123,7 @@ class Queue:
                 and taken[end][3:5] == (stream, fence + end - index)
             ):
                 end += 1
-            self._submit(fields, [_NOP] * (end - index))
+            self._nops(fields, end - index)
             index = end
 
     def _one(self, fields: Fields) -> None:
@@ -124,7 +133,7 @@ class Queue:
                 raise InvalidArgument(f"descriptor: flags {flags:#x}, 0 expected")
             match op:
                 case Op.REPLAY:
-                    self._submit(fields, self._recording(fields[5]))
+                    self._replay(fields)
                 case Op.RECORD:
                     self._post(Completion(op, tag, stream, fence, self._record(fields)))
                 case Op.FORGET:
@@ -141,6 +150,10 @@ class Queue:
             self._post(Completion(op, tag, stream, fence, error=error))
 
     # --- commands of streams ----------------------------------------------------------------
+
+    def _nops(self, fields: Fields, count: int) -> None:
+        if not self._executor.pass_nops(self._context, fields[3], fields[4], count):
+            self._submit(fields, [_NOP] * count)
 
     def _submit(self, fields: Fields, queued: list[commands.Command]) -> None:
         """Commands that complete by their fence; only the first error of them is told."""
@@ -168,11 +181,14 @@ class Queue:
             self._totals.malformed += 1
             self._post(Completion(op, tag, stream, fence, error=error))
 
-    def _recording(self, number: int) -> list[commands.Command]:
-        found = self._recordings.get(number)
+    def _replay(self, fields: Fields) -> None:
+        found = self._recordings.get(fields[5])
         if found is None:
-            raise NotFound(f"recording {number} does not exist in this queue", hint="record it")
-        return list(found)
+            raise NotFound(f"recording {fields[5]} does not exist in this queue", hint="record it")
+        if found.idle:
+            self._nops(fields, len(found.commands))
+        else:
+            self._submit(fields, list(found.commands))
 
     def _record(self, fields: Fields) -> int:
         if len(self._recordings) >= bounds.RECORDINGS_PER_QUEUE:
@@ -182,8 +198,9 @@ class Queue:
             )
         payload = self._copy(fields[5], fields[6])
         made = ring_calls.recording_of(payload)
+        idle = all(isinstance(command, commands.Nop) for command in made)
         self._recorded += 1
-        self._recordings[self._recorded] = made
+        self._recordings[self._recorded] = Recording(made, idle)
         return self._recorded
 
     # --- data -------------------------------------------------------------------------------

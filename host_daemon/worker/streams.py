@@ -106,6 +106,17 @@ class Stream:
             self._queue.append(Queued(self.accepted, command, submission, held))
         return len(new)
 
+    def pass_over(self, first_fence: int, count: int) -> bool:
+        """Reach the next fences without commands, where none is queued; whether it was done."""
+        if self._queue or first_fence != self.accepted + 1 or self.closed is not None:
+            return False
+        self.accepted += count
+        self.reached = self.accepted
+        self._on_reached(self.number, self.reached)
+        if self._waiters or self.parked:
+            self._tell()
+        return True
+
     def check_fences(self, first_fence: int, commands: Sequence[Command]) -> None:
         """Raise InvalidArgument for a Signal that names another point than its own."""
         for fence, command in enumerate(commands, first_fence):
