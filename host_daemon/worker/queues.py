@@ -112,9 +112,11 @@ class Queues:
     # --- the doorbell -----------------------------------------------------------------------
 
     def _rung(self) -> None:
+        found = self._scan()
         with contextlib.suppress(BlockingIOError):  # somebody else emptied it
             os.read(self._doorbell, 8)
-        if self._scan():
+        # What came after the first look and rang before the doorbell was emptied.
+        if self._scan() or found:
             return
         totals = self.totals
         totals.empty_doorbells += 1

@@ -24,11 +24,13 @@ from vaccel.errors import TimedOut, VaccelError, WrongState
 _NOP: Final = int(Op.NOP)
 # Looks at a shared word between two looks at the clock.
 _LOOKS: Final = 64
+_FIRST_LOOKS: Final = range(_LOOKS)
 # Errors of commands that nobody has asked about yet: the oldest go first.
 _FAULTS_KEPT: Final = 4096
 
 Callback = Callable[[Completion], None]
 _pack = DESCRIPTOR.pack
+_pack_into = DESCRIPTOR.pack_into
 
 
 class AppQueue:
@@ -49,6 +51,7 @@ class AppQueue:
         self._seen = 0
         self._poster = ring.Producer(window.bytes, window.words, ring.submission(lease.queue))
         self._taker = ring.Consumer(window.bytes, window.words, ring.completion(lease.queue))
+        self._put_one = self._poster.put_one
         self._tags = 0
         self._pending: dict[int, Callback] = {}
         self.faults: dict[tuple[int, int], VaccelError] = {}
@@ -65,7 +68,7 @@ class AppQueue:
         with self._lock:
             if self.dead is not None:
                 raise self.dead
-            self._poster.put_one(_pack(_NOP, 0, 0, stream, fence, 0, 0, 0, 0))
+            self._put_one(_pack_into, _NOP, 0, 0, stream, fence, 0, 0, 0, 0)
         self._ring_bell()
 
     def nops(self, stream: int, first_fence: int, count: int) -> None:
@@ -87,7 +90,7 @@ class AppQueue:
             if self.dead is not None:
                 raise self.dead
             tag = self._tags = self._tags + 1
-            self._poster.put_one(_pack(int(op), 0, tag, 0, 0, *operands))
+            self._put_one(_pack_into, int(op), 0, tag, 0, 0, *operands)
             self._pending[tag] = done
         self._ring_bell()
 
@@ -143,7 +146,7 @@ class AppQueue:
         Raises TimedOut, why the queue is dead, or why the command was refused.
         """
         words, word = self._words, self._fences + stream
-        for _ in range(_LOOKS):
+        for _ in _FIRST_LOOKS:
             if words[word] >= fence:
                 break
         else:

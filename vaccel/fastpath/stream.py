@@ -41,9 +41,7 @@ class FastState(StreamState):
         """Queue commands, in one doorbell; the fence of the last one."""
         with self._lock:
             first = self._next
-            if len(commands) == 1 and type(commands[0]) is Nop:
-                _patiently(self.queue, lambda: self.queue.nop(self.number, first))
-            elif {type(one) for one in commands} == _ALL_NOPS:
+            if {type(one) for one in commands} == _ALL_NOPS:
                 self._post_nops(first, len(commands))
             else:
                 payload = ring_calls.to_submission(self.number, first, commands)
@@ -51,6 +49,17 @@ class FastState(StreamState):
                 self._general.update(range(first, first + len(commands)))
             self._next = first + len(commands)
             return self._next - 1
+
+    def nop(self) -> int:
+        """Queue a null command; its fence."""
+        with self._lock:
+            fence = self._next
+            try:
+                self.queue.nop(self.number, fence)
+            except Exhausted:
+                _patiently(self.queue, lambda: self.queue.nop(self.number, fence))
+            self._next = fence + 1
+        return fence
 
     def _post_nops(self, first: int, count: int) -> None:
         step = bounds.DESCRIPTORS_PER_TURN
@@ -72,11 +81,13 @@ class FastState(StreamState):
     def result(self, fence: int, timeout: float) -> Completion:
         """Until a fence is reached; its completion, each given once. Raises its error."""
         queue, number = self.queue, self.number
+        # Made while the worker is at it, not after.
+        done = Completion(fence)
         queue.wait_fence(number, fence, timeout)
         if queue.faults and (error := queue.faults.pop((number, fence), None)) is not None:
             raise error
         if fence not in self._general:
-            return Completion(fence)
+            return done
         with self._lock:
             if fence not in self._fetched:
                 self._fetch(fence, timeout)
@@ -107,6 +118,8 @@ class FastStream(client.Stream):
 
     def submit(self, *commands: Command) -> client.Fence:
         """See ``Stream``."""
+        if len(commands) == 1 and type(commands[0]) is Nop:
+            return FastFence(self._fast, self._fast.nop())
         if not commands:
             raise InvalidArgument("submit: no commands")
         return FastFence(self._fast, self._fast.post(commands))
@@ -134,8 +147,8 @@ class FastFence(client.Fence):
     """See ``vaccel.client.Fence``. A fence is a shared word: to look at it asks nobody."""
 
     def __init__(self, state: FastState, value: int) -> None:
-        super().__init__(state, value)
-        self._fast = state
+        self._state = self._fast = state
+        self.value = value
 
     def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
         """See ``Fence``."""
