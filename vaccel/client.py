@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from vaccel.model import Array, BufferRange, Cost, DType, Port, Tensor
 from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session, StreamState
+
+if TYPE_CHECKING:
+    from vaccel.aperture.header import Header
+    from vaccel.fastpath.stream import Recording
 
 PATHS = ("auto", "aperture", "grpc")
 
@@ -175,6 +179,12 @@ class Device:
 
         return staging.make(queue, dims, dtype)
 
+    def window_header(self) -> Header:
+        """What the host wrote at the start of the window. Raises WrongState without one."""
+        if (queue := self._queue) is None:
+            raise errors.WrongState(f"{self.info.id} is used over {self.path}: no window is lent")
+        return queue.window.read_header()
+
     def stream(self) -> Stream:
         """A new in-order queue of commands."""
         queue = self._queue
@@ -263,6 +273,16 @@ class Stream:
         if not commands:
             raise errors.InvalidArgument("submit: no commands", hint="give one at least")
         return Fence(self._state, loop.run(self._state.submit(commands)))
+
+    def record(self, *commands: Command) -> Recording:
+        """Record commands once, to be replayed here with one descriptor as often as is wanted.
+
+        Launches name all their results and a place for each. Raises Unsupported over gRPC.
+        """
+        raise errors.Unsupported(
+            f"{len(commands)} commands cannot be recorded over {self._device.path}",
+            hint='open the device with path="aperture", or submit them each time',
+        )
 
     def fence(self, value: int) -> Fence:
         """The fence of any command of this stream: within a submission they rise to the last."""

@@ -46,6 +46,11 @@ class Queues:
     def __len__(self) -> int:
         return len(self._queues)
 
+    @property
+    def free_pairs(self) -> int:
+        """Queue pairs that could be lent now."""
+        return len(self._numbers)
+
     async def __aenter__(self) -> Queues:
         self._executor.queues = self
         asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
