@@ -178,4 +178,4 @@ class LocalEndpoints:
     async def stop(self) -> None:
         """Stop all; the sockets are opened again by the next daemon."""
         for vf in list(self._servers):
-            await self.close(vf)
+            await self._close(vf, None)

@@ -15,7 +15,16 @@ import vaccel
 from tests.conformance import models
 from tests.integration.aperture_host import OWNER, ApertureHost, host
 from vaccel.commands import Copy, Fill, Nop, Result
-from vaccel.errors import Detached, Exhausted, InvalidArgument, Unsupported, VaccelError
+from vaccel.errors import (
+    Detached,
+    Exhausted,
+    InvalidArgument,
+    NotFound,
+    Unsupported,
+    VaccelError,
+    WrongState,
+)
+from vaccel.fastpath.stream import FastStream
 
 
 @pytest.fixture
@@ -129,9 +138,12 @@ async def test_a_recording_is_replayed(served: ApertureHost) -> None:
         assert last.wait().fence == 6
         assert buffer.read("uint8", (8,)).tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
         shift.forget()
-        with pytest.raises(VaccelError, match="recording 1 does not exist"):
-            stream.submit(Nop())
-            shift.replay().wait()
+        with pytest.raises(WrongState, match="forgotten"):
+            shift.replay()
+        # Whoever makes the number up is refused by the worker, and told.
+        assert isinstance(stream, FastStream)
+        with pytest.raises(NotFound, match="recording 77 does not exist"):
+            stream.fence(stream._fast.replay(77, 5)).wait()
 
     await with_device(served, work)
 

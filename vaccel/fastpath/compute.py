@@ -50,7 +50,7 @@ class ApertureCompute(GrpcCompute):
         required: bool = False,
         slab_bytes: int = 0,
     ) -> None:
-        super().__init__(channel, peer=address)
+        super().__init__(channel, peer=address, keeps=True)
         self._lender = lending.path_of(address)
         self._required, self._slab_bytes = required, slab_bytes
         self._borrowed: dict[str, lending.Borrowed] = {}
@@ -109,12 +109,21 @@ class ApertureCompute(GrpcCompute):
             return
         except OSError:
             data = b""
-        reason = lending.recalled(data)
         asyncio.get_running_loop().remove_reader(loan.socket)
+        if not data and loan.kind == lending.MEMFD:
+            # The daemon went: worker and window go on. Nobody else can ever come to this memory.
+            loan.socket.close()
+            return
+        reason = lending.recalled(data)
         queue.die(reason, revoke=True)
         # Seen by the lender: nothing reaches the window from here any more.
         loan.socket.close()
         log.info("queue pair of %s: %s", context, reason)
+
+    async def _keep(self, context: str) -> None:
+        await super()._keep(context)
+        if (queue := self._queues.get(context)) is not None:
+            queue.die(DeviceLost(f"context {context} has ended", hint="open the device again"))
 
     def _return(self, context: str) -> None:
         queue, loan = self._queues.pop(context, None), self._borrowed.pop(context, None)

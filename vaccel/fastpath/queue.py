@@ -161,8 +161,11 @@ class AppQueue:
             return True
         if self._words[self._cq_tail] != self._seen:
             self.reap()
-            if (refused := self.faults.get((stream, fence))) and self._words[word] < fence:
-                raise refused
+            reached = self._words[word]
+            for (number, at), refused in list(self.faults.items()):
+                # An error at a fence that is not reached: the submission was never accepted.
+                if number == stream and reached < at <= fence:
+                    raise refused
         return False
 
     def call(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from vaccel import bounds, client
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Command, Completion, Nop
-from vaccel.errors import Exhausted, InvalidArgument
+from vaccel.errors import Exhausted, InvalidArgument, WrongState
 from vaccel.fastpath.queue import AppQueue
 from vaccel.rpc import ring_calls
 from vaccel.session import Session, StreamState
@@ -147,7 +147,9 @@ class FastFence(client.Fence):
     """See ``vaccel.client.Fence``. A fence is a shared word: to look at it asks nobody."""
 
     def __init__(self, state: FastState, value: int) -> None:
+        # Not by the base's own: this is the hottest path there is.
         self._state = self._fast = state
+        self._number = state.number
         self.value = value
 
     def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
@@ -165,12 +167,16 @@ class Recording:
         return self._count
 
     def replay(self) -> FastFence:
-        """Run it; the fence of its last command."""
+        """Run it; the fence of its last command. Raises WrongState once it is forgotten."""
+        if not self._number:
+            raise WrongState("this recording was forgotten", hint="record it again")
         return FastFence(self._state, self._state.replay(self._number, self._count))
 
     def forget(self) -> None:
         """Free its place in the worker."""
-        self._state.queue.call(Op.FORGET, (self._number, 0, 0, 0))
+        number, self._number = self._number, 0
+        if number:
+            self._state.queue.call(Op.FORGET, (number, 0, 0, 0))
 
 
 def _patiently(queue: AppQueue, post: Callable[[], None]) -> None:
