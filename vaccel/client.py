@@ -29,7 +29,6 @@ from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session, StreamState
 
 if TYPE_CHECKING:
-    from vaccel.aperture.header import Header
     from vaccel.fastpath.stream import Recording
 
 PATHS = ("auto", "aperture", "grpc")
@@ -178,12 +177,6 @@ class Device:
         from vaccel.fastpath import staging
 
         return staging.make(queue, dims, dtype)
-
-    def window_header(self) -> Header:
-        """What the host wrote at the start of the window. Raises WrongState without one."""
-        if (queue := self._queue) is None:
-            raise errors.WrongState(f"{self.info.id} is used over {self.path}: no window is lent")
-        return queue.window.read_header()
 
     def stream(self) -> Stream:
         """A new in-order queue of commands."""

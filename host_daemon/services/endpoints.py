@@ -167,10 +167,12 @@ class LocalEndpoints:
         """Stop listening; calls under way end, and lent windows are taken back."""
         await self._close(vf, Detached(f"VF {vf} was taken away", hint="open another device"))
 
-    async def _close(self, vf: str, reason: VaccelError) -> None:
+    async def _close(self, vf: str, reason: VaccelError | None) -> None:
+        """Without a reason the daemon leaves: what is lent stays with who has it."""
         if found := self._servers.pop(vf, None):
             server, lender = found
-            lender.recall(vf, reason)
+            if reason is not None:
+                lender.recall(vf, reason)
             await lender.__aexit__()
             await server.stop(0)
             _remove(self._folder / f"{vf}.sock")

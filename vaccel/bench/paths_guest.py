@@ -130,7 +130,10 @@ def _empty_call(device: vaccel.Device) -> Callable[[], Any]:
     if address:
         channel = grpc.insecure_channel(address)
     else:
-        header = device.window_header()
+        queue = device._queue
+        if queue is None:
+            raise errors.WrongState(f"{device} has lost its window", hint="run it again")
+        header = queue.window.read_header()
         options = [("grpc.ssl_target_name_override", header.server_name)]
         trusted = grpc.ssl_channel_credentials(root_certificates=header.ca_pem)
         channel = grpc.secure_channel(header.endpoint, trusted, options)
