@@ -140,12 +140,7 @@ class Daemon:
         self._stack.push_async_callback(access.holder.close)
         record = functools.partial(_audit, store)
         local = endpoints.LocalEndpoints(
-            self._folders.local,
-            access.compute_of,
-            access.holder,
-            record,
-            workers.window,
-            access.contexts.vf,
+            self._folders.local, access.compute_of, access.holder, record
         )
         self._stack.push_async_callback(local.stop)
         steps = VfSteps(host, workers, vms, local)
