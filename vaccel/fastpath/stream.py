@@ -121,7 +121,7 @@ class FastStream(client.Stream):
         if len(commands) == 1 and type(commands[0]) is Nop:
             return FastFence(self._fast, self._fast.nop())
         if not commands:
-            raise InvalidArgument("submit: no commands")
+            raise InvalidArgument("submit: no commands", hint="give at least one")
         return FastFence(self._fast, self._fast.post(commands))
 
     def fence(self, value: int) -> client.Fence:
