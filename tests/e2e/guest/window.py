@@ -67,5 +67,6 @@ def look(device: vaccel.Device) -> dict[str, object]:
     }
 
 
-with vaccel.open(wanted) as device:
+# Over gRPC: a queue pair of its own would write to the window meanwhile.
+with vaccel.open(wanted, path="grpc") as device:
     print(json.dumps(write(device) if mode == "write" else look(device)))
