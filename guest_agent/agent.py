@@ -21,6 +21,8 @@ from guest_agent.upstream import Surroundings, Upstream
 from guest_agent.watcher import changes
 from vaccel import bounds
 from vaccel.aperture.header import Header
+from vaccel.aperture.lending import PCI, Lender, Loan, lent_beside
+from vaccel.errors import Detached, DeviceLost, VaccelError
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Agent:
         self._retry_seconds = retry_seconds
         self._bus = PciBus(Path(config.sysfs))
         self._tasks: dict[Function, tuple[Upstream, asyncio.Task[None]]] = {}
+        self._lender: Lender | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. Raises HostFault naming what the machine lacks."""
@@ -73,10 +76,26 @@ class Agent:
     async def _serve(self, router: Router, stop: asyncio.Event) -> None:
         from guest_agent.endpoint import serve
 
-        async with serve(self._config, router):
+        path = lent_beside(self._config.socket_path)
+        lender = Lender(path, self._config.mode, partial(self._loan, router))
+        async with serve(self._config, router), lender:
+            self._lender = lender
             log.info("serving apps on %s", self._config.socket)
             await stop.wait()
         log.info("stopped")
+
+    async def _loan(self, router: Router, context: str) -> Loan:
+        """The PCI function's own descriptors, for an app that has a context on it."""
+        owner = router.owner(context)
+        for function, (upstream, _) in self._tasks.items():
+            if upstream is owner:
+                window, doorbell, size = self._bus.open_window(function)
+                return Loan(function.address, PCI, window, doorbell, size)
+        raise Detached(f"{owner.label} was taken away", hint="open another device")
+
+    def _recall(self, function: Function, reason: VaccelError) -> None:
+        if self._lender is not None:
+            self._lender.recall(function.address, reason)
 
     async def _watch(
         self, group: asyncio.TaskGroup, uevents: Uevents, router: Router, around: Surroundings
@@ -95,11 +114,15 @@ class Agent:
         log.info("PCI function %s: found", function.address)
         read_header = partial(self._bus.read_header, function)
         upstream = Upstream(function.address, read_header, around)
+        reset = DeviceLost(f"{upstream.label} was reset", hint="open the device again")
+        upstream.on_reset = partial(self._recall, function, reset)
         router.add(upstream)
         self._tasks[function] = (upstream, group.create_task(upstream.run()))
 
     async def _went(self, function: Function, router: Router) -> None:
         upstream, task = self._tasks.pop(function)
+        gone = Detached(f"{upstream.label} was taken away", hint="open another device")
+        self._recall(function, gone)
         router.remove(upstream)
         upstream.vanish()
         task.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,6 +65,30 @@ class PciBus:
         if not self._same(folder, function):
             raise Unavailable(f"PCI function {function.address} was replaced by another device")
         return header
+
+    def open_window(self, function: Function) -> tuple[int, int, int]:
+        """(BAR2, BAR0, bytes of BAR2) of an enabled function; the descriptors are the caller's.
+
+        Raises Unavailable where the function has gone, HostFault where it cannot be opened.
+        """
+        folder = self._devices / function.address
+        opened: list[int] = []
+        try:
+            for name in ("resource2", "resource0"):
+                opened.append(os.open(folder / name, os.O_RDWR | os.O_CLOEXEC))
+            size = os.fstat(opened[0]).st_size
+            if not self._same(folder, function):
+                raise Unavailable(f"PCI function {function.address} was replaced")
+        except (OSError, Unavailable) as error:
+            for fd in opened:
+                os.close(fd)
+            if isinstance(error, Unavailable) or error.errno == errno.ENOENT:
+                raise Unavailable(f"PCI function {function.address} has gone") from None
+            raise HostFault(
+                f"cannot open the window of PCI function {function.address}: {error.strerror}",
+                hint="run vaccel-agent as root",
+            ) from error
+        return opened[0], opened[1], size
 
     def _enable(self, folder: Path) -> None:
         try:

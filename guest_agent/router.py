@@ -71,6 +71,13 @@ class Router(RoutingCompute):
             )
         return known[0]
 
+    def owner(self, context: str) -> Upstream:
+        """The VF that holds a context. Raises NotFound."""
+        upstream = self._owners.get(context)
+        if upstream is None:
+            raise NotFound(f"no context {context[:80]!r}", hint="open one first")
+        return upstream
+
     async def devices(self) -> Sequence[Device]:
         """See ``Compute``. VFs that do not answer are left out, unless none does."""
         known = [upstream for upstream in self._upstreams if upstream.vf]
@@ -134,7 +141,4 @@ class Router(RoutingCompute):
         return await self._ask(context, call)
 
     async def _ask(self, context: str, call: Callable[[Compute], Awaitable[T]]) -> T:
-        upstream = self._owners.get(context)
-        if upstream is None:
-            raise NotFound(f"no context {context[:80]!r}", hint="open one first")
-        return await upstream.ask(call, context)
+        return await self.owner(context).ask(call, context)

@@ -61,6 +61,8 @@ class Upstream:
         self.vf = ""
         self.state = State.FOUND
         self.reason = ""
+        # Told when contexts of this VF were lost: what their apps have mapped is theirs no more.
+        self.on_reset: Callable[[], None] = lambda: None
         self._read_header = read_header
         self._around = around
         self._backoff = Backoff(around.random)
@@ -150,6 +152,8 @@ class Upstream:
         return credential
 
     async def _resume(self, compute: Compute, epoch: int) -> None:
+        if self._contexts and epoch != self._epoch:
+            self.on_reset()
         for context in sorted(self._contexts):
             try:
                 if epoch != self._epoch:

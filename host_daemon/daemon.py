@@ -51,7 +51,7 @@ GUEST_ADDRESS = "10.0.2.100:7443"
 _NO_VMS = "none"
 # sun_path of unix(7) holds 108 bytes with the final zero; a VF's socket is /<id>.sock.
 _SOCKET_PATH = 107
-_SOCKET_NAME = len("/vf-.sock") + 26
+_SOCKET_NAME = len("/vf-.sock.window") + 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,12 @@ class Daemon:
         self._stack.push_async_callback(access.holder.close)
         record = functools.partial(_audit, store)
         local = endpoints.LocalEndpoints(
-            self._folders.local, access.compute_of, access.holder, record
+            self._folders.local,
+            access.compute_of,
+            access.holder,
+            record,
+            workers.window,
+            access.contexts.vf,
         )
         self._stack.push_async_callback(local.stop)
         steps = VfSteps(host, workers, vms, local)

@@ -62,6 +62,32 @@ WORKER_OVERHEAD_BYTES: Final = 256 * MIB
 WINDOW_BYTES_LEAST: Final = 1 * MIB
 WINDOW_BYTES_MOST: Final = 16 * GIB
 
+# --- queues ---------------------------------------------------------------------------------
+# A slab that nobody asked a size for: staging of ordinary models, eight apps in a usual window.
+SLAB_BYTES: Final = 32 * MIB
+# A page: also the alignment of slabs, so that two apps share none.
+SLAB_BYTES_LEAST: Final = 4 * KIB
+# Every slab and every piece of one begins on a cache line.
+SLAB_ALIGNMENT: Final = 64
+# Room that a call leaves for its reply in the slab; larger replies are fetched over gRPC.
+RING_REPLY_BYTES: Final = 256 * KIB
+# Doorbells without a descriptor behind them, within a period, before the worker stops listening
+# until its end: 256 scans of a few microseconds are a few percent of a core.
+DOORBELLS_EMPTY: Final = 256
+DOORBELL_PERIOD_SECONDS: Final = 0.1
+# Descriptors of one queue that are done before other queues and calls get their turn.
+DESCRIPTORS_PER_TURN: Final = 64
+# Recorded command buffers of a queue, each of at most COMMANDS_PER_SUBMIT commands.
+RECORDINGS_PER_QUEUE: Final = 64
+# Polling: how long to spin, then the first and the longest sleep.
+SPIN_SECONDS: Final = 200e-6
+POLL_FIRST_SECONDS: Final = 50e-6
+POLL_LAST_SECONDS: Final = 1e-3
+# What an app and a lender of windows say to each other is a line of JSON.
+LENDING_BYTES: Final = 4 * KIB
+# Apps of one guest or host that hold a window at once: every context of every VF.
+LENDINGS: Final = 1024
+
 # Address space that a worker may ask for beyond its device memory: code, stacks, compilation.
 WORKER_HEADROOM_BYTES: Final = 2 * GIB
 # Descriptors of a worker: its three own, the daemon's connections, a profile's file.

@@ -14,39 +14,45 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vaccel import binding, bounds, errors, loop, model
 from vaccel.commands import Command, Completion, Launch, Result
 from vaccel.compute import KernelSource, Program
+from vaccel.fastpath.compute import ApertureCompute
+from vaccel.fastpath.queue import AppQueue
 from vaccel.model import Array, BufferRange, Cost, DType, Port, Tensor
 from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session, StreamState
 
-PATHS = ("auto", "grpc")
+if TYPE_CHECKING:
+    from vaccel.fastpath.stream import Recording
+
+PATHS = ("auto", "aperture", "grpc")
 
 
-def open(device: str = "", *, address: str = "", path: str = "auto") -> Device:
+def open(
+    device: str = "", *, address: str = "", path: str = "auto", staging_bytes: int = 0
+) -> Device:
     """Open a VF. In a guest nothing needs to be said; elsewhere give the address of its socket.
 
     ``address`` defaults to the environment's VACCELD_ADDRESS, then to the guest agent's socket.
-    ``path`` is how tensors travel: "grpc", or "auto" for the best there is. Raises Unavailable
-    where nobody answers, NotFound for an unknown device, InvalidArgument where several need a
-    choice.
+    ``path`` is how commands and tensors travel: "aperture" (shared memory), "grpc", or "auto" for
+    the best there is; the device's ``path`` says which it became. ``staging_bytes`` is the share of
+    the window that is asked for, 0 for the usual one. Raises Unavailable where nobody answers,
+    NotFound for an unknown device, InvalidArgument where several need a choice.
     """
     if path not in PATHS:
         raise errors.InvalidArgument(f"path {path!r} is none", hint=f"one of {', '.join(PATHS)}")
     where = address or os.environ.get("VACCELD_ADDRESS", "") or addresses.AGENT
-    return loop.run(Device._open(where, device))
+    return loop.run(Device._open(where, device, path, staging_bytes))
 
 
 class Device:
     """A VF, in one context of its own. Closing it frees all that was made through it."""
-
-    path = "grpc"
 
     def __init__(self, channel: Any, compute: GrpcCompute, session: Session, info: model.Device):
         self._channel = channel
@@ -57,16 +63,34 @@ class Device:
         self.info = info
 
     @classmethod
-    async def _open(cls, where: str, device: str) -> Device:
+    async def _open(cls, where: str, device: str, path: str, staging_bytes: int) -> Device:
         channel = addresses.open_channel(where)
         try:
-            compute = GrpcCompute(channel, peer=where, keeps=True)
+            if path == "grpc":
+                compute = GrpcCompute(channel, peer=where, keeps=True)
+            else:
+                required = path == "aperture"
+                compute = ApertureCompute(
+                    channel, where, required=required, slab_bytes=staging_bytes
+                )
             context = await compute.open_context(device)
             info = _choose(await compute.devices(), device)
         except BaseException:
             await channel.close(None)
             raise
         return cls(channel, compute, Session(compute, context), info)
+
+    @property
+    def _queue(self) -> AppQueue | None:
+        compute = self._compute
+        if isinstance(compute, ApertureCompute):
+            return compute.queue(self._session.context)
+        return None
+
+    @property
+    def path(self) -> str:
+        """How commands and tensors travel now: "aperture" or "grpc"."""
+        return "grpc" if self._queue is None else "aperture"
 
     def __enter__(self) -> Device:
         return self
@@ -139,9 +163,29 @@ class Device:
         made.write(source)
         return made
 
+    def staging(self, shape: Sequence[int] | int, dtype: str = "float32") -> Array:
+        """An array to fill and to pass to ``Buffer.write``, or to ``Buffer.read_into``.
+
+        Over the aperture it is a part of the window: filling it costs one write, and the device
+        takes it from there. It goes with its last view. Over gRPC it is an ordinary array.
+        Raises Exhausted, naming the largest free block.
+        """
+        dims = (shape,) if isinstance(shape, int) else tuple(shape)
+        queue = self._queue
+        if queue is None:
+            return np.zeros(dims, dtype)
+        from vaccel.fastpath import staging
+
+        return staging.make(queue, dims, dtype)
+
     def stream(self) -> Stream:
         """A new in-order queue of commands."""
-        return Stream(self, self._session.stream())
+        queue = self._queue
+        if queue is None:
+            return Stream(self, self._session.stream())
+        from vaccel.fastpath.stream import FastState, FastStream
+
+        return FastStream(self, FastState(self._session, self._session.new_stream_number(), queue))
 
 
 class Buffer:
@@ -162,6 +206,13 @@ class Buffer:
 
     def write(self, array: Array, offset: int = 0) -> None:
         """Copy an array in. Raises InvalidArgument past the end."""
+        queue = self._device._queue
+        if queue is not None and isinstance(array, np.ndarray):
+            from vaccel.fastpath import staging
+
+            if (place := staging.place_of(queue, array)) is not None:
+                self._check(offset, array.nbytes)
+                return staging.write(queue, place, self.at(offset), array.nbytes)
         data = memoryview(binding.tensor_of(np.asarray(array)).data or b"")
         self._check(offset, len(data))
         loop.run(self._device._session.write(self.at(offset), data))
@@ -179,6 +230,19 @@ class Buffer:
                 f"{length} bytes at {offset} are not within buffer {self.id} of {self.size} bytes",
                 hint="allocate a larger buffer, or move less",
             )
+
+    def read_into(self, out: Array, offset: int = 0) -> Array:
+        """Copy into an array, a staging array best of all; the array itself. In C order."""
+        queue = self._device._queue
+        if queue is not None:
+            from vaccel.fastpath import staging
+
+            if (place := staging.place_of(queue, out)) is not None:
+                self._check(offset, out.nbytes)
+                staging.read(queue, place, self.at(offset), out.nbytes)
+                return out
+        np.copyto(out, self.read(out.dtype.name, out.shape, offset))
+        return out
 
     def free(self) -> None:
         """Give it back."""
@@ -202,6 +266,16 @@ class Stream:
         if not commands:
             raise errors.InvalidArgument("submit: no commands", hint="give one at least")
         return Fence(self._state, loop.run(self._state.submit(commands)))
+
+    def record(self, *commands: Command) -> Recording:
+        """Record commands once, to be replayed here with one descriptor as often as is wanted.
+
+        Launches name all their results and a place for each. Raises Unsupported over gRPC.
+        """
+        raise errors.Unsupported(
+            f"{len(commands)} commands cannot be recorded over {self._device.path}",
+            hint='open the device with path="aperture", or submit them each time',
+        )
 
     def fence(self, value: int) -> Fence:
         """The fence of any command of this stream: within a submission they rise to the last."""

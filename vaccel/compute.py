@@ -74,6 +74,16 @@ class Progress:
     completions: tuple[Completion, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A queue pair by number, and a slab: ``slab_bytes`` of the window from ``slab_offset`` on."""
+
+    queue: int
+    slab_offset: int
+    slab_bytes: int
+    window_bytes: int
+
+
 class Compute(Protocol):
     """See the module's text. Sizes and offsets are bytes, times are seconds."""
 
@@ -136,4 +146,12 @@ class Compute(Protocol):
         """Wait until a stream has reached a fence. Raises TimedOut, and the work goes on.
 
         Completions after ``acknowledged`` come back; those up to it may be forgotten.
+        """
+
+    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+        """A queue pair and a slab of the VF's window, the context's until it closes.
+
+        Asking again resets the queue pair: its rings are empty, what it had under way is dropped,
+        and its slab stays. ``slab_bytes`` 0 is ``bounds.SLAB_BYTES``, or what there is if less.
+        Raises Exhausted, naming what is free, Unsupported where there is no window.
         """

@@ -158,3 +158,9 @@ class Usage:
     errors: int = 0
     # What the VF drew while it had nothing to do: its idle power over wall time less device time.
     idle_joules: float = 0.0
+    queues: int = 0
+    descriptors: int = 0
+    malformed: int = 0
+    broken_queues: int = 0
+    empty_doorbells: int = 0
+    throttled: int = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     # An agent routes before NumPy is loaded, which these would load.
     from vaccel.commands import Command
-    from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
+    from vaccel.compute import Compute, KernelSource, Lease, OnnxSource, Program, Progress
     from vaccel.model import Cost, Device, Value
 
 T = TypeVar("T")
@@ -93,3 +93,7 @@ class RoutingCompute(ABC):
         return await self._ask(
             context, lambda to: to.wait(context, stream, fence, timeout, acknowledged)
         )
+
+    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+        """See ``Compute``."""
+        return await self._ask(context, lambda to: to.lend_queue(context, slab_bytes))

@@ -3,13 +3,15 @@
 - **control**: a unix socket that only its owner can open. Whoever does is the operator.
 - **guest**: TLS on a unix socket to which each VM's one forward leads. A caller is who its
 credential says.
-- **local**: one unix socket per VF attached to this host. Whoever can open it uses that VF.
+- **local**: two unix sockets per VF attached to this host, for calls and to lend its window.
+Whoever can open them uses that VF.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +19,16 @@ from host_daemon.control.certificates import Identity
 from host_daemon.core.records import CredentialRecord
 from host_daemon.services.guard import Guard, Principal, Record
 from vaccel import bounds
+from vaccel.aperture.lending import MEMFD, Lender, Loan, lent_beside
 from vaccel.compute import Compute
-from vaccel.errors import HostFault, Unauthenticated
+from vaccel.errors import (
+    Detached,
+    DeviceLost,
+    HostFault,
+    NotFound,
+    Unauthenticated,
+    VaccelError,
+)
 from vaccel.operations import Operations
 from vaccel.rpc.address import SERVER_OPTIONS
 from vaccel.rpc.admin_server import add_admin
@@ -108,35 +118,66 @@ async def serve_guests(
 
 
 class LocalEndpoints:
-    """One socket per VF that is attached to this host."""
+    """Two sockets per VF that is attached to this host: for calls, and to lend its window.
+
+    ``window_of`` gives (memfd, eventfd, bytes) of a VF, ``vf_of`` the VF of a context.
+    """
 
     def __init__(
-        self, folder: Path, compute_of: ComputeOf, holder: ContextHolder, record: Record
+        self,
+        folder: Path,
+        compute_of: ComputeOf,
+        holder: ContextHolder,
+        record: Record,
+        window_of: Callable[[str], Awaitable[tuple[int, int, int]]],
+        vf_of: Callable[[str], str],
     ) -> None:
         self._folder = folder
         self._compute_of = compute_of
         self._holder = holder.sharing(0)
         self._record = record
-        self._servers: dict[str, grpc.aio.Server] = {}
+        self._window_of, self._vf_of = window_of, vf_of
+        self._servers: dict[str, tuple[grpc.aio.Server, Lender]] = {}
 
     async def open(self, vf: str, epoch: int) -> None:
         """Listen at ``<folder>/<vf>.sock``; anew where it listens already."""
-        await self.close(vf)
+        await self._close(vf, DeviceLost(f"VF {vf} was reset", hint="open the device again"))
         principal = Principal(f"local user of {vf}", "tenant", vf, epoch)
         server = _server()
         guard = Guard(lambda _metadata: principal, self._record)
         add_compute(server, self._compute_of, self._holder, guard.admit)
         await add_public(server, ("Compute",))
-        await _listen(server, self._folder / f"{vf}.sock", 0o600, None)
-        self._servers[vf] = server
+        path = self._folder / f"{vf}.sock"
+        await _listen(server, path, 0o600, None)
+        lender = Lender(lent_beside(path), 0o600, functools.partial(self._loan, vf))
+        try:
+            await lender.__aenter__()
+        except OSError as fault:
+            await server.stop(0)
+            raise HostFault(f"cannot lend windows beside {path}: {fault}") from None
+        self._servers[vf] = (server, lender)
+
+    async def _loan(self, vf: str, context: str) -> Loan:
+        if self._vf_of(context) != vf:
+            raise NotFound(f"no context {context[:64]!r} of VF {vf}", hint="open one first")
+        memfd, doorbell, size = await self._window_of(vf)
+        return Loan(vf, MEMFD, memfd, doorbell, size)
 
     async def close(self, vf: str) -> None:
-        """Stop listening; calls under way end."""
-        if server := self._servers.pop(vf, None):
+        """Stop listening; calls under way end, and lent windows are taken back."""
+        await self._close(vf, Detached(f"VF {vf} was taken away", hint="open another device"))
+
+    async def _close(self, vf: str, reason: VaccelError | None) -> None:
+        """Without a reason the daemon leaves: what is lent stays with who has it."""
+        if found := self._servers.pop(vf, None):
+            server, lender = found
+            if reason is not None:
+                lender.recall(vf, reason)
+            await lender.__aexit__()
             await server.stop(0)
             _remove(self._folder / f"{vf}.sock")
 
     async def stop(self) -> None:
         """Stop all; the sockets are opened again by the next daemon."""
         for vf in list(self._servers):
-            await self.close(vf)
+            await self._close(vf, None)

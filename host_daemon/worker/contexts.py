@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from host_daemon.worker.memory import Buffers, DeviceMemory
 from host_daemon.worker.programs import Programs
 from host_daemon.worker.streams import Stream
 from vaccel import bounds
 from vaccel.errors import Exhausted, InvalidArgument, NotFound, VaccelError
+
+
+@dataclass(slots=True)
+class QueueTotals:
+    """What went through the queue pairs of a VF so far."""
+
+    descriptors: int = 0
+    malformed: int = 0
+    broken: int = 0
+    empty_doorbells: int = 0
+    throttled: int = 0
 
 
 class Context:
@@ -21,6 +33,9 @@ class Context:
         self.programs = Programs(memory)
         self.streams: dict[int, Stream] = {}
         self.closed: VaccelError | None = None
+        # Its queue pair, where it has one: who is told of fences, and of the end.
+        self.reached: Callable[[int, int], None] = lambda _stream, _fence: None
+        self.ended: Callable[[], None] | None = None
 
     def stream(self, number: int) -> Stream:
         """A stream by number; naming a new one makes it. Raises Exhausted past the bound."""
@@ -32,12 +47,17 @@ class Context:
                 raise Exhausted(
                     f"context has {bounds.STREAMS_PER_CONTEXT} streams, the most there can be"
                 )
-            stream = self.streams[number] = Stream(number, self.memory)
+            stream = self.streams[number] = Stream(number, self.memory, self._tell_reached)
         return stream
+
+    def _tell_reached(self, stream: int, fence: int) -> None:
+        self.reached(stream, fence)  # whoever listens at that moment
 
     def close(self, reason: VaccelError) -> None:
         """Let go of everything; whoever waits gets the reason."""
         self.closed = reason
+        if self.ended is not None:
+            self.ended()
         for stream in self.streams.values():
             stream.close(reason)
         self.streams.clear()

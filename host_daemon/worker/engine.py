@@ -24,7 +24,7 @@ from host_daemon.worker.launch import Bound, Harvest, bind, harvest
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
 from vaccel import bounds
-from vaccel.commands import Completion, Copy, Fill, Launch, Store, WaitFence
+from vaccel.commands import Completion, Copy, Fill, Launch, Nop, Signal, Store, WaitFence
 from vaccel.errors import Internal, InvalidArgument, VaccelError
 from vaccel.model import BufferRange, Cost, Tensor, Value
 
@@ -54,6 +54,7 @@ class Engine:
         self._clock_hz = clock_hz
         self._ready: deque[tuple[Context, Stream]] = deque()
         self._work = asyncio.Event()
+        self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kernels")
         self._stops: dict[str, list[ort.RunOptions]] = {}
 
@@ -62,6 +63,20 @@ class Engine:
         if (context, stream) not in self._ready:
             self._ready.append((context, stream))
         self._work.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no stream has anything to do."""
+        return not self._busy and not self._ready
+
+    def begin(self, context: Context, stream: Stream) -> None:
+        """A stream has got commands: those that need no time are done at once if all is idle."""
+        if self.idle:
+            while (head := stream.head) is not None and isinstance(head.command, Nop | Signal):
+                if not stream.skip_poisoned():
+                    stream.complete(Completion(head.fence))
+        if stream.head is not None:
+            self.wake(context, stream)
 
     async def run(self) -> None:
         """Do commands as they come."""
@@ -104,13 +119,17 @@ class Engine:
     async def _drain(self) -> None:
         """One command from each ready stream in turn."""
         done = 0
-        while self._ready:
-            context, stream = self._ready.popleft()
-            if await self._step(context, stream) and stream.head is not None:
-                self._ready.append((context, stream))
-            done += 1
-            if done % _SLICE == 0:
-                await asyncio.sleep(0)
+        self._busy = True
+        try:
+            while self._ready:
+                context, stream = self._ready.popleft()
+                if await self._step(context, stream) and stream.head is not None:
+                    self._ready.append((context, stream))
+                done += 1
+                if done % _SLICE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._busy = False
 
     async def _step(self, context: Context, stream: Stream) -> bool:
         """Do the head of a stream. False where it must hold until another stream wakes it."""

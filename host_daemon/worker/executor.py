@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -18,16 +19,18 @@ from host_daemon.compiler.program import (
     compile_model,
 )
 from host_daemon.core.device import Card, DeviceModel
-from host_daemon.worker.contexts import Context, Contexts
+from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.launch import array_of, check_names, check_shape
-from host_daemon.worker.memory import DeviceMemory, check_range
+from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.streams import check_waits, values_bytes
 from vaccel import bounds, ids
-from vaccel.commands import Command, Launch, Store
-from vaccel.compute import KernelSource, OnnxSource, Program, Progress
-from vaccel.errors import DeviceLost, InvalidArgument, NotFound, VaccelError
+from vaccel.commands import Command, Completion, Launch, Store
+from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
+from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
 from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
+
+Transfer = Callable[[Bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,19 @@ class VirtualFunction:
     monotonic_ns: Callable[[], int] | None = None
 
 
+class QueueLender(Protocol):
+    """Who gives contexts their queue pairs: ``host_daemon.worker.queues``."""
+
+    @property
+    def totals(self) -> QueueTotals:
+        """What went through all queues."""
+
+    def lend(self, context: Context, slab_bytes: int) -> Lease:
+        """As ``Compute.lend_queue`` says."""
+
+    def __len__(self) -> int: ...
+
+
 class Executor:
     """An async context manager: entering starts the engine, leaving stops it and frees all."""
 
@@ -59,6 +75,7 @@ class Executor:
         self._target = Target(vf.model, vf.threads, vf.scratch)
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
+        self.queues: QueueLender | None = None
 
     async def __aenter__(self) -> Executor:
         self._task = asyncio.create_task(self._engine.run(), name="engine")
@@ -84,6 +101,7 @@ class Executor:
         """What the VF holds and has done."""
         totals = self._engine.totals
         contexts = list(self._contexts)
+        rings = QueueTotals() if self.queues is None else self.queues.totals
         return Usage(
             contexts=len(contexts),
             buffers=sum(len(context.buffers) for context in contexts),
@@ -94,6 +112,12 @@ class Executor:
             joules=totals.joules,
             errors=totals.errors,
             idle_joules=self._idle_joules(totals.device_ns),
+            queues=0 if self.queues is None else len(self.queues),
+            descriptors=rings.descriptors,
+            malformed=rings.malformed,
+            broken_queues=rings.broken,
+            empty_doorbells=rings.empty_doorbells,
+            throttled=rings.throttled,
         )
 
     def _idle_joules(self, busy_ns: int) -> float:
@@ -196,15 +220,36 @@ class Executor:
         self, context: str, stream: int, first_fence: int, commands: Sequence[Command]
     ) -> None:
         """As the port says."""
-        owner = self._contexts.find(context)
+        self.accept(self._contexts.find(context), stream, first_fence, commands)
+
+    def accept(
+        self,
+        owner: Context,
+        stream: int,
+        first_fence: int,
+        commands: Sequence[Command],
+        sink: Callable[[Completion], None] | None = None,
+        promised: Callable[[int], None] | None = None,
+    ) -> None:
+        """``submit`` for who is in this process. With a ``sink`` completions are told, not kept.
+
+        ``promised`` hears how many completions will come before the first of them does.
+        """
         _check_submission(commands)
         queue = owner.stream(stream)
         queue.check_fences(first_fence, commands)
         fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
         check_waits(owner.streams, fresh)
-        queue.submit(first_fence, commands)
+        count = queue.submit(first_fence, commands, sink)
+        if promised is not None:
+            promised(count)
         if queue.head is not None:
-            self._engine.wake(owner, queue)
+            self._engine.begin(owner, queue)
+
+    def pass_nops(self, owner: Context, stream: int, first_fence: int, count: int) -> bool:
+        """Do null commands in a row at once, if nothing stands before them; whether it was done."""
+        queue = owner.streams.get(stream)
+        return queue is not None and self._engine.idle and queue.pass_over(first_fence, count)
 
     async def run(
         self,
@@ -225,6 +270,21 @@ class Executor:
     ) -> Progress:
         """As the port says; the reply may hold fewer completions than ``reached`` counts."""
         return await self._contexts.find(context).stream(stream).wait(fence, timeout, acknowledged)
+
+    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+        """As the port says."""
+        owner = self._contexts.find(context)
+        if self.queues is None:
+            raise Unsupported("this VF has no window", hint='open it with path="grpc"')
+        return self.queues.lend(owner, slab_bytes)
+
+    async def transfer(self, owner: Context, buffer: int, copy: Transfer) -> None:
+        """Copy between a buffer and memory that a guest sees, beside the kernels and never with
+        one: ``copy(bytes of the buffer)`` runs when no launch works on it.
+        """
+        target = owner.buffers.find(buffer)
+        await target.idle()
+        await self._engine.on_thread(owner, lambda _: copy(target.array))
 
     # --- helpers ----------------------------------------------------------------------------
 

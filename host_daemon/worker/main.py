@@ -18,6 +18,7 @@ from host_daemon.devices import registry
 from host_daemon.worker import sandbox
 from host_daemon.worker.control import Control
 from host_daemon.worker.executor import Executor, VirtualFunction
+from host_daemon.worker.queues import Queues
 from host_daemon.worker.spec import WorkerSpec
 from vaccel.aperture.window import Window
 from vaccel.rpc.link import serve_link
@@ -76,6 +77,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(socket.socket(fileno=fds.listener))
         executor = await stack.enter_async_context(Executor(vf))
+        await stack.enter_async_context(Queues(executor, window, fds.doorbell))
         control = Control(vf.id, executor, window, fds.memfd, fds.doorbell)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, control.ended.set)
         link = asyncio.create_task(serve_link(listener, executor, control), name="link")

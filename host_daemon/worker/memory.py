@@ -72,6 +72,11 @@ class Buffer:
         """Bytes."""
         return int(self.array.nbytes)
 
+    @property
+    def pinned(self) -> bool:
+        """Whether a launch works on it."""
+        return self._pins > 0
+
     def pin(self) -> None:
         """A launch begins to work on it."""
         self._pins += 1

@@ -28,6 +28,8 @@ class Submission:
 
     failed: int = 0
     error: VaccelError | None = None
+    # Who is told of each completion, which is then not kept to be waited for.
+    sink: Callable[[Completion], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,14 @@ class Queued:
 class Stream:
     """One stream of a context. Belongs to the event loop."""
 
-    def __init__(self, number: int, memory: DeviceMemory) -> None:
+    def __init__(
+        self,
+        number: int,
+        memory: DeviceMemory,
+        on_reached: Callable[[int, int], None] = lambda _stream, _fence: None,
+    ) -> None:
         self.number = number
+        self._on_reached = on_reached
         self.accepted = 0
         self.reached = 0
         self.closed: VaccelError | None = None
@@ -60,8 +68,15 @@ class Stream:
         """The next command to do."""
         return self._queue[0] if self._queue else None
 
-    def submit(self, first_fence: int, commands: Sequence[Command]) -> None:
+    def submit(
+        self,
+        first_fence: int,
+        commands: Sequence[Command],
+        sink: Callable[[Completion], None] | None = None,
+    ) -> int:
         """Accept commands; those accepted before are passed over. All are accepted, or none.
+
+        Returns how many are new.
 
         Raises InvalidArgument for a gap before ``first_fence``, Exhausted where a queue is full.
         """
@@ -85,10 +100,22 @@ class Stream:
             )
         sizes = [_data_bytes(command) for command in new]
         self._memory.reserve(sum(sizes), "data of the submission")
-        submission = Submission()
+        submission = Submission(sink=sink)
         for command, held in zip(new, sizes, strict=True):
             self.accepted += 1
             self._queue.append(Queued(self.accepted, command, submission, held))
+        return len(new)
+
+    def pass_over(self, first_fence: int, count: int) -> bool:
+        """Reach the next fences without commands, where none is queued; whether it was done."""
+        if self._queue or first_fence != self.accepted + 1 or self.closed is not None:
+            return False
+        self.accepted += count
+        self.reached = self.accepted
+        self._on_reached(self.number, self.reached)
+        if self._waiters or self.parked:
+            self._tell()
+        return True
 
     def check_fences(self, first_fence: int, commands: Sequence[Command]) -> None:
         """Raise InvalidArgument for a Signal that names another point than its own."""
@@ -124,12 +151,20 @@ class Stream:
         """The head is done; ``held`` bytes of device memory are reserved for its results."""
         done = self._queue.popleft()
         self._memory.release(done.held)
-        self._completions.append((completion, held))
+        submission = done.submission
+        if completion.error is not None and submission.error is None:
+            submission.failed = done.fence
+            submission.error = completion.error
+        if submission.sink is None:
+            self._completions.append((completion, held))
+        else:
+            # Before the fence is seen to be reached, so that its error is there by then.
+            self._memory.release(held)
+            submission.sink(completion)
         self.reached = done.fence
-        if completion.error is not None and done.submission.error is None:
-            done.submission.failed = done.fence
-            done.submission.error = completion.error
-        self._tell()
+        self._on_reached(self.number, done.fence)
+        if self._waiters or self.parked:
+            self._tell()
 
     async def wait(self, fence: int, timeout: float, acknowledged: int) -> Progress:
         """As ``Compute.wait`` says."""

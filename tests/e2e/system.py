@@ -219,7 +219,8 @@ class App:
 
     def await_line(self, start: str, seconds: int = 30) -> str:
         """Until it has printed a line that begins so; that line."""
-        script = f"until grep -m 1 '^{start}' {self.log}; do sleep 0.1; done"
+        # A loop that looks would cost the emulated CPU more than what it waits for.
+        script = f"tail -n +1 -f {self.log} | grep -m 1 '^{start}'"
         try:
             return self._system.shell(self._vm, script, seconds=seconds)
         except VaccelError as fault:

@@ -22,6 +22,8 @@ SPARE: Final = "two"
 def system() -> Iterator[System]:
     with System() as system:
         yield system
+        # Whatever a test did to it: a traceback there is a bug.
+        assert "Traceback" not in system.log, system.log
 
 
 @pytest.fixture(scope="session")

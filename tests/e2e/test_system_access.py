@@ -36,12 +36,7 @@ def test_the_window_and_the_credentials_are_for_root_only(system: System, vm: st
     assert kept.splitlines() == ["700 root", "600 root"]
 
 
-def test_a_used_token_is_erased(system: System, vm: str, vf: VF) -> None:
-    found = json.loads(system.program(vm, "tokens", user="root").checked())
-    assert found["tokens"] == {vf.id: 0}
-
-
-def test_a_wrong_token_gets_nothing_and_disturbs_nobody(system: System, vm: str, vf: VF) -> None:
+def test_a_token_is_good_once_for_one_vf_and_erased(system: System, vm: str, vf: VF) -> None:
     app = system.app(vm, "worker_loop", "/tmp/access-stop", vf.id)
     app.await_line("step 1")
     other = system.admin.create_vf(PROFILE, name="other")

@@ -3,6 +3,7 @@
 ::
 
     0 header | 16 KiB status page | 20 KiB reserved | 64 KiB rings | slabs ... end
+    ring: 0 indices | 4 KiB fences | 16 KiB submission ring | 32 KiB completion ring | 64 KiB next
 
 Every number is a little-endian 64-bit word at a multiple of 8, so that it can be read and written
 as one shared word. Text and bytes sit in slots of fixed size behind a word with their length;
@@ -74,6 +75,38 @@ def _slot(name: str, offset: int, capacity: int, text: str) -> Slot:
     )
 
 
+# A queue pair. Indices rise for ever, each on a cache line of its own: one side writes each.
+QUEUE_BYTES: Final = 64 * bounds.KIB
+SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted; written by the app")
+SQ_HEAD: Final = _word("sq.head", 64, "descriptors copied; written by the worker")
+CQ_TAIL: Final = _word("cq.tail", 128, "completions posted; written by the worker")
+CQ_HEAD: Final = _word("cq.head", 192, "completions taken; written by the app")
+QUEUE_STATE: Final = _word("state", 256, "0 works, 1 broken: an index jumped; by the worker")
+FENCES: Final = Field(
+    "fences", 4096, 128 * WORD, "reached fence of streams 0 to 127, a word each; by the worker"
+)
+SQ_RING: Final = Field("sq.ring", 16 * bounds.KIB, 16 * bounds.KIB, "256 descriptors of 64 bytes")
+CQ_RING: Final = Field("cq.ring", 32 * bounds.KIB, 32 * bounds.KIB, "128 completions of 256 bytes")
+QUEUE_FIELDS: Final = (
+    SQ_TAIL,
+    SQ_HEAD,
+    CQ_TAIL,
+    CQ_HEAD,
+    QUEUE_STATE,
+    FENCES,
+    SQ_RING,
+    CQ_RING,
+)
+SQ_ENTRY: Final = 64
+CQ_ENTRY: Final = 256
+SQ_ENTRIES: Final = SQ_RING.size // SQ_ENTRY
+CQ_ENTRIES: Final = CQ_RING.size // CQ_ENTRY
+FENCE_WORDS: Final = FENCES.size // WORD
+# What a doorbell register takes, at this offset of BAR0: worker << 16 | vector, as 32 bits.
+DOORBELL_OFFSET: Final = 12
+DOORBELL_BYTES: Final = 256
+DOORBELL_VALUE: Final = 1 << 16
+
 MAGIC_FIELD: Final = _word("magic", 0, "the bytes `vaccelAP`")
 VERSION_FIELD: Final = _word("layout_version", 8, "1; another number is another layout")
 SEQUENCE_FIELD: Final = _word("sequence", 16, "odd while the header is being written, else even")
@@ -120,6 +153,21 @@ def slabs_offset(window_bytes: int) -> int:
     return RINGS_OFFSET + min(RINGS_BYTES_MOST, window_bytes // RINGS_SHARE)
 
 
+def queue_pairs(window_bytes: int) -> int:
+    """How many queue pairs a window has room for."""
+    return (slabs_offset(window_bytes) - RINGS_OFFSET) // QUEUE_BYTES
+
+
+def queue_offset(number: int) -> int:
+    """Where a queue pair begins in the window."""
+    return RINGS_OFFSET + number * QUEUE_BYTES
+
+
+def queue_table() -> str:
+    """A queue pair as a Markdown table, for the documentation (a test compares it)."""
+    return _markdown(QUEUE_FIELDS)
+
+
 def fields() -> tuple[Field, ...]:
     """All fields of the header in order of offset."""
     slots = (part for slot in SLOTS for part in (slot.length, slot.data))
@@ -128,7 +176,11 @@ def fields() -> tuple[Field, ...]:
 
 def table() -> str:
     """The header as a Markdown table, for the documentation (a test compares it)."""
-    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {f.text} |" for f in fields()]
+    return _markdown(fields())
+
+
+def _markdown(shown: tuple[Field, ...]) -> str:
+    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {f.text} |" for f in shown]
     return "\n".join(
         ["| offset | bytes | field | what it holds |", "| --- | --- | --- | --- |", *rows]
     )

@@ -10,6 +10,7 @@ aligned load or store each, which on x86-64 is never torn and never reordered wi
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -22,6 +23,9 @@ from vaccel.aperture.header import Header, decode, without_token
 from vaccel.errors import HostFault, InvalidArgument, Unavailable, WrongState
 
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+# mmap(2) of Linux on x86-64: what Python's mmap has no names for.
+_MAP_FIXED: Final = 0x10
+_MAP_NORESERVE: Final = 0x4000
 _WORD_MASK: Final = (1 << 64) - 1
 # A writer needs microseconds; a reader that finds it at work this often gives up for now.
 _READ_ATTEMPTS: Final = 64
@@ -76,6 +80,32 @@ class Window:
                 hint="make windows with vaccel.aperture.window.create_window",
             )
         return cls(mmap.mmap(fd, size), size, f"window descriptor {fd}")
+
+    @classmethod
+    def from_lent(cls, fd: int, size: int) -> Window:
+        """Map a descriptor that the agent lent, of a PCI function's BAR2. It stays the caller's.
+
+        Raises HostFault where the kernel does not allow the map.
+        """
+        name = f"lent window descriptor {fd}"
+        try:
+            return cls(mmap.mmap(fd, layout.check_size(size)), size, name)
+        except OSError as error:
+            raise _resource_error(Path(name), error) from error
+
+    def revoke(self) -> None:
+        """Put private zeros where the window was: views stay valid memory, and reach no device.
+
+        Unplugging a function does not end its mappings, and another may come to its address.
+        """
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
+        found = libc.mmap(address, self.size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+        if found != address:
+            raise HostFault(f"{self._name}: cannot replace the map ({ctypes.get_errno()})")
 
     @classmethod
     def from_resource(cls, path: Path) -> Window:

@@ -20,14 +20,15 @@ PROFILE = "npu.2c.12g"
 # An ordinary user of the guest image, and where it mounts a VM's data.
 USER = "app"
 GUEST_DATA = "/srv/data"
+GUEST_PROGRAM = "vaccel.bench.guest"
 _VM = "guest"
 
 
 class Place(Protocol):
     """Runs the guest program to its end."""
 
-    def run(self, arguments: Sequence[str]) -> str:
-        """What ``vaccel.bench.guest WORKLOAD DATA`` printed, with more arguments after the folder.
+    def run(self, arguments: Sequence[str], module: str = GUEST_PROGRAM) -> str:
+        """What ``python -m MODULE WORKLOAD DATA`` printed, with more arguments after the folder.
 
         The first argument is the workload. Raises HostFault, with the program's last line, where it
         fails.
@@ -37,18 +38,26 @@ class Place(Protocol):
 class InVm:
     """A VM that boots with the data as a disk, and gets the VF plugged in while it runs."""
 
-    def __init__(self, host: PrivateHost, data: Path, progress: Progress) -> None:
+    def __init__(
+        self, host: PrivateHost, data: Path, progress: Progress, memory_bytes: int = 0
+    ) -> None:
         self._admin: AdminClient = host.admin
         progress("find the guest image", -1.0)
         image = self._admin.build_image(progress=progress)
         vf = self._admin.create_vf(PROFILE)
-        self._admin.start_vm(_VM, image=image.name, data_dir=str(data), progress=progress)
+        self._admin.start_vm(
+            _VM,
+            image=image.name,
+            data_dir=str(data),
+            memory_bytes=memory_bytes,
+            progress=progress,
+        )
         self._admin.attach_vf(vf.id, vm=_VM, progress=progress)
 
-    def run(self, arguments: Sequence[str]) -> str:
+    def run(self, arguments: Sequence[str], module: str = GUEST_PROGRAM) -> str:
         """See ``Place``."""
         workload, *rest = arguments
-        command = ["python3", "-m", "vaccel.bench.guest", workload, GUEST_DATA, *rest]
+        command = ["python3", "-m", module, workload, GUEST_DATA, *rest]
         out: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         code = -1
         for item in self._admin.exec_vm(_VM, command, user=USER):
@@ -68,10 +77,10 @@ class Local:
         vf = host.admin.attach_vf(vf.id, local=True, progress=progress)
         self._address = vf.socket if vf.socket.startswith("unix:") else f"unix:{vf.socket}"
 
-    def run(self, arguments: Sequence[str]) -> str:
+    def run(self, arguments: Sequence[str], module: str = GUEST_PROGRAM) -> str:
         """See ``Place``."""
         workload, *rest = arguments
-        command = [sys.executable, "-m", "vaccel.bench.guest", workload, str(self._data), *rest]
+        command = [sys.executable, "-m", module, workload, str(self._data), *rest]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -83,9 +92,13 @@ class Local:
         return _checked(done.returncode, done.stdout, done.stderr)
 
 
-def open_place(where: Where, host: PrivateHost, data: Path, progress: Progress) -> Place:
-    """Set up a place; the host's end takes it down."""
-    return (InVm if where is Where.VM else Local)(host, data, progress)
+def open_place(
+    where: Where, host: PrivateHost, data: Path, progress: Progress, memory_bytes: int = 0
+) -> Place:
+    """Set up a place; the host's end takes it down. ``memory_bytes`` of a VM, 0 for the usual."""
+    if where is Where.VM:
+        return InVm(host, data, progress, memory_bytes)
+    return Local(host, data, progress)
 
 
 def _checked(code: int, stdout: str, stderr: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -93,6 +95,65 @@ def quantised(
         "",
     )
     render.say(f"CPU {'with' if result.vnni else 'without'} VNNI, {measured.THREADS} thread")
+
+
+@app.command()
+def latency(
+    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Time null commands through shared memory, and empty gRPC calls beside them."""
+    result = _measured("latency", where)
+    if as_json:
+        print(json.dumps(result))
+        return
+    _table(
+        f"a null command from submit to completion ({where.value})",
+        ("", "us"),
+        [(key, f"{result[key]:.1f}") for key in result if key.endswith(("_us", "_command"))]
+        + [("speedup_p50", f"{result['speedup_p50']:.0f} x")],
+    )
+
+
+@app.command()
+def bandwidth(
+    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Time filling and emptying staging arrays, and gRPC writes beside them."""
+    result = _measured("bandwidth", where)
+    if as_json:
+        print(json.dumps(result))
+        return
+    kinds = ("write_MBps", "read_MBps", "memcpy_MBps", "grpc_MBps")
+    _table(
+        f"MB/s of staging arrays ({where.value})",
+        ("KiB", *kinds),
+        [
+            (str(row["size"] >> 10), *("-" if row[k] is None else f"{row[k]:.1f}" for k in kinds))
+            for row in result["rows"]
+        ],
+    )
+
+
+def _measured(bench: str, where: Where) -> dict[str, Any]:
+    from vaccel.bench import paths
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        return paths.run(bench, where, progress)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def _show(result: Result) -> None:

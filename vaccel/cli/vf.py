@@ -97,6 +97,10 @@ def show(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
             ("device time", f"{usage.device_ns / 1e6:.3f} ms"),
             ("energy", f"{usage.joules:.6g} J"),
             ("errors", usage.errors),
+            ("queues lent", usage.queues),
+            ("descriptors", f"{usage.descriptors}, {usage.malformed} of them malformed"),
+            ("broken queues", usage.broken_queues),
+            ("idle doorbells", f"{usage.empty_doorbells}, throttled {usage.throttled} times"),
         )
     )
 

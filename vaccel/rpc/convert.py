@@ -302,6 +302,12 @@ def usage_of(message: admin_pb2.Usage) -> Usage:
         message.joules,
         message.errors,
         message.idle_joules,
+        message.queues,
+        message.descriptors,
+        message.malformed,
+        message.broken_queues,
+        message.empty_doorbells,
+        message.throttled,
     )
 
 
@@ -317,4 +323,10 @@ def to_usage(usage: Usage) -> admin_pb2.Usage:
         joules=usage.joules,
         errors=usage.errors,
         idle_joules=usage.idle_joules,
+        queues=usage.queues,
+        descriptors=usage.descriptors,
+        malformed=usage.malformed,
+        broken_queues=usage.broken_queues,
+        empty_doorbells=usage.empty_doorbells,
+        throttled=usage.throttled,
     )

@@ -87,7 +87,8 @@ async def _estimate(target: Compute, request: pb.EstimateCostRequest) -> Message
     return pb.EstimateCostReply(cost=convert_commands.to_cost(cost))
 
 
-def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
+def commands_of(messages: Sequence[pb.Command]) -> list[Command]:
+    """The commands of one submission. Raises InvalidArgument past the bound."""
     if len(messages) > bounds.COMMANDS_PER_SUBMIT:
         raise errors.InvalidArgument(
             f"submit: {len(messages)} commands are more than {bounds.COMMANDS_PER_SUBMIT}",
@@ -97,7 +98,7 @@ def _commands_of(messages: Sequence[pb.Command]) -> list[Command]:
 
 
 async def _submit(target: Compute, request: pb.SubmitRequest) -> Message:
-    commands = _commands_of(request.commands)
+    commands = commands_of(request.commands)
     await target.submit(request.context, request.stream, request.first_fence, commands)
     return pb.SubmitReply()
 
@@ -107,7 +108,7 @@ async def _run(target: Compute, request: pb.RunRequest) -> Message:
         request.context,
         request.stream,
         request.first_fence,
-        _commands_of(request.commands),
+        commands_of(request.commands),
         min(request.timeout_ns / 1e9, bounds.WAIT_SECONDS),
         request.acknowledged,
     )
@@ -120,6 +121,16 @@ async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
         request.context, request.stream, request.fence, timeout, request.acknowledged
     )
     return convert_commands.to_progress(progress)
+
+
+async def _lend(target: Compute, request: pb.LendQueueRequest) -> Message:
+    lease = await target.lend_queue(request.context, request.slab_bytes)
+    return pb.LendQueueReply(
+        queue=lease.queue,
+        slab_offset=lease.slab_offset,
+        slab_bytes=lease.slab_bytes,
+        window_bytes=lease.window_bytes,
+    )
 
 
 def _check_chunk(length: int) -> None:
@@ -148,4 +159,5 @@ METHODS: Final[dict[str, Method]] = {
     "Submit": Method(pb.SubmitRequest, pb.SubmitReply, _submit, _DATA),
     "Run": Method(pb.RunRequest, pb.WaitReply, _run, bounds.WAIT_SECONDS),
     "Wait": Method(pb.WaitRequest, pb.WaitReply, _wait, bounds.WAIT_SECONDS),
+    "LendQueue": Method(pb.LendQueueRequest, pb.LendQueueReply, _lend, _CALL),
 }

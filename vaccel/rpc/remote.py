@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from vaccel import bounds
 from vaccel.commands import Command
-from vaccel.compute import KernelSource, OnnxSource, Program, Progress
+from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.model import Cost, Device, Value
 from vaccel.rpc import convert, convert_commands
 from vaccel.rpc.methods import METHODS
@@ -134,3 +134,9 @@ class RemoteCompute(ABC):
         )
         reply = await self._call("Wait", request, timeout + _MARGIN_SECONDS)
         return convert_commands.progress_of(reply)
+
+    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+        """See ``Compute``."""
+        request = pb.LendQueueRequest(context=context, slab_bytes=slab_bytes)
+        reply = await self._ask("LendQueue", request)
+        return Lease(reply.queue, reply.slab_offset, reply.slab_bytes, reply.window_bytes)

@@ -151,7 +151,7 @@ class Attachment(_message.Message):
     def __init__(self, vm: _Optional[str] = ..., socket: _Optional[str] = ..., enrolled: bool = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("contexts", "buffers", "programs", "memory_bytes", "launches", "device_ns", "joules", "errors", "idle_joules")
+    __slots__ = ("contexts", "buffers", "programs", "memory_bytes", "launches", "device_ns", "joules", "errors", "idle_joules", "queues", "descriptors", "malformed", "broken_queues", "empty_doorbells", "throttled")
     CONTEXTS_FIELD_NUMBER: _ClassVar[int]
     BUFFERS_FIELD_NUMBER: _ClassVar[int]
     PROGRAMS_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +161,12 @@ class Usage(_message.Message):
     JOULES_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     IDLE_JOULES_FIELD_NUMBER: _ClassVar[int]
+    QUEUES_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTORS_FIELD_NUMBER: _ClassVar[int]
+    MALFORMED_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_QUEUES_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_DOORBELLS_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
     contexts: int
     buffers: int
     programs: int
@@ -170,7 +176,13 @@ class Usage(_message.Message):
     joules: float
     errors: int
     idle_joules: float
-    def __init__(self, contexts: _Optional[int] = ..., buffers: _Optional[int] = ..., programs: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., launches: _Optional[int] = ..., device_ns: _Optional[int] = ..., joules: _Optional[float] = ..., errors: _Optional[int] = ..., idle_joules: _Optional[float] = ...) -> None: ...
+    queues: int
+    descriptors: int
+    malformed: int
+    broken_queues: int
+    empty_doorbells: int
+    throttled: int
+    def __init__(self, contexts: _Optional[int] = ..., buffers: _Optional[int] = ..., programs: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., launches: _Optional[int] = ..., device_ns: _Optional[int] = ..., joules: _Optional[float] = ..., errors: _Optional[int] = ..., idle_joules: _Optional[float] = ..., queues: _Optional[int] = ..., descriptors: _Optional[int] = ..., malformed: _Optional[int] = ..., broken_queues: _Optional[int] = ..., empty_doorbells: _Optional[int] = ..., throttled: _Optional[int] = ...) -> None: ...
 
 class CreateVFRequest(_message.Message):
     __slots__ = ("profile", "pf", "name", "tenant")

@@ -376,3 +376,23 @@ class WaitReply(_message.Message):
     reached: int
     completions: _containers.RepeatedCompositeFieldContainer[Completion]
     def __init__(self, reached: _Optional[int] = ..., completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
+
+class LendQueueRequest(_message.Message):
+    __slots__ = ("context", "slab_bytes")
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    SLAB_BYTES_FIELD_NUMBER: _ClassVar[int]
+    context: str
+    slab_bytes: int
+    def __init__(self, context: _Optional[str] = ..., slab_bytes: _Optional[int] = ...) -> None: ...
+
+class LendQueueReply(_message.Message):
+    __slots__ = ("queue", "slab_offset", "slab_bytes", "window_bytes")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    SLAB_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SLAB_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
+    queue: int
+    slab_offset: int
+    slab_bytes: int
+    window_bytes: int
+    def __init__(self, queue: _Optional[int] = ..., slab_offset: _Optional[int] = ..., slab_bytes: _Optional[int] = ..., window_bytes: _Optional[int] = ...) -> None: ...

@@ -56,7 +56,7 @@ async def main() -> None:
         "a huge credential": as_one("x" * 4000),
     }
     outcomes = {name: await outcome(work) for name, work in asked.items()}
-    await channel.close()
+    await channel.close(None)
     print(
         json.dumps(
             {

@@ -33,7 +33,7 @@ async def main() -> None:
             error = traceback.format_exc()
         outcomes[name] = {"seconds": time.perf_counter() - begun, "error": error}
     await compute.close()
-    await channel.close()
+    await channel.close(None)
     print(json.dumps(outcomes))
 
 

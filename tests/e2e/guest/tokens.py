@@ -24,7 +24,7 @@ async def show(vf: str, epoch: str, token: str) -> str:
     except VaccelError as error:
         return type(error).__name__
     finally:
-        await channel.close()
+        await channel.close(None)
 
 
 answer = asyncio.run(show(*sys.argv[1:])) if len(sys.argv) > 1 else ""

@@ -1,8 +1,10 @@
 """What root finds in a window and in device memory: window.py DEVICE MARK write|look.
 
-``write`` leaves the mark in both; ``look`` says whether a mark, or anything at all, is there.
+``write`` leaves the mark in both, and says what choosing a device gives; ``look`` says whether a
+mark, or anything at all, is there.
 """
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -13,6 +15,9 @@ import vaccel
 from guest_agent.pci import PciBus
 from vaccel.aperture import layout
 from vaccel.aperture.window import Window
+from vaccel.errors import VaccelError
+from vaccel.rpc import address
+from vaccel.rpc.proxy import GrpcCompute
 
 SIZE = 4 << 20
 wanted, mark, mode = sys.argv[1], np.frombuffer(bytes.fromhex(sys.argv[2]), np.uint8), sys.argv[3]
@@ -22,17 +27,46 @@ bus = PciBus(Path("/sys"))
 window = Window.from_resource(Path(f"/sys/bus/pci/devices/{function.address}/resource2"))
 memory = np.frombuffer(window.bytes, np.uint8)[layout.HEADER_BYTES :]
 slots = memory[: memory.size // 16 * 16].reshape(-1, 16)[::4096]
-words = memory.view(np.uint64)
-with vaccel.open(wanted) as device:
+
+
+def attempt(device: str) -> dict[str, str]:
+    try:
+        vaccel.open(device).close()
+    except VaccelError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    return {"error": "", "message": ""}
+
+
+async def devices() -> list[str]:
+    channel = address.open_channel(address.AGENT)
+    try:
+        return [device.id for device in await GrpcCompute(channel).devices()]
+    finally:
+        await channel.close(None)
+
+
+def write(device: vaccel.Device) -> dict[str, object]:
+    slots[:] = mark
     buffer = device.buffer(SIZE)
-    if mode == "write":
-        slots[:] = mark
-        buffer.write(np.tile(mark, SIZE // 16))
-        kept = buffer.read("uint8", (SIZE,)).reshape(-1, 16)
-        found = bool((slots == mark).all() and (kept == mark).all())
-        print(json.dumps({"found": found}))
-    else:
-        used = sum(int(np.count_nonzero(part)) for part in np.array_split(words, 64))
-        found = bool((slots == mark).all(axis=1).any())
-        left = int(np.count_nonzero(buffer.read("uint8", (SIZE,))))
-        print(json.dumps({"found": found, "buffer": left, "window": {"rings and slabs": used}}))
+    buffer.write(np.tile(mark, SIZE // 16))
+    kept = buffer.read("uint8", (SIZE,)).reshape(-1, 16)
+    return {
+        "found": bool((slots == mark).all() and (kept == mark).all()),
+        "devices": asyncio.run(devices()),
+        "unnamed": attempt(""),
+        "unknown": attempt("vf-nowhere"),
+    }
+
+
+def look(device: vaccel.Device) -> dict[str, object]:
+    parts = np.array_split(memory.view(np.uint64), 64)
+    return {
+        "found": bool((slots == mark).all(axis=1).any()),
+        "buffer": int(np.count_nonzero(device.buffer(SIZE).read("uint8", (SIZE,)))),
+        "window": sum(int(np.count_nonzero(part)) for part in parts),
+    }
+
+
+# Over gRPC: a queue pair of its own would write to the window meanwhile.
+with vaccel.open(wanted, path="grpc") as device:
+    print(json.dumps(write(device) if mode == "write" else look(device)))

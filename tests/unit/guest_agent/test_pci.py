@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,20 @@ def test_only_pci_announcements_wake() -> None:
     assert is_pci(start + b"SUBSYSTEM=pci\0PCI_ID=1AF4:1110\0")
     assert not is_pci(start + b"SUBSYSTEM=pci_express\0")
     assert not is_pci(b"\xff" * 4096)
+
+
+def test_the_window_and_the_doorbell_are_opened(sysfs: FakeSysfs) -> None:
+    folder = sysfs.plug("0000:00:05.0")
+    (folder / "resource0").write_bytes(bytes(256))
+    bus = PciBus(sysfs.root)
+    (function,) = bus.scan()
+    window, doorbell, size = bus.open_window(function)
+    assert os.fstat(window).st_size == size
+    assert os.fstat(doorbell).st_size == 256
+    os.close(window)
+    os.close(doorbell)
+    (folder / "resource0").unlink()
+    held = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Unavailable, match="has gone"):
+        bus.open_window(function)
+    assert len(os.listdir("/proc/self/fd")) == held

@@ -37,3 +37,21 @@ def test_odd_sizes_are_refused_by_value(size: int) -> None:
 
 def test_documentation_shows_the_table() -> None:
     assert layout.table() in DOCUMENT.read_text()
+    assert layout.queue_table() in DOCUMENT.read_text()
+
+
+def test_indices_have_a_cache_line_each() -> None:
+    lines = [field.offset // 64 for field in layout.QUEUE_FIELDS]
+    assert len(set(lines)) == len(lines)
+    end = 0
+    for field in layout.QUEUE_FIELDS:
+        assert field.offset >= end
+        end = field.offset + field.size
+    assert end <= layout.QUEUE_BYTES
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1 << 28])
+def test_queue_pairs_stay_before_the_slabs(size: int) -> None:
+    pairs = layout.queue_pairs(size)
+    assert pairs == min(64, size // 4 // layout.QUEUE_BYTES)
+    assert layout.queue_offset(pairs) <= layout.slabs_offset(size)

@@ -1,0 +1,319 @@
+"""One queue pair as the worker sees it: descriptors in, commands and calls to the executor, and
+completions out.
+
+Everything in it is hostile. A descriptor is copied once and the copy is checked; what it points to
+in the slab is copied before anything parses it; data goes between slab and device memory by copies
+that no kernel runs beside. A ring whose index jumps breaks this queue and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from host_daemon.worker.contexts import Context, QueueTotals
+from host_daemon.worker.executor import Executor
+from host_daemon.worker.memory import Bytes, check_range
+from vaccel import bounds, commands
+from vaccel.aperture import layout, ring
+from vaccel.aperture.descriptors import DESCRIPTOR, TOO_LARGE, Completion, Op
+from vaccel.aperture.window import Window
+from vaccel.compute import Lease
+from vaccel.errors import (
+    Exhausted,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    TimedOut,
+    VaccelError,
+    WrongState,
+)
+from vaccel.rpc import ring_calls
+
+log = logging.getLogger(__name__)
+
+Fields = tuple[int, int, int, int, int, int, int, int, int]
+_NOP: Final = commands.Nop()
+_CALLS: Final = frozenset(ring_calls.CALLS)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Commands that were copied and checked once. ``idle``: none of them does anything."""
+
+    commands: tuple[commands.Command, ...]
+    idle: bool
+
+
+class Queue:
+    """A queue pair that is lent to a context. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        context: Context,
+        window: Window,
+        lease: Lease,
+        totals: QueueTotals,
+    ) -> None:
+        self._executor, self._context = executor, context
+        self._window, self.lease, self._totals = window, lease, totals
+        self._base = layout.queue_offset(lease.queue) // layout.WORD
+        self._fences = self._base + layout.FENCES.word
+        self._recordings: dict[int, Recording] = {}
+        self._recorded = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Completions that may yet be posted: room is kept for each, so that none is ever lost.
+        self._owed = 0
+        self.broken = False
+        ring.clear(window.bytes, lease.queue)
+        self._taker = ring.Consumer(window.bytes, window.words, ring.submission(lease.queue))
+        self._poster = ring.Producer(window.bytes, window.words, ring.completion(lease.queue))
+        for number, stream in context.streams.items():
+            self.reached(number, stream.reached)
+
+    def reached(self, stream: int, fence: int) -> None:
+        """A stream has reached a fence: publish it."""
+        if stream < layout.FENCE_WORDS:
+            self._window.words[self._fences + stream] = fence
+
+    async def close(self) -> None:
+        """Stop everything, and return when nothing of it touches the slab any more."""
+        self.broken = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def serve(self) -> int:
+        """Take descriptors and start what they ask for; how many were taken."""
+        if self.broken:
+            return 0
+        try:
+            room = self._poster.room - self._owed
+            raw = self._taker.take(min(room, bounds.DESCRIPTORS_PER_TURN)) if room > 0 else b""
+        except WrongState as fault:
+            self._break(fault)
+            return 0
+        if not raw:
+            return 0
+        count = len(raw) // layout.SQ_ENTRY
+        self._totals.descriptors += count
+        self._dispatch(list(DESCRIPTOR.iter_unpack(raw)))
+        return count
+
+    def _dispatch(self, taken: list[Any]) -> None:
+        index = 0
+        while index < len(taken):
+            fields: Fields = taken[index]
+            if fields[0] != Op.NOP or fields[1]:
+                self._one(fields)
+                index += 1
+                continue
+            # Null commands of one stream in order are one submission.
+            end = index + 1
+            stream, fence = fields[3], fields[4]
+            while (
+                end < len(taken)
+                and taken[end][:2] == (Op.NOP, 0)
+                and taken[end][3:5] == (stream, fence + end - index)
+            ):
+                end += 1
+            self._nops(fields, end - index)
+            index = end
+
+    def _one(self, fields: Fields) -> None:
+        op, flags, tag, stream, fence, *_ = fields
+        try:
+            if flags:
+                raise InvalidArgument(f"descriptor: flags {flags:#x}, 0 expected")
+            match op:
+                case Op.REPLAY:
+                    self._replay(fields)
+                case Op.RECORD:
+                    self._post(Completion(op, tag, stream, fence, self._record(fields)))
+                case Op.FORGET:
+                    self._recordings.pop(fields[5], None)
+                    self._post(Completion(op, tag, stream, fence))
+                case Op.WRITE | Op.READ:
+                    self._transfer(fields)
+                case _ if op in _CALLS:
+                    self._call(fields)
+                case _:
+                    raise InvalidArgument(f"descriptor: op {op} is none of this layout")
+        except VaccelError as error:
+            self._totals.malformed += 1
+            self._post(Completion(op, tag, stream, fence, error=error))
+
+    # --- commands of streams ----------------------------------------------------------------
+
+    def _nops(self, fields: Fields, count: int) -> None:
+        if not self._executor.pass_nops(self._context, fields[3], fields[4], count):
+            self._submit(fields, [_NOP] * count)
+
+    def _submit(self, fields: Fields, queued: list[commands.Command]) -> None:
+        """Commands that complete by their fence; only the first error of them is told."""
+        op, _, tag, stream, fence, *_ = fields
+        told = False
+        left = 0
+
+        def promised(count: int) -> None:
+            nonlocal left
+            left = count
+            self._owed += bool(count)
+
+        def sink(completion: commands.Completion) -> None:
+            nonlocal told, left
+            left -= 1
+            if not left:
+                self._owed -= 1
+            if completion.error is not None and not told:
+                told = True
+                self._post(Completion(op, tag, stream, completion.fence, error=completion.error))
+
+        try:
+            self._executor.accept(self._context, stream, fence, queued, sink, promised)
+        except VaccelError as error:
+            self._totals.malformed += 1
+            self._post(Completion(op, tag, stream, fence, error=error))
+
+    def _replay(self, fields: Fields) -> None:
+        found = self._recordings.get(fields[5])
+        if found is None:
+            raise NotFound(f"recording {fields[5]} does not exist in this queue", hint="record it")
+        if found.idle:
+            self._nops(fields, len(found.commands))
+        else:
+            self._submit(fields, list(found.commands))
+
+    def _record(self, fields: Fields) -> int:
+        if len(self._recordings) >= bounds.RECORDINGS_PER_QUEUE:
+            raise Exhausted(
+                f"queue holds {bounds.RECORDINGS_PER_QUEUE} recordings, the most there can be",
+                hint="forget some",
+            )
+        payload = self._copy(fields[5], fields[6])
+        made = ring_calls.recording_of(payload)
+        idle = all(isinstance(command, commands.Nop) for command in made)
+        self._recorded += 1
+        self._recordings[self._recorded] = Recording(made, idle)
+        return self._recorded
+
+    # --- data -------------------------------------------------------------------------------
+
+    def _transfer(self, fields: Fields) -> None:
+        op, _, tag, stream, fence, slab, buffer, offset, length = fields
+        self._check_slab(slab, length)
+        found = self._context.buffers.find(buffer)
+        check_range(found, offset, length, "write" if op == Op.WRITE else "read")
+
+        def copy(array: Bytes) -> None:
+            # A view of the moment: the window can be unmapped once none is left.
+            staged = np.frombuffer(self._window.bytes, np.uint8, length, slab)
+            inside = array[offset : offset + length]
+            if op == Op.WRITE:
+                np.copyto(inside, staged)
+            else:
+                np.copyto(staged, inside)
+
+        if length <= bounds.CHUNK_BYTES and not found.pinned:
+            copy(found.array)
+            self._post(Completion(op, tag, stream, fence, length))
+            return
+
+        async def work() -> int:
+            # Cancelled or not, the slab is this queue's until the copy has ended.
+            task = asyncio.ensure_future(self._executor.transfer(self._context, buffer, copy))
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                await asyncio.wait({task})
+                raise
+            return length
+
+        self._start(fields, work())
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def _call(self, fields: Fields) -> None:
+        op, _, _, _, _, place, length, reply, capacity = fields
+        payload = self._copy(place, length)
+        self._check_slab(reply, capacity)
+
+        async def work() -> int:
+            call = ring_calls.answer(self._executor, Op(op), self._context.name, payload)
+            return self._reply(await call, reply, capacity)
+
+        self._start(fields, work())
+
+    def _start(self, fields: Fields, work: Coroutine[Any, Any, int]) -> None:
+        self._owed += 1
+        task = asyncio.create_task(self._finish(fields, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, fields: Fields, work: Coroutine[Any, Any, int]) -> None:
+        op, _, tag, stream, fence, _, _, reply, capacity = fields
+        value = 0
+        fault: VaccelError | None = None
+        try:
+            async with asyncio.timeout(bounds.WAIT_SECONDS):
+                value = await work
+        except VaccelError as error:
+            fault = error
+        except TimeoutError:
+            fault = TimedOut(f"{Op(op).name} took more than {bounds.WAIT_SECONDS:g} s")
+        except Exception as bug:  # the border: what is not ours is a bug, and says so
+            log.exception("bug in %s", Op(op).name)
+            fault = Internal(f"{Op(op).name}: {bug!r}")
+        finally:
+            self._owed -= 1
+        if fault is not None and op in _CALLS:
+            value = self._reply(ring_calls.encode_error(fault), reply, capacity)
+        self._post(Completion(op, tag, stream, fence, value, fault))
+
+    def _reply(self, data: bytes, place: int, capacity: int) -> int:
+        if len(data) > capacity:
+            return TOO_LARGE
+        if not self.broken:
+            self._window.bytes[place : place + len(data)] = data
+        return len(data)
+
+    # --- the slab and the rings -------------------------------------------------------------
+
+    def _copy(self, place: int, length: int) -> bytes:
+        self._check_slab(place, length)
+        if length > bounds.MESSAGE_BYTES:
+            raise InvalidArgument(
+                f"a request of {length} bytes is more than {bounds.MESSAGE_BYTES}",
+                hint="write large tensors to buffers first",
+            )
+        return bytes(self._window.bytes[place : place + length])
+
+    def _check_slab(self, place: int, length: int) -> None:
+        start = self.lease.slab_offset
+        if place < start or place + length > start + self.lease.slab_bytes:
+            raise InvalidArgument(
+                f"descriptor: bytes {place} to {place + length} of the window are outside the slab"
+                f" from {start} to {start + self.lease.slab_bytes}"
+            )
+
+    def _post(self, completion: Completion) -> None:
+        if self.broken:
+            return
+        try:
+            self._poster.put(completion.encode())
+        except (WrongState, Exhausted) as fault:
+            self._break(fault)
+
+    def _break(self, fault: VaccelError) -> None:
+        log.warning("queue %d is broken: %s", self.lease.queue, fault)
+        self.broken = True
+        self._totals.broken += 1
+        self._window.words[self._base + layout.QUEUE_STATE.word] = 1
+        for task in self._tasks:
+            task.cancel()

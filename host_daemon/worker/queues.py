@@ -1,0 +1,156 @@
+"""The queue pairs of a VF: who has which, and the doorbell that wakes the worker for all of them.
+
+A doorbell says nothing, so each one is a look at every lent queue: a few microseconds. One that
+finds nothing is counted; too many of those within a period, and the doorbell goes unheard until
+its end, when the queues are looked at once. So a storm costs a few percent of a core at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+
+from host_daemon.worker.contexts import Context, QueueTotals
+from host_daemon.worker.executor import Executor
+from host_daemon.worker.queue import Queue
+from vaccel import bounds
+from vaccel.aperture import layout
+from vaccel.aperture.slab import Slab
+from vaccel.aperture.window import Window
+from vaccel.compute import Lease
+from vaccel.errors import Exhausted
+
+log = logging.getLogger(__name__)
+
+
+class Queues:
+    """An async context manager: inside, the doorbell is heard. The descriptor stays the caller's.
+
+    Lends queue pairs to the contexts of an executor (``executor.QueueLender``).
+    """
+
+    def __init__(self, executor: Executor, window: Window, doorbell: int) -> None:
+        self._executor, self._window, self._doorbell = executor, window, doorbell
+        start = layout.slabs_offset(window.size)
+        self._slabs = Slab(start, window.size - start, "window")
+        self._numbers = set(range(layout.queue_pairs(window.size)))
+        self._queues: dict[str, Queue] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._again: asyncio.Handle | None = None
+        self._period_end = 0.0
+        self._empty = 0
+        self.totals = QueueTotals()
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    @property
+    def free_pairs(self) -> int:
+        """Queue pairs that could be lent now."""
+        return len(self._numbers)
+
+    async def __aenter__(self) -> Queues:
+        self._executor.queues = self
+        asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._doorbell)
+        self._executor.queues = None
+        if self._again is not None:
+            self._again.cancel()
+        for context in list(self._queues):
+            self._end(context)
+        await asyncio.gather(*self._closing)
+
+    def lend(self, context: Context, slab_bytes: int) -> Lease:
+        """As ``Compute.lend_queue`` says; a context that has one gets it reset."""
+        old = self._queues.pop(context.name, None)
+        if old is not None:
+            self._close(old, keep=True)
+            lease = old.lease
+        else:
+            lease = self._take(slab_bytes)
+        queue = Queue(self._executor, context, self._window, lease, self.totals)
+        self._queues[context.name] = queue
+        context.reached = queue.reached
+        context.ended = lambda: self._end(context.name)
+        return lease
+
+    def _take(self, slab_bytes: int) -> Lease:
+        if not self._numbers:
+            raise Exhausted(
+                f"all {layout.queue_pairs(self._window.size)} queue pairs of the window are lent",
+                hint='close a context, or open the device with path="grpc"',
+            )
+        size = slab_bytes or min(bounds.SLAB_BYTES, self._slabs.largest_free)
+        if size < bounds.SLAB_BYTES_LEAST:
+            raise Exhausted(
+                f"window has a slab of {size} bytes left, {bounds.SLAB_BYTES_LEAST} is the least",
+                hint="close a context, or take a VF with a larger window",
+            )
+        offset = self._slabs.allocate(size, bounds.SLAB_BYTES_LEAST)
+        number = min(self._numbers)
+        self._numbers.discard(number)
+        return Lease(number, offset, size, self._window.size)
+
+    def _end(self, context: str) -> None:
+        if (queue := self._queues.pop(context, None)) is not None:
+            self._close(queue, keep=False)
+
+    def _close(self, queue: Queue, keep: bool) -> None:
+        """What is under way may touch the slab: it is lent again only after."""
+        queue.broken = True
+
+        async def close() -> None:
+            await queue.close()
+            if not keep:
+                self._slabs.free(queue.lease.slab_offset)
+                self._numbers.add(queue.lease.queue)
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    # --- the doorbell -----------------------------------------------------------------------
+
+    def _rung(self) -> None:
+        found = self._scan()
+        with contextlib.suppress(BlockingIOError):  # somebody else emptied it
+            os.read(self._doorbell, 8)
+        # What came after the first look and rang before the doorbell was emptied.
+        if self._scan() or found:
+            return
+        totals = self.totals
+        totals.empty_doorbells += 1
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self._period_end:
+            self._period_end, self._empty = now + bounds.DOORBELL_PERIOD_SECONDS, 0
+        self._empty += 1
+        if self._empty >= bounds.DOORBELLS_EMPTY:
+            totals.throttled += 1
+            loop.remove_reader(self._doorbell)
+            loop.call_at(self._period_end, self._listen)
+
+    def _listen(self) -> None:
+        if self._executor.queues is self:
+            asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
+            self._scan()
+
+    def _scan(self) -> bool:
+        """Serve every queue once; whether any had something. More is taken after other tasks."""
+        found = more = False
+        for queue in list(self._queues.values()):
+            taken = queue.serve()
+            found |= taken > 0
+            more |= taken == bounds.DESCRIPTORS_PER_TURN
+        if more and self._again is None:
+            self._again = asyncio.get_running_loop().call_soon(self._resume)
+        return found
+
+    def _resume(self) -> None:
+        self._again = None
+        self._scan()

@@ -1,0 +1,75 @@
+"""A VF in this process with window, doorbell, gRPC endpoint and lender, as a daemon has them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from host_daemon.worker.executor import Executor
+from host_daemon.worker.queues import Queues
+from tests.unit.host_daemon.worker.conftest import make_vf
+from vaccel.aperture.lending import MEMFD, Lender, Loan
+from vaccel.aperture.window import Window, create_window
+from vaccel.fastpath.compute import ApertureCompute
+from vaccel.rpc.address import SERVER_OPTIONS, open_channel
+from vaccel.rpc.server import ContextHolder, add_compute
+
+WINDOW = 64 << 20
+OWNER = "vf"
+
+
+@dataclass
+class ApertureHost:
+    """Both ends."""
+
+    executor: Executor
+    queues: Queues
+    window: Window
+    lender: Lender
+    address: str
+
+
+@asynccontextmanager
+async def host(folder: Path, window_bytes: int = WINDOW) -> AsyncIterator[ApertureHost]:
+    memfd = create_window(window_bytes)
+    doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    window = Window.from_fd(memfd, window_bytes)
+    address = f"unix:{folder}/vf.sock"
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    holder = ContextHolder(0)
+
+    async def find(_context: str) -> Loan:
+        return Loan(OWNER, MEMFD, os.dup(memfd), os.dup(doorbell), window_bytes)
+
+    try:
+        async with (
+            Executor(make_vf(folder)) as executor,
+            Queues(executor, window, doorbell) as queues,
+            Lender(Path(f"{folder}/vf.sock.window"), 0o600, find) as lender,
+        ):
+            add_compute(server, lambda _principal: executor, holder)
+            server.add_insecure_port(address)
+            await server.start()
+            yield ApertureHost(executor, queues, window, lender, address)
+            await server.stop(None)
+            await holder.close()
+    finally:
+        window.close()
+        os.close(memfd)
+        os.close(doorbell)
+
+
+@asynccontextmanager
+async def app(address: str, slab_bytes: int = 0) -> AsyncIterator[ApertureCompute]:
+    channel = open_channel(address)
+    compute = ApertureCompute(channel, address, required=True, slab_bytes=slab_bytes)
+    try:
+        yield compute
+    finally:
+        await compute.close()
+        await channel.close(None)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from vaccel.aperture import lending
+from vaccel.aperture.lending import MEMFD, Lender, Loan
+from vaccel.aperture.window import create_window
+from vaccel.errors import Detached, NotFound, Unavailable
+
+SIZE = 1 << 20
+
+
+async def find(context: str) -> Loan:
+    if context != "ctx-1":
+        raise NotFound(f"no context {context!r}", hint="open one first")
+    return Loan("vf", MEMFD, create_window(SIZE), os.eventfd(0), SIZE)
+
+
+@pytest.fixture
+async def lender(tmp_path: Path) -> AsyncIterator[Lender]:
+    async with Lender(tmp_path / "vf.sock.window", 0o600, find) as lender:
+        yield lender
+
+
+async def borrowed(folder: Path, context: str = "ctx-1") -> lending.Borrowed:
+    return await asyncio.to_thread(lending.borrow, folder / "vf.sock.window", context)
+
+
+def give_back(loan: lending.Borrowed) -> None:
+    loan.socket.close()
+    os.close(loan.window)
+    os.close(loan.doorbell)
+
+
+async def test_an_app_gets_both_descriptors(tmp_path: Path, lender: Lender) -> None:
+    loan = await borrowed(tmp_path)
+    assert (loan.kind, loan.window_bytes) == (MEMFD, SIZE)
+    assert os.fstat(loan.window).st_size == SIZE
+    assert not os.get_inheritable(loan.window)
+    os.write(loan.doorbell, (1).to_bytes(8, "little"))
+    give_back(loan)
+
+
+async def test_a_context_that_is_not_there_is_refused(tmp_path: Path, lender: Lender) -> None:
+    with pytest.raises(NotFound, match="ctx-2"):
+        await borrowed(tmp_path, "ctx-2")
+
+
+async def test_a_recall_reaches_the_owners_borrowers_only(tmp_path: Path, lender: Lender) -> None:
+    loan = await borrowed(tmp_path)
+    lender.recall("another", Detached("no"))
+    lender.recall("vf", Detached("VF was taken away", hint="open another"))
+    data = await asyncio.get_running_loop().sock_recv(loan.socket, 4096)
+    reason = lending.recalled(data)
+    assert isinstance(reason, Detached)
+    assert str(reason) == "VF was taken away (open another)"
+    give_back(loan)
+
+
+async def test_an_end_without_a_word_is_a_lender_that_died(tmp_path: Path) -> None:
+    async with Lender(tmp_path / "vf.sock.window", 0o600, find):
+        loan = await borrowed(tmp_path)
+    data = await asyncio.get_running_loop().sock_recv(loan.socket, 4096)
+    assert isinstance(lending.recalled(data), Unavailable)
+    give_back(loan)
+    with pytest.raises(Unavailable, match="nobody lends"):
+        await borrowed(tmp_path)
+
+
+@pytest.mark.parametrize("noise", [b"\n", b"[1]", b"\xff" * 5000, b'{"context": 5}'])
+async def test_noise_is_refused_and_the_next_is_served(
+    tmp_path: Path, lender: Lender, noise: bytes
+) -> None:
+    def shout() -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(tmp_path / "vf.sock.window"))
+            sock.sendall(noise)
+            try:
+                return sock.recv(4096)
+            except ConnectionResetError:  # it left more of the noise unread
+                return b"code"
+
+    assert b"code" in await asyncio.to_thread(shout)
+    give_back(await borrowed(tmp_path))
+
+
+def test_only_unix_sockets_have_a_lender() -> None:
+    assert lending.path_of("unix:/run/a.sock") == Path("/run/a.sock.window")
+    assert lending.path_of("10.0.2.100:7443") is None

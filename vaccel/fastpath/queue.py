@@ -1,0 +1,247 @@
+"""A queue pair as an app sees it. Safe for threads; blocks only where a method says so.
+
+Descriptors go in under a lock and are told to the worker by a doorbell. Whoever looks at the
+completion ring hands out all that is there, to whomever it belongs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from vaccel import bounds
+from vaccel.aperture import layout, ring
+from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op, decode
+from vaccel.aperture.doorbell import Doorbell
+from vaccel.aperture.slab import Slab
+from vaccel.aperture.window import Window
+from vaccel.compute import Lease
+from vaccel.errors import TimedOut, VaccelError, WrongState
+
+_NOP: Final = int(Op.NOP)
+# Looks at a shared word between two looks at the clock.
+_LOOKS: Final = 64
+_FIRST_LOOKS: Final = range(_LOOKS)
+# Errors of commands that nobody has asked about yet: the oldest go first.
+_FAULTS_KEPT: Final = 4096
+
+Callback = Callable[[Completion], None]
+_pack = DESCRIPTOR.pack
+_pack_into = DESCRIPTOR.pack_into
+
+
+class AppQueue:
+    """``dead`` says why it can no longer be used, if so."""
+
+    def __init__(self, window: Window, doorbell: Doorbell, lease: Lease) -> None:
+        self.window, self.lease = window, lease
+        self.dead: VaccelError | None = None
+        self._bell = doorbell
+        self._ring_bell = doorbell.ring
+        self._lock = threading.RLock()
+        self._slab = Slab(lease.slab_offset, lease.slab_bytes)
+        self._garbage: deque[int] = deque()
+        self._words = window.words
+        base = layout.queue_offset(lease.queue) // layout.WORD
+        self._fences = base + layout.FENCES.word
+        self._cq_tail = base + layout.CQ_TAIL.word
+        self._seen = 0
+        self._poster = ring.Producer(window.bytes, window.words, ring.submission(lease.queue))
+        self._taker = ring.Consumer(window.bytes, window.words, ring.completion(lease.queue))
+        self._put_one = self._poster.put_one
+        self._tags = 0
+        self._pending: dict[int, Callback] = {}
+        self.faults: dict[tuple[int, int], VaccelError] = {}
+
+    @property
+    def outstanding(self) -> int:
+        """Descriptors whose completion somebody waits for."""
+        return len(self._pending)
+
+    # --- submitting -------------------------------------------------------------------------
+
+    def nop(self, stream: int, fence: int) -> None:
+        """A null command. Raises Exhausted where the ring is full."""
+        with self._lock:
+            if self.dead is not None:
+                raise self.dead
+            self._put_one(_pack_into, _NOP, 0, 0, stream, fence, 0, 0, 0, 0)
+        self._ring_bell()
+
+    def nops(self, stream: int, first_fence: int, count: int) -> None:
+        """Null commands, one descriptor each, in one doorbell. Raises Exhausted as ``nop``."""
+        fences = range(first_fence, first_fence + count)
+        entries = b"".join([_pack(_NOP, 0, 0, stream, n, 0, 0, 0, 0) for n in fences])
+        self._put(entries)
+
+    def replay(self, recording: int, stream: int, fence: int) -> None:
+        """Run a recording, as (stream, fence) on. Raises Exhausted as ``nop``."""
+        self._put(_pack(int(Op.REPLAY), 0, 0, stream, fence, recording, 0, 0, 0))
+
+    def post(self, op: Op, operands: tuple[int, int, int, int], done: Callback) -> None:
+        """One descriptor; ``done`` hears of its completion, in whatever thread finds it.
+
+        Raises Exhausted where the ring is full, and why the queue is dead.
+        """
+        with self._lock:
+            if self.dead is not None:
+                raise self.dead
+            tag = self._tags = self._tags + 1
+            self._put_one(_pack_into, int(op), 0, tag, 0, 0, *operands)
+            self._pending[tag] = done
+        self._ring_bell()
+
+    def _put(self, entries: bytes) -> None:
+        with self._lock:
+            if self.dead is not None:
+                raise self.dead
+            self._poster.put(entries)
+        self._ring_bell()
+
+    # --- completions ------------------------------------------------------------------------
+
+    def reap(self) -> bool:
+        """Hand out the completions that are there; whether there were any."""
+        with self._lock:
+            if self.dead is not None:
+                return False
+            try:
+                raw = self._taker.take(layout.CQ_ENTRIES)
+            except WrongState as fault:
+                self.die(fault)
+                return True
+            if not raw:
+                return False
+            self._seen += len(raw) // layout.CQ_ENTRY
+            told = [
+                self._sort(decode(raw[at : at + layout.CQ_ENTRY]))
+                for at in range(0, len(raw), layout.CQ_ENTRY)
+            ]
+            held_back = not self._poster.idle
+        if held_back:  # the worker takes no descriptor that it has no room to answer
+            self._ring_bell()
+        for callback, completion in told:
+            if callback is not None:
+                callback(completion)
+        return True
+
+    def _sort(self, completion: Completion) -> tuple[Callback | None, Completion]:
+        callback = self._pending.pop(completion.tag, None)
+        if callback is None and completion.error is not None:
+            self.faults[completion.stream, completion.fence] = completion.error
+            while len(self.faults) > _FAULTS_KEPT:
+                del self.faults[next(iter(self.faults))]
+        return callback, completion
+
+    def fence(self, stream: int) -> int:
+        """The fence that a stream has reached."""
+        return int(self._words[self._fences + stream])
+
+    def wait_fence(self, stream: int, fence: int, timeout: float) -> None:
+        """Until a stream has reached a fence; blocking. Errors up to it are in ``faults`` then.
+
+        Raises TimedOut, why the queue is dead, or why the command was refused.
+        """
+        words, word = self._words, self._fences + stream
+        for _ in _FIRST_LOOKS:
+            if words[word] >= fence:
+                break
+        else:
+            self._patiently(lambda: self._passed(word, stream, fence), timeout, stream, fence)
+        if words[self._cq_tail] != self._seen:
+            self.reap()
+        if self.dead is not None:
+            raise self.dead
+
+    def _passed(self, word: int, stream: int, fence: int) -> bool:
+        if self._words[word] >= fence:
+            return True
+        if self._words[self._cq_tail] != self._seen:
+            self.reap()
+            reached = self._words[word]
+            for (number, at), refused in list(self.faults.items()):
+                # An error at a fence that is not reached: the submission was never accepted.
+                if number == stream and reached < at <= fence:
+                    raise refused
+        return False
+
+    def call(
+        self, op: Op, operands: tuple[int, int, int, int], timeout: float = bounds.WAIT_SECONDS
+    ) -> Completion:
+        """Post one descriptor and wait for its completion; blocking. Raises its error."""
+        found: list[Completion] = []
+        self.post(op, operands, found.append)
+
+        def done() -> bool:
+            return bool(found) or (self.reap() and bool(found))
+
+        self._patiently(done, timeout, 0, 0)
+        if found[0].error is not None:
+            raise found[0].error
+        return found[0]
+
+    def _patiently(self, done: Callable[[], bool], timeout: float, stream: int, fence: int) -> None:
+        start = time.monotonic()
+        spin_end, end = start + bounds.SPIN_SECONDS, start + timeout
+        pause = bounds.POLL_FIRST_SECONDS
+        while True:
+            for _ in range(_LOOKS):
+                if done():
+                    return
+            if self.dead is not None:
+                raise self.dead
+            now = time.monotonic()
+            if now >= end:
+                raise TimedOut(
+                    f"stream {stream} has not reached fence {fence} after {timeout:g} s",
+                    hint="wait again; the work goes on",
+                )
+            if now >= spin_end:
+                if done():
+                    return
+                time.sleep(pause)
+                pause = min(pause * 1.5, bounds.POLL_LAST_SECONDS)
+
+    # --- the slab ---------------------------------------------------------------------------
+
+    def allocate(self, size: int) -> int:
+        """Offset in the window of a piece of the slab. Raises Exhausted."""
+        with self._lock:
+            while self._garbage:
+                self._slab.free(self._garbage.popleft())
+            return self._slab.allocate(size)
+
+    def free(self, offset: int) -> None:
+        """Give a piece back. May be called by the collector, in any thread, at any point."""
+        self._garbage.append(offset)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def die(self, reason: VaccelError, *, revoke: bool = False) -> None:
+        """Every call from now on, and every one that waits, gets the reason."""
+        with self._lock:
+            if self.dead is not None:
+                return
+            self.dead = reason
+            if revoke:
+                self.window.revoke()
+            pending, self._pending = self._pending, {}
+        for tag, callback in pending.items():
+            callback(Completion(0, tag, error=reason))
+
+    def close(self) -> None:
+        """Let go of the window, or leave that to the last view of it."""
+        self.die(WrongState("the device was closed", hint="open it again"))
+        self._bell.close()
+        self._ring_bell = _silent
+        try:
+            self.window.close()
+        except WrongState:
+            return  # a staging array still shows it: its memory is the app's own until it goes
+
+
+def _silent() -> None:
+    return
