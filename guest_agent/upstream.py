@@ -70,6 +70,8 @@ class Upstream:
         self._compute: Compute | None = None
         self._contexts: set[str] = set()
         self._lost: set[str] = set()
+        # Closed by their apps while the host was away: it has not heard of that yet.
+        self._left: set[str] = set()
         self._refused = ""
         self._told: set[str] = set()
         self._settled = asyncio.Event()
@@ -165,6 +167,11 @@ class Upstream:
                 self._contexts.discard(context)
                 self._lost.add(context)
                 log.warning("%s: context %s is lost: %s", self.label, context, fault)
+        if epoch != self._epoch:
+            self._left.clear()
+        while self._left:  # also what an app closed during the lines above
+            context = self._left.pop()
+            await compute.close_context(context)
 
     def _ready(self, compute: Compute, header: Header) -> None:
         self._epoch = header.epoch
@@ -262,14 +269,18 @@ class Upstream:
         return context
 
     async def close_context(self, context: str) -> None:
-        """Free a context now; where the host is away, it does so itself after its grace."""
+        """Free a context now, or as soon as the host is back; its own grace may end before that."""
+        lost = context in self._lost
         self._contexts.discard(context)
         self._lost.discard(context)
         if self._compute is None:
+            if not lost and self.state is not State.GONE:
+                self._left.add(context)
             return
         try:
             await self._compute.close_context(context)
         except (Unavailable, TimedOut, Unauthenticated) as fault:
+            self._left.add(context)
             log.warning("%s: context %s is left to the host: %s", self.label, context, fault)
 
     async def _connected(self, give_up: float | None) -> Compute:

@@ -76,6 +76,23 @@ async def test_contexts_are_resumed_when_the_connection_comes_back(world: World)
     assert host.connections[0].closed
 
 
+async def test_a_context_closed_while_the_host_is_away_is_closed_when_it_is_back(
+    world: World,
+) -> None:
+    host = FakeHost()
+    upstream = world.start(host)
+    context, kept = await upstream.open_context(), await upstream.open_context()
+    host.up = False
+    host.break_connections()
+    await world.until(lambda: upstream.state is State.RECONNECTING)
+    await upstream.close_context(context)
+    assert host.contexts == {context, kept}
+    host.up = True
+    await _ready(world, upstream)
+    assert host.contexts == {kept}
+    assert host.resumed == [kept]
+
+
 async def test_a_call_waits_for_a_host_that_is_away_but_not_for_ever(world: World) -> None:
     host = FakeHost()
     upstream = world.start(host)
