@@ -39,6 +39,8 @@ class Operation:
     # launches.
     constant_inputs: frozenset[int] = frozenset()
     domain: str = ""
+    # The name under which the device keeps this node's weights (see ``DeviceModel.keep``).
+    resident: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,30 @@ class DeviceModel(Protocol):
         Their sum, launch overhead, and static energy over its time.
         """
 
+    def computes(self, operation: Operation) -> bool:
+        """Whether ``run`` is to compute such a node of a program of several.
+
+        Asked when a program is compiled: a dimension that is not known yet is -1, a shape whose
+        rank is not known is empty. False: the common fp32 kernels are already the device's
+        arithmetic, or only a program of one node is computed here.
+        """
+
+    def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
+        """Put a node's constant inputs where the device keeps them, as ``operation.resident``.
+
+        Called once per node when a program is loaded, for nodes that the device computes.
+        ``weights`` are by index of input. The cost is of writing them; None where this device
+        keeps weights in its memory as all else. Raises Exhausted where they find no room,
+        InvalidArgument naming a weight that cannot be kept.
+        """
+
+    def drop(self, resident: str) -> None:
+        """Forget what was kept under a name. Dropping what is not there is no error."""
+
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
         """Compute in the device's own arithmetic.
 
-        None where the common fp32 kernels are already that.
+        None where the common fp32 kernels are already that. An input that is resident may be None.
         """
 
     def save(self) -> bytes:

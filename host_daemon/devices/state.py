@@ -20,12 +20,13 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from typing import Final
 
-from host_daemon.core.device import Card
+from host_daemon.core.device import Card, NodeCost, Operation
 from vaccel import bounds
 from vaccel.errors import InvalidArgument
-from vaccel.model import Profile
+from vaccel.model import Array, Profile
 
 MAGIC: Final = b"VACCELDS"
 VERSION: Final = 1
@@ -102,7 +103,9 @@ def _split(state: bytes) -> tuple[bytes, bytes]:
 
 
 class Stateless:
-    """``save`` and ``restore`` of a device whose answers depend on their arguments only."""
+    """What a device does whose answers depend on their arguments only: it keeps no weights, leaves
+    programs of several nodes to the common kernels, and its state is empty.
+    """
 
     def __init__(self, card: Card, profile: Profile) -> None:
         self.card = card
@@ -119,3 +122,14 @@ class Stateless:
             raise InvalidArgument(
                 f"device state: a body of {len(body)} bytes, but {self.card.kind} has none"
             )
+
+    def computes(self, operation: Operation) -> bool:
+        """No: programs of several nodes run on the common kernels."""
+        return False
+
+    def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
+        """Weights lie in its memory, as all else."""
+        return None
+
+    def drop(self, resident: str) -> None:
+        """Nothing is kept."""
