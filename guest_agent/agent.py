@@ -15,6 +15,7 @@ from guest_agent.config import Config
 from guest_agent.connection import Connection, GrpcConnection
 from guest_agent.credentials import CredentialStore
 from guest_agent.pci import Function, PciBus
+from guest_agent.rings import Rings
 from guest_agent.router import Router
 from guest_agent.uevents import Uevents
 from guest_agent.upstream import Surroundings, Upstream
@@ -27,7 +28,7 @@ from vaccel.errors import Detached, DeviceLost, VaccelError
 log = logging.getLogger(__name__)
 
 # What takes a second and more to load under emulation.
-_HEAVY = ("vaccel.rpc.server", "vaccel.rpc.proxy", "vaccel.rpc.enrol", "grpc.aio")
+_HEAVY = ("vaccel.rpc.server", "guest_agent.direct", "vaccel.rpc.enrol", "grpc.aio")
 
 
 class Agent:
@@ -36,7 +37,7 @@ class Agent:
     def __init__(
         self,
         config: Config,
-        connect: Callable[[Header], Connection] = GrpcConnection,
+        connect: Callable[[Header, Rings], Connection] = GrpcConnection,
         retry_seconds: float = bounds.RETRY_SECONDS,
     ) -> None:
         self._config = config
@@ -53,7 +54,6 @@ class Agent:
         credentials = CredentialStore(Path(self._config.state_dir))
         credentials.prepare()
         around = Surroundings(
-            connect=self._connect,
             credentials=credentials,
             pause=asyncio.sleep,
             watch=partial(asyncio.sleep, self._config.rescan_seconds),
@@ -113,7 +113,10 @@ class Agent:
     ) -> None:
         log.info("PCI function %s: found", function.address)
         read_header = partial(self._bus.read_header, function)
-        upstream = Upstream(function.address, read_header, around)
+        rings = Rings(partial(self._bus.open_window, function))
+        upstream = Upstream(
+            function.address, read_header, lambda header: self._connect(header, rings), around
+        )
         reset = DeviceLost(f"{upstream.label} was reset", hint="open the device again")
         upstream.on_reset = partial(self._recall, function, reset)
         router.add(upstream)

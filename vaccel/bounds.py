@@ -65,6 +65,8 @@ WINDOW_BYTES_MOST: Final = 16 * GIB
 # --- queues ---------------------------------------------------------------------------------
 # A slab that nobody asked a size for: staging of ordinary models, eight apps in a usual window.
 SLAB_BYTES: Final = 32 * MIB
+# The slab of a context whose app maps nothing: what the agent moves for it in one call, twice.
+AGENT_SLAB_BYTES: Final = 4 * MIB
 # A page: also the alignment of slabs, so that two apps share none.
 SLAB_BYTES_LEAST: Final = 4 * KIB
 # Every slab and every piece of one begins on a cache line.

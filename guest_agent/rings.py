@@ -1,0 +1,17 @@
+"""What the agent keeps of a VF's queue pairs from one connection to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+# BAR2, BAR0 and the bytes of BAR2; the descriptors are the caller's.
+OpenWindow = Callable[[], tuple[int, int, int]]
+
+
+class Rings:
+    """What outlives a connection: how to open the window, and whose queue pairs are not ours."""
+
+    def __init__(self, open_window: OpenWindow) -> None:
+        self.open_window: Final = open_window
+        self.taken: set[str] = set()
