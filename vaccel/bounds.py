@@ -88,6 +88,9 @@ LENDING_BYTES: Final = 4 * KIB
 # Apps of one guest or host that hold a window at once: every context of every VF.
 LENDINGS: Final = 1024
 
+# How long the slab of a context that a reset ended waits for its app to come back.
+LEASE_GRACE_SECONDS: Final = 30.0
+
 # Address space that a worker may ask for beyond its device memory: code, stacks, compilation.
 WORKER_HEADROOM_BYTES: Final = 2 * GIB
 # Descriptors of a worker: its three own, the daemon's connections, a profile's file.

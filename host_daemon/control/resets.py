@@ -100,22 +100,29 @@ class Resets:
                 self._steps.fail(record, "", f"its worker died and was not replaced: {fault}")
 
     async def _replace_worker(self, record: VfRecord) -> None:
-        """A new worker for a VF whose old one died; an attached VF is plugged again."""
+        """A new worker for a VF whose old one died, under the window that guests have mapped.
+
+        Only where that window is gone too is an attached VF plugged again.
+        """
         self._on_renewed(record.id)
-        await self._steps.workers.kill(record.id)
+        await self._steps.workers.end(record.id)
         if self._dies_too_often(record.id):
             self._steps.fail(record, "", "its worker died five times within a minute")
             return
+        attached = record.state is VfState.ATTACHED
+        same = attached and self._steps.workers.keeps(record.id)
+        if attached and not same:
+            await self._steps.let_go(record, force=True)
         with self._host.store.transaction() as tx:
             record = replace(tx.get_vf(record.id), epoch=record.epoch + 1, enrolled=False)
             tx.put_vf(record)
             token = self._credentials.issue_token(tx, record.id, record.epoch) if record.vm else b""
-        worker = await self._steps.start_worker(record, token)
+        start = self._steps.replace_worker if same else self._steps.start_worker
+        worker = await start(record, token)
         with self._host.store.transaction() as tx:
             record = tx.get_vf(record.id)
             tx.put_vf(replace(record, worker_pid=worker.pid, worker_started=worker.started))
-        if record.state is VfState.ATTACHED:
-            await self._steps.let_go(record, force=True)
+        if attached and not same:
             if record.local:
                 await self._steps.local.open(record.id, record.epoch)
             else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from host_daemon.control.certificates import Identity
 from host_daemon.core.records import CredentialRecord
 from host_daemon.services.guard import Guard, Principal, Record
 from vaccel import bounds
-from vaccel.aperture.lending import MEMFD, Lender, Loan, lent_beside
+from vaccel.aperture.lending import Lender, Loan, lent_beside
 from vaccel.compute import Compute
 from vaccel.errors import (
     Detached,
@@ -120,7 +120,7 @@ async def serve_guests(
 class LocalEndpoints:
     """Two sockets per VF that is attached to this host: for calls, and to lend its window.
 
-    ``window_of`` gives (memfd, eventfd, bytes) of a VF, ``vf_of`` the VF of a context.
+    ``window_of`` gives what is lent of a VF, ``vf_of`` the VF of a context.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class LocalEndpoints:
         compute_of: ComputeOf,
         holder: ContextHolder,
         record: Record,
-        window_of: Callable[[str], Awaitable[tuple[int, int, int]]],
+        window_of: Callable[[str], Loan],
         vf_of: Callable[[str], str],
     ) -> None:
         self._folder = folder
@@ -160,8 +160,7 @@ class LocalEndpoints:
     async def _loan(self, vf: str, context: str) -> Loan:
         if self._vf_of(context) != vf:
             raise NotFound(f"no context {context[:64]!r} of VF {vf}", hint="open one first")
-        memfd, doorbell, size = await self._window_of(vf)
-        return Loan(vf, MEMFD, memfd, doorbell, size)
+        return self._window_of(vf)
 
     async def close(self, vf: str) -> None:
         """Stop listening; calls under way end, and lent windows are taken back."""

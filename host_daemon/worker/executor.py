@@ -57,8 +57,11 @@ class QueueLender(Protocol):
     def totals(self) -> QueueTotals:
         """What went through all queues."""
 
-    def lend(self, context: Context, slab_bytes: int) -> Lease:
+    def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says."""
+
+    def reset(self) -> None:
+        """All contexts are about to end by a reset: tell their apps, and keep their slabs."""
 
     def __len__(self) -> int: ...
 
@@ -129,6 +132,8 @@ class Executor:
 
     async def begin_epoch(self, epoch: int) -> None:
         """Close every context, and return when none of their work is left."""
+        if self.queues is not None:
+            self.queues.reset()
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
         await self._engine.settle()
@@ -158,7 +163,7 @@ class Executor:
                 f"device {device[: bounds.NAME_BYTES]!r} is not here",
                 hint=f"this is {self._vf.id}",
             )
-        return self._contexts.find(resume).name if resume else self._contexts.open().name
+        return self._contexts.find(resume).name if resume else self._contexts.open(self.epoch).name
 
     async def close_context(self, context: str) -> None:
         """As the port says; a launch under way ends at its next node."""
@@ -241,6 +246,7 @@ class Executor:
         fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
         check_waits(owner.streams, fresh)
         count = queue.submit(first_fence, commands, sink)
+        owner.accepted(stream, queue.accepted)
         if promised is not None:
             promised(count)
         if queue.head is not None:
@@ -271,12 +277,12 @@ class Executor:
         """As the port says; the reply may hold fewer completions than ``reached`` counts."""
         return await self._contexts.find(context).stream(stream).wait(fence, timeout, acknowledged)
 
-    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+    async def lend_queue(self, context: str, slab_bytes: int = 0, after: str = "") -> Lease:
         """As the port says."""
         owner = self._contexts.find(context)
         if self.queues is None:
             raise Unsupported("this VF has no window", hint='open it with path="grpc"')
-        return self.queues.lend(owner, slab_bytes)
+        return self.queues.lend(owner, slab_bytes, after)
 
     async def transfer(self, owner: Context, buffer: int, copy: Transfer) -> None:
         """Copy between a buffer and memory that a guest sees, beside the kernels and never with

@@ -323,7 +323,7 @@ def test_workers_hold_their_own_vf_and_nothing_else() -> None:
             sockets = [link for link in links.values() if link.startswith("socket:")]
             assert len(sockets) <= 4, links  # its listener, the daemon, its event loop's pair
             maps = (proc / "maps").read_text()
-            mapped = {line.split()[4] for line in maps.splitlines() if "memfd:" in line}
+            mapped = {line.split()[4] for line in maps.splitlines() if ":vaccel-window" in line}
             assert len(mapped) <= 1 and "grpc" not in maps
             status = dict(
                 line.split(":\t", 1) for line in (proc / "status").read_text().splitlines()
@@ -336,8 +336,9 @@ def test_workers_hold_their_own_vf_and_nothing_else() -> None:
 
 
 def memfds(links: Mapping[int, str]) -> Iterator[int]:
-    """One descriptor of each memfd: a window is mapped by a second one."""
-    return iter({link: fd for fd, link in links.items() if link.startswith("/memfd:")}.values())
+    """One descriptor of each window: it is mapped by a second one."""
+    windows = {link: fd for fd, link in links.items() if link.startswith("/memfd:vaccel-window")}
+    return iter(windows.values())
 
 
 def only(items: Iterable[int]) -> int:
