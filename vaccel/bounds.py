@@ -71,6 +71,14 @@ SLAB_BYTES_LEAST: Final = 4 * KIB
 SLAB_ALIGNMENT: Final = 64
 # Room that a call leaves for its reply in the slab; larger replies are fetched over gRPC.
 RING_REPLY_BYTES: Final = 256 * KIB
+# Arguments of one call that lie in the slab; more than that is written to buffers first.
+CALL_BYTES: Final = 64 * MIB
+# A tensor of a call travels in its message up to here, and lies beside it from there on.
+CALL_INLINE_BYTES: Final = 4 * KIB
+# Room for a call's message, and for its reply.
+CALL_MESSAGE_BYTES: Final = 64 * KIB
+# Room for large results that a program's first call asks for; later ones ask for what it took.
+CALL_ROOM_BYTES: Final = 256 * KIB
 # Doorbells without a descriptor behind them, within a period, before the worker stops listening
 # until its end: 256 scans of a few microseconds are a few percent of a core.
 DOORBELLS_EMPTY: Final = 256
@@ -79,10 +87,10 @@ DOORBELL_PERIOD_SECONDS: Final = 0.1
 DESCRIPTORS_PER_TURN: Final = 64
 # Recorded command buffers of a queue, each of at most COMMANDS_PER_SUBMIT commands.
 RECORDINGS_PER_QUEUE: Final = 64
-# Polling: how long to spin, then the first and the longest sleep.
+# Polling: how long to spin, then the shortest and the longest sleep.
 SPIN_SECONDS: Final = 200e-6
 POLL_FIRST_SECONDS: Final = 50e-6
-POLL_LAST_SECONDS: Final = 1e-3
+POLL_LAST_SECONDS: Final = 4e-3
 # What an app and a lender of windows say to each other is a line of JSON.
 LENDING_BYTES: Final = 4 * KIB
 # Apps of one guest or host that hold a window at once: every context of every VF.

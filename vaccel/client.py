@@ -10,8 +10,9 @@ fences; the words are those of ``vaccel.compute``.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaccel import binding, bounds, errors, loop, model
+from vaccel.buffer import Buffer
 from vaccel.commands import Command, Completion, Launch, Result
 from vaccel.compute import KernelSource, Program
+from vaccel.fastpath.calls import Calls
 from vaccel.fastpath.compute import ApertureCompute
 from vaccel.fastpath.queue import AppQueue
-from vaccel.model import Array, BufferRange, Cost, DType, Port, Tensor
+from vaccel.model import Array, Cost, DType, Port, Tensor, Value
 from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session, StreamState
@@ -60,6 +63,7 @@ class Device:
         self._session = session
         self._stream = session.stream()
         self._kernels: dict[tuple[str, tuple[DType, ...]], Model] = {}
+        self._calls = None if self._queue is None else Calls(session, self._queue)
         self.info = info
 
     @classmethod
@@ -86,6 +90,16 @@ class Device:
         if isinstance(compute, ApertureCompute):
             return compute.queue(self._session.context)
         return None
+
+    def _call(
+        self, program: int, values: Mapping[str, Value], timeout: float
+    ) -> tuple[dict[str, Array], Cost]:
+        """One launch from values to arrays, by the shortest way that there is."""
+        if self._calls is not None and self._queue is not None:
+            done = self._calls.call(program, values, timeout)
+            if done is not None:
+                return done
+        return loop.run(self._session.run(self._stream, program, values, timeout))
 
     @property
     def path(self) -> str:
@@ -188,67 +202,6 @@ class Device:
         return FastStream(self, FastState(self._session, self._session.new_stream_number(), queue))
 
 
-class Buffer:
-    """Device memory of a context. Offsets and sizes are bytes."""
-
-    def __init__(self, device: Device, number: int, size: int) -> None:
-        self._device = device
-        self.id = number
-        self.size = size
-
-    def at(self, offset: int = 0) -> BufferRange:
-        """A place in it, for commands."""
-        return BufferRange(self.id, offset)
-
-    def tensor(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Tensor:
-        """A tensor at a place in it, to pass to a model without moving data."""
-        return Tensor(DType(dtype), tuple(shape), place=self.at(offset))
-
-    def write(self, array: Array, offset: int = 0) -> None:
-        """Copy an array in. Raises InvalidArgument past the end."""
-        queue = self._device._queue
-        if queue is not None and isinstance(array, np.ndarray):
-            from vaccel.fastpath import staging
-
-            if (place := staging.place_of(queue, array)) is not None:
-                self._check(offset, array.nbytes)
-                return staging.write(queue, place, self.at(offset), array.nbytes)
-        data = memoryview(binding.tensor_of(np.asarray(array)).data or b"")
-        self._check(offset, len(data))
-        loop.run(self._device._session.write(self.at(offset), data))
-
-    def read(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Array:
-        """Copy an array out. Raises InvalidArgument past the end."""
-        tensor = self.tensor(dtype, shape, offset)
-        self._check(offset, tensor.nbytes)
-        data = loop.run(self._device._session.read(self.at(offset), tensor.nbytes))
-        return binding.array_of(tensor, memoryview(data))
-
-    def _check(self, offset: int, length: int) -> None:
-        if offset < 0 or offset + length > self.size:
-            raise errors.InvalidArgument(
-                f"{length} bytes at {offset} are not within buffer {self.id} of {self.size} bytes",
-                hint="allocate a larger buffer, or move less",
-            )
-
-    def read_into(self, out: Array, offset: int = 0) -> Array:
-        """Copy into an array, a staging array best of all; the array itself. In C order."""
-        queue = self._device._queue
-        if queue is not None:
-            from vaccel.fastpath import staging
-
-            if (place := staging.place_of(queue, out)) is not None:
-                self._check(offset, out.nbytes)
-                staging.read(queue, place, self.at(offset), out.nbytes)
-                return out
-        np.copyto(out, self.read(out.dtype.name, out.shape, offset))
-        return out
-
-    def free(self) -> None:
-        """Give it back."""
-        loop.run(self._device._session.free(self.id))
-
-
 class Stream:
     """An in-order queue. Streams of a device run independently; ``WaitFence`` joins them."""
 
@@ -304,7 +257,17 @@ class Fence:
 
     def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
         """Until the command is done; its completion. Raises its error, or TimedOut."""
-        loop.run(self._state.wait(self.value, timeout, self._number))
+        return loop.run(self._completion(timeout))
+
+    def __await__(self) -> Generator[Any, None, Completion]:
+        """``await fence``: as ``wait``, in any event loop."""
+        return self._wait().__await__()
+
+    async def _wait(self) -> Completion:
+        return await asyncio.wrap_future(loop.start(self._completion(bounds.WAIT_SECONDS)))
+
+    async def _completion(self, timeout: float) -> Completion:
+        await self._state.wait(self.value, timeout, self._number)
         completion = self._state.claim(self.value, self._number)
         if completion.error is not None:
             raise completion.error
@@ -355,9 +318,7 @@ class Model:
     def __call__(self, *args: Any, timeout: float = bounds.WAIT_SECONDS, **named: Any) -> Outputs:
         """Run it. Inputs whose names are no Python names go as ``**{"name": array}``."""
         values = binding.bind(self.inputs, args, named)
-        device = self._device
-        work = device._session.run(device._stream, self.id, values, timeout)
-        arrays, cost = loop.run(work)
+        arrays, cost = self._device._call(self.id, values, timeout)
         self.last_cost = cost
         return Outputs(arrays, cost)
 

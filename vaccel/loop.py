@@ -9,6 +9,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from vaccel.errors import WrongState
@@ -32,13 +33,17 @@ def _get() -> asyncio.AbstractEventLoop:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine there and wait for it. Ctrl-C cancels it."""
-    loop = _get()
     if threading.current_thread().name == "vaccel":
         work.close()
         raise WrongState("the blocking SDK was called from its own event loop")
-    future = asyncio.run_coroutine_threadsafe(work, loop)
+    future = start(work)
     try:
         return future.result()
     except BaseException:
         future.cancel()
         raise
+
+
+def start(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Start a coroutine there; cancelling the future cancels it."""
+    return asyncio.run_coroutine_threadsafe(work, _get())

@@ -62,6 +62,8 @@ def _plain(threads: int) -> ort.SessionOptions:
     chosen.intra_op_num_threads = threads
     chosen.inter_op_num_threads = 1
     chosen.log_severity_level = 4
+    # Threads that spin for more work between launches take the CPU from whoever brings it.
+    chosen.add_session_config_entry("session.force_spinning_stop", "1")
     return chosen
 
 

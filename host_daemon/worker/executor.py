@@ -235,12 +235,14 @@ class Executor:
         commands: Sequence[Command],
         sink: Callable[[Completion], None] | None = None,
         promised: Callable[[int], None] | None = None,
+        most: int = bounds.INLINE_BYTES,
     ) -> None:
         """``submit`` for who is in this process. With a ``sink`` completions are told, not kept.
 
-        ``promised`` hears how many completions will come before the first of them does.
+        ``promised`` hears how many completions will come before the first of them does. ``most``
+        bytes of data may come in the commands.
         """
-        _check_submission(commands)
+        _check_submission(commands, most)
         queue = owner.stream(stream)
         queue.check_fences(first_fence, commands)
         fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
@@ -320,7 +322,7 @@ def _check_chunk(length: int, what: str) -> None:
         )
 
 
-def _check_submission(commands: Sequence[Command]) -> None:
+def _check_submission(commands: Sequence[Command], most: int) -> None:
     if len(commands) > bounds.COMMANDS_PER_SUBMIT:
         raise InvalidArgument(
             f"submit: {len(commands)} commands, at most {bounds.COMMANDS_PER_SUBMIT}",
@@ -331,9 +333,9 @@ def _check_submission(commands: Sequence[Command]) -> None:
         for c in commands
         if isinstance(c, Store | Launch)
     )
-    if data > bounds.INLINE_BYTES:
+    if data > most:
         raise InvalidArgument(
-            f"submit: {data} bytes of data travel in it, at most {bounds.INLINE_BYTES}",
+            f"submit: {data} bytes of data travel in it, at most {most}",
             hint="write large tensors to buffers first",
         )
 

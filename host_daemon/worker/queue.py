@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from host_daemon.worker.calls import serve_call
 from host_daemon.worker.contexts import Context, QueueTotals
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.memory import Bytes, check_range
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 
 Fields = tuple[int, int, int, int, int, int, int, int, int]
 _NOP: Final = commands.Nop()
-_CALLS: Final = frozenset(ring_calls.CALLS)
+# Ops whose errors travel whole, as their reply.
+_CALLS: Final = frozenset({*ring_calls.CALLS, Op.CALL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,10 +290,24 @@ class Queue:
         self._check_slab(reply, capacity)
 
         async def work() -> int:
-            call = ring_calls.answer(self._executor, Op(op), self._context.name, payload)
+            if op == Op.CALL:
+                call = serve_call(self._executor, self._context, payload, self)
+            else:
+                call = ring_calls.answer(self._executor, Op(op), self._context.name, payload)
             return self._reply(await call, reply, capacity)
 
         self._start(fields, slot, work())
+
+    def fetch(self, place: int, length: int) -> bytes:
+        """A copy of a piece of the slab. Raises InvalidArgument where it is not in it."""
+        self._check_slab(place, length)
+        return bytes(self._window.bytes[place : place + length])
+
+    def put(self, place: int, data: bytes | memoryview) -> None:
+        """Put bytes into the slab. Raises InvalidArgument where they do not fit into it."""
+        self._check_slab(place, len(data))
+        if not self.broken:
+            self._window.bytes[place : place + len(data)] = data
 
     def _start(self, fields: Fields, slot: int, work: Coroutine[Any, Any, int]) -> None:
         self._owed += 1
@@ -331,13 +347,12 @@ class Queue:
     # --- the slab and the rings -------------------------------------------------------------
 
     def _copy(self, place: int, length: int) -> bytes:
-        self._check_slab(place, length)
         if length > bounds.MESSAGE_BYTES:
             raise InvalidArgument(
                 f"a request of {length} bytes is more than {bounds.MESSAGE_BYTES}",
                 hint="write large tensors to buffers first",
             )
-        return bytes(self._window.bytes[place : place + length])
+        return self.fetch(place, length)
 
     def _check_slab(self, place: int, length: int) -> None:
         start = self.lease.slab_offset

@@ -33,6 +33,8 @@ class ApertureHost:
     window: Window
     lender: Lender
     address: str
+    memfd: int
+    doorbell: int
 
 
 @asynccontextmanager
@@ -57,7 +59,7 @@ async def host(folder: Path, window_bytes: int = WINDOW) -> AsyncIterator[Apertu
             add_compute(server, lambda _principal: executor, holder)
             server.add_insecure_port(address)
             await server.start()
-            yield ApertureHost(executor, queues, window, lender, address)
+            yield ApertureHost(executor, queues, window, lender, address, memfd, doorbell)
             await server.stop(None)
             await holder.close()
     finally:

@@ -17,6 +17,7 @@ WAIT      as SUBMIT
 RECORD    offset and length of a request; the completion's value is the recording's number
 REPLAY    number of a recording, to be run as (stream, fence) on; completes as NOP does
 FORGET    number of a recording
+CALL      as SUBMIT: one launch with its tensors in the slab, and its results
 ========  ==================================================================================
 
 ``flags`` must be 0. ``tag`` is the app's own and comes back in the completion. ``code`` is 0, or
@@ -56,6 +57,7 @@ class Op(IntEnum):
     RECORD = 7
     REPLAY = 8
     FORGET = 9
+    CALL = 10
 
 
 @dataclass(frozen=True, slots=True)

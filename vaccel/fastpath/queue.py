@@ -20,6 +20,7 @@ from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
 from vaccel.errors import TimedOut, VaccelError, WrongState
+from vaccel.fastpath.pace import pause
 
 _NOP: Final = int(Op.NOP)
 # Looks at a shared word between two looks at the clock.
@@ -150,11 +151,21 @@ class AppQueue:
             if words[word] >= fence:
                 break
         else:
-            self._patiently(lambda: self._passed(word, stream, fence), timeout, stream, fence)
+            what = f"fence {fence} of stream {stream}"
+            self._patiently(lambda: self._passed(word, stream, fence), timeout, what)
         if words[self._cq_tail] != self._seen:
             self.reap()
         if self.dead is not None:
             raise self.dead
+
+    def fence_settled(self, stream: int, fence: int) -> bool:
+        """Whether ``wait_fence`` would return, or raise, at once."""
+        if self.dead is not None:
+            return True
+        try:
+            return self._passed(self._fences + stream, stream, fence)
+        except VaccelError:
+            return True
 
     def _passed(self, word: int, stream: int, fence: int) -> bool:
         if self._words[word] >= fence:
@@ -174,21 +185,28 @@ class AppQueue:
         """Post one descriptor and wait for its completion; blocking. Raises its error."""
         found: list[Completion] = []
         self.post(op, operands, found.append)
-
-        def done() -> bool:
-            return bool(found) or (self.reap() and bool(found))
-
-        self._patiently(done, timeout, 0, 0)
+        self.await_done(lambda: bool(found), timeout, op.name)
         if found[0].error is not None:
             raise found[0].error
         return found[0]
 
-    def _patiently(self, done: Callable[[], bool], timeout: float, stream: int, fence: int) -> None:
+    def await_done(self, done: Callable[[], bool], timeout: float, what: str) -> None:
+        """Hand out completions until ``done()``; blocking. Raises TimedOut, or why it is dead."""
+
+        def looked() -> bool:
+            # Only a tail that moved is worth the lock.
+            if self._words[self._cq_tail] != self._seen:
+                self.reap()
+            return done()
+
+        self._patiently(looked, timeout, what)
+
+    def _patiently(self, done: Callable[[], bool], timeout: float, what: str) -> None:
         start = time.monotonic()
         spin_end, end = start + bounds.SPIN_SECONDS, start + timeout
-        pause = bounds.POLL_FIRST_SECONDS
+        looks = _LOOKS
         while True:
-            for _ in range(_LOOKS):
+            for _ in range(looks):
                 if done():
                     return
             if self.dead is not None:
@@ -196,14 +214,12 @@ class AppQueue:
             now = time.monotonic()
             if now >= end:
                 raise TimedOut(
-                    f"stream {stream} has not reached fence {fence} after {timeout:g} s",
+                    f"{what} took more than {timeout:g} s",
                     hint="wait again; the work goes on",
                 )
             if now >= spin_end:
-                if done():
-                    return
-                time.sleep(pause)
-                pause = min(pause * 1.5, bounds.POLL_LAST_SECONDS)
+                looks = 1
+                time.sleep(pause(now - start))
 
     # --- the slab ---------------------------------------------------------------------------
 

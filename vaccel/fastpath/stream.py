@@ -6,6 +6,7 @@ travel as a submission in the slab, and their completions are fetched when they 
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,9 @@ from vaccel import bounds, client
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Command, Completion, Nop
 from vaccel.errors import Exhausted, InvalidArgument, WrongState
+from vaccel.fastpath.pace import pause
+from vaccel.fastpath.piece import Piece
+from vaccel.fastpath.poller import poller
 from vaccel.fastpath.queue import AppQueue
 from vaccel.rpc import ring_calls
 from vaccel.session import Session, StreamState
@@ -97,6 +101,10 @@ class FastState(StreamState):
             raise done.error
         return done
 
+    def is_general(self, fence: int) -> bool:
+        """Whether the completion of a fence holds more than that it is reached."""
+        return fence in self._general
+
     def _fetch(self, fence: int, timeout: float) -> None:
         end = time.monotonic() + timeout
         while fence not in self._fetched:
@@ -156,6 +164,13 @@ class FastFence(client.Fence):
         """See ``Fence``."""
         return self._fast.result(self.value, timeout)
 
+    async def _wait(self) -> Completion:
+        fast = self._fast
+        await poller().settled(fast.queue, self._number, self.value)
+        if fast.is_general(self.value):  # its completion is still to be asked for
+            return await asyncio.to_thread(fast.result, self.value, bounds.WAIT_SECONDS)
+        return fast.result(self.value, bounds.WAIT_SECONDS)
+
 
 class Recording:
     """A recorded sequence of commands."""
@@ -181,30 +196,26 @@ class Recording:
 
 def _patiently(queue: AppQueue, post: Callable[[], None]) -> None:
     """Post as soon as the ring has room."""
-    pause = bounds.POLL_FIRST_SECONDS
+    start = time.monotonic()
     while True:
         try:
             return post()
         except Exhausted:
             queue.reap()
-            time.sleep(pause)
-            pause = min(2 * pause, bounds.POLL_LAST_SECONDS)
+            time.sleep(pause(time.monotonic() - start))
 
 
 def _request(queue: AppQueue, op: Op, payload: bytes) -> bytes:
     """A call in the slab, and its reply. Raises its error."""
     room = 2 * bounds.INLINE_BYTES
-    place = queue.allocate(room + len(payload))
-    at = place + room
-    queue.window.bytes[at : at + len(payload)] = payload
-    operands = (at, len(payload), place, room)
-    try:
-        done = queue.call(op, operands)
+    with Piece(queue, room + len(payload)) as piece:
+        piece.put(room, payload)
+        done = piece.ask(op, (piece.offset + room, len(payload), piece.offset, room))
+        if done.error is not None:
+            raise done.error
         if done.value == TOO_LARGE:
             raise Exhausted(
                 f"a reply of {Op(op).name} has no room in {room} bytes",
                 hint="give results a place in device memory, and read them from there",
             )
-        return bytes(queue.window.bytes[place : place + min(done.value, room)])
-    finally:
-        queue.free(place)
+        return piece.get(0, min(done.value, room))

@@ -51,7 +51,8 @@ def error_of(message: types_pb2.Error) -> errors.VaccelError:
 # --- tensors --------------------------------------------------------------------------------
 
 
-def _dtype_of(name: str, where: str) -> DType:
+def dtype_of(name: str, where: str) -> DType:
+    """An element type by its name; ``where`` names the tensor in the error."""
     try:
         return DType(name)
     except ValueError:
@@ -61,7 +62,8 @@ def _dtype_of(name: str, where: str) -> DType:
         ) from None
 
 
-def _shape_of(dims: Any, where: str) -> tuple[int, ...]:
+def shape_of(dims: Any, where: str) -> tuple[int, ...]:
+    """A shape whose size can be computed with; ``where`` names the tensor in the error."""
     if len(dims) > bounds.TENSOR_RANK:
         raise errors.InvalidArgument(f"{where}: rank {len(dims)} is more than {bounds.TENSOR_RANK}")
     shape = tuple(dims)
@@ -85,7 +87,7 @@ def value_of(message: types_pb2.Value, where: str) -> Value:
     """A tensor or strings; inline data has exactly the bytes that dtype and shape say."""
     kind = message.WhichOneof("value")
     if kind == "strings":
-        shape = _shape_of(message.strings.shape, where)
+        shape = shape_of(message.strings.shape, where)
         count = math.prod(shape)
         if count != len(message.strings.items) or count > bounds.STRINGS_PER_VALUE:
             raise errors.InvalidArgument(
@@ -98,10 +100,10 @@ def value_of(message: types_pb2.Value, where: str) -> Value:
     if kind != "tensor":
         raise errors.InvalidArgument(f"{where}: holds neither a tensor nor strings")
     tensor = message.tensor
-    dtype = _dtype_of(tensor.dtype, where)
+    dtype = dtype_of(tensor.dtype, where)
     if dtype is DType.STRING:
         raise errors.InvalidArgument(f"{where}: strings travel as Strings, not as a tensor")
-    shape = _shape_of(tensor.shape, where)
+    shape = shape_of(tensor.shape, where)
     place = tensor.WhichOneof("place")
     if place == "range":
         return Tensor(dtype, shape, place=range_of(tensor.range))
@@ -155,7 +157,7 @@ def port_of(message: compute_pb2.Port) -> Port:
     dims = tuple(
         d.value if d.WhichOneof("size") == "value" else (d.symbol or None) for d in message.shape
     )
-    dtype = _dtype_of(message.dtype, f"port {message.name[:80]!r}")
+    dtype = dtype_of(message.dtype, f"port {message.name[:80]!r}")
     return Port(message.name, dtype, None if message.rank_unknown else dims, message.optional)
 
 

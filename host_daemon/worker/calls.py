@@ -1,0 +1,87 @@
+"""A program's call over a queue pair: one descriptor for arguments, launch and results.
+
+The arguments are copied out of the slab before anything parses or computes with them; the results
+are copied into it when no kernel works on them any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import numpy as np
+
+from host_daemon.worker.contexts import Context
+from host_daemon.worker.executor import Executor
+from vaccel import bounds
+from vaccel.commands import Completion
+from vaccel.model import BufferRange, Tensor, Value
+from vaccel.rpc import ring_launch
+from vaccel.rpc.ring_launch import Call, Staged
+
+
+class SlabAccess(Protocol):
+    """The slab of a queue pair, as the worker may touch it."""
+
+    def fetch(self, place: int, length: int) -> bytes:
+        """A copy of a piece. Raises InvalidArgument where it is not in the slab."""
+
+    def put(self, place: int, data: bytes | memoryview) -> None:
+        """Put bytes there. Raises InvalidArgument where they do not fit."""
+
+
+async def serve_call(
+    executor: Executor, context: Context, payload: bytes, slab: SlabAccess
+) -> bytes:
+    """Do a call; its reply. Raises what was wrong with the call; its launch's error is a reply."""
+    call = ring_launch.call_of(payload, slab.fetch)
+    slab.put(call.room_offset + call.room_bytes, b"")  # so that the room is known to be inside
+    done: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+
+    def sink(completion: Completion) -> None:
+        if not done.done():
+            done.set_result(completion)
+
+    first = context.stream(call.stream).accepted + 1
+    executor.accept(context, call.stream, first, [call.launch], sink, most=bounds.CALL_BYTES)
+    completion = await done
+    staged, values = _place(completion, call, context, slab)
+    kept = Completion(completion.fence, completion.error, completion.cost, values)
+    return ring_launch.to_reply(kept, staged)
+
+
+def _place(
+    completion: Completion, call: Call, context: Context, slab: SlabAccess
+) -> tuple[dict[str, Staged], dict[str, Value]]:
+    """Large results into the room, as far as it reaches; what is left, with all that is small."""
+    staged: dict[str, Staged] = {}
+    values: dict[str, Value] = {}
+    at, end = call.room_offset, call.room_offset + call.room_bytes
+    for name, value in completion.results.items():
+        if not isinstance(value, Tensor) or value.nbytes <= bounds.CALL_INLINE_BYTES:
+            values[name] = value
+        elif at + value.nbytes > end:
+            values[name] = _in_buffer(value, context)
+        else:
+            slab.put(at, _bytes(value, context))
+            if value.place is not None:
+                context.buffers.free(value.place.buffer)
+            staged[name] = Staged(value.dtype, value.shape, at)
+            at += -(-value.nbytes // bounds.SLAB_ALIGNMENT) * bounds.SLAB_ALIGNMENT
+    return staged, values
+
+
+def _bytes(value: Tensor, context: Context) -> bytes | memoryview:
+    if value.place is None:
+        return value.data or b""
+    start = value.place.offset
+    return context.buffers.find(value.place.buffer).array[start : start + value.nbytes].data
+
+
+def _in_buffer(value: Tensor, context: Context) -> Tensor:
+    """A large result as it may travel: in a buffer, which the caller frees."""
+    if value.place is not None:
+        return value
+    buffer = context.buffers.allocate(value.nbytes)
+    buffer.array[:] = np.frombuffer(value.data or b"", np.uint8)
+    return Tensor(value.dtype, value.shape, place=BufferRange(buffer.number))

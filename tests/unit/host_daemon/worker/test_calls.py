@@ -1,0 +1,110 @@
+"""Calls in the slab, against an app that writes whatever it likes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conformance import models
+from tests.unit.host_daemon.worker.test_queues import App, app  # noqa: F401 - a fixture
+from vaccel.aperture.descriptors import Op
+from vaccel.compute import OnnxSource
+from vaccel.errors import InvalidArgument, NotFound, VaccelError
+from vaccel.rpc import ring_calls, ring_launch
+from vaccel.v1 import ring_pb2
+
+U64 = (1 << 64) - 1
+REPLY = 1 << 16
+
+
+async def program(app: App) -> int:  # noqa: F811
+    data = models.build("affine")
+    buffer = await app.executor.allocate(app.context, len(data))
+    await app.executor.write(app.context, buffer, 0, data)
+    loaded = await app.executor.load_program(app.context, OnnxSource(buffer, 0, len(data)))
+    await app.executor.free(app.context, buffer)
+    return loaded.id
+
+
+async def ask(app: App, payload: bytes) -> tuple[Any, bytes]:  # noqa: F811
+    start = app.lease.slab_offset
+    app.window.bytes[start + REPLY : start + REPLY + len(payload)] = payload
+    app.send(Op.CALL, 0, 1, 0, 0, start + REPLY, len(payload), start, REPLY)
+    (done,) = await app.answers(1)
+    return done, bytes(app.window.bytes[start : start + min(done.value, REPLY)])
+
+
+def request(number: int, where: int, **changes: Any) -> ring_pb2.CallRequest:
+    made = ring_pb2.CallRequest(stream=3, program=number, room_offset=where, room_bytes=64)
+    made.staged["x"].dtype, made.staged["x"].offset = "float32", where
+    made.staged["x"].shape.extend((2, 4))
+    for name, value in changes.items():
+        if name in ("dtype", "offset"):
+            setattr(made.staged["x"], name, value)
+        elif name == "shape":
+            made.staged["x"].ClearField("shape")
+            made.staged["x"].shape.extend(value)
+        else:
+            setattr(made, name, value)
+    return made
+
+
+async def test_a_call_is_done(app: App) -> None:  # noqa: F811
+    number, start = await program(app), app.lease.slab_offset
+    made = request(number, start + 4096)
+    for fence in (1, 2):
+        done, reply = await ask(app, made.SerializeToString())
+        assert done.error is None
+        completion, staged = ring_launch.reply_of(reply)
+        assert completion.error is None
+        assert completion.fence == fence
+        assert not staged
+        assert len(completion.results) == 1
+        await app.fence(3, fence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "word"),
+    [
+        ({"dtype": "float33"}, InvalidArgument, "float33"),
+        ({"dtype": "string"}, InvalidArgument, "strings do not lie"),
+        ({"dtype": "float64"}, InvalidArgument, "expected float32"),
+        ({"shape": (2, 5)}, InvalidArgument, "expected float32"),
+        ({"shape": (1 << 40, 1 << 40)}, InvalidArgument, "2^48"),
+        ({"shape": (1 << 30,)}, InvalidArgument, "more than"),
+        ({"shape": (0, U64)}, InvalidArgument, "2^48"),
+        ({"offset": U64}, InvalidArgument, "outside the slab"),
+        ({"offset": 0}, InvalidArgument, "outside the slab"),
+        ({"room_offset": 0}, InvalidArgument, "outside the slab"),
+        ({"room_offset": U64}, InvalidArgument, "outside the slab"),
+        ({"room_bytes": U64}, InvalidArgument, "outside the slab"),
+        ({"program": 99}, NotFound, "program 99"),
+    ],
+)
+async def test_a_bad_call_is_refused_by_name(
+    app: App,  # noqa: F811
+    changes: dict[str, Any],
+    kind: type[VaccelError],
+    word: str,
+) -> None:
+    number, start = await program(app), app.lease.slab_offset
+    done, reply = await ask(app, request(number, start + 4096, **changes).SerializeToString())
+    if done.error is None:
+        error: Any = ring_launch.reply_of(reply)[0].error
+    else:
+        error = ring_calls.decode_error(reply)
+    assert type(error) is kind, error
+    assert word in str(error)
+    # And the next one works.
+    done, reply = await ask(app, request(number, start + 4096).SerializeToString())
+    assert ring_launch.reply_of(reply)[0].error is None
+
+
+async def test_an_argument_twice_and_noise_are_refused(app: App) -> None:  # noqa: F811
+    number, start = await program(app), app.lease.slab_offset
+    made = request(number, start + 4096)
+    made.arguments["x"].strings.shape.append(0)
+    for payload in (made.SerializeToString(), b"\xff" * 40):
+        done, _ = await ask(app, payload)
+        assert isinstance(done.error, InvalidArgument)

@@ -1,0 +1,146 @@
+"""Calls of programs straight from the caller's thread: one descriptor, no event loop.
+
+The tensors of a call lie in the slab, which costs the caller one copy of each. What has no room
+there is left to the general way, by buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vaccel import binding, bounds, loop
+from vaccel.aperture.descriptors import TOO_LARGE, Op
+from vaccel.commands import Completion
+from vaccel.errors import Detached, DeviceLost, Exhausted, Unavailable
+from vaccel.fastpath.piece import Piece
+from vaccel.fastpath.queue import AppQueue
+from vaccel.model import Array, Cost, Tensor, Value
+from vaccel.rpc import ring_calls, ring_launch
+from vaccel.rpc.ring_launch import Staged
+from vaccel.session import Session
+
+
+class Calls:
+    """Calls over one queue pair, all in one stream, whose fences the worker numbers. Any thread may
+    make them.
+    """
+
+    def __init__(self, session: Session, queue: AppQueue) -> None:
+        self._session, self._queue = session, queue
+        self._stream = session.new_stream_number()
+        # What the results of a program took the last time, in bytes.
+        self._rooms: dict[int, int] = {}
+
+    def call(
+        self, program: int, values: Mapping[str, Value], timeout: float
+    ) -> tuple[dict[str, Array], Cost] | None:
+        """Run a program. None where the slab has no room for it, or the queue has ended.
+
+        Raises the launch's error, or TimedOut.
+        """
+        large = {name: value for name, value in values.items() if _is_large(value)}
+        small = {name: value for name, value in values.items() if name not in large}
+        sizes = [_rounded(_nbytes(value)) for value in large.values()]
+        if sum(sizes) > bounds.CALL_BYTES:
+            return None
+        room = self._rooms.get(program, bounds.CALL_ROOM_BYTES)
+        try:
+            return self._call(program, small, large, room, timeout)
+        except (Exhausted, Detached, DeviceLost, Unavailable) as fault:
+            if self._queue.dead is None and not isinstance(fault, _NoRoom):
+                raise
+            return None
+
+    def _call(
+        self,
+        program: int,
+        small: Mapping[str, Value],
+        large: Mapping[str, Value],
+        room: int,
+        timeout: float,
+    ) -> tuple[dict[str, Array], Cost]:
+        held = sum(_rounded(_nbytes(value)) for value in large.values())
+        message = bounds.CALL_MESSAGE_BYTES
+        with _piece(self._queue, held + _rounded(room) + 2 * message) as piece:
+            staged: dict[str, Staged] = {}
+            at = 0
+            for name, value in large.items():
+                assert isinstance(value, Tensor)
+                assert value.data is not None
+                piece.put(at, _flat(value.data))
+                staged[name] = Staged(value.dtype, value.shape, piece.offset + at)
+                at += _rounded(value.nbytes)
+            where = (piece.offset + held, room)
+            request = ring_launch.to_call(self._stream, program, small, staged, where)
+            if len(request) > message:
+                raise _NoRoom(f"a call's message of {len(request)} bytes")
+            at = held + _rounded(room)
+            piece.put(at, request)
+            reply = piece.offset + at + message
+            operands = (piece.offset + at, len(request), reply, message)
+            done = piece.ask(Op.CALL, operands, timeout)
+            data = piece.get(at + message, min(done.value, message))
+            if done.error is not None:
+                raise ring_calls.decode_error(data) if data else done.error
+            if done.value == TOO_LARGE:
+                raise Exhausted(
+                    f"the results of a call have no room in {message} bytes",
+                    hint="ask for them in buffers, by a stream",
+                )
+            completion, placed = ring_launch.reply_of(data)
+            arrays = {name: self._taken(tensor) for name, tensor in placed.items()}
+        return self._gathered(program, completion, arrays)
+
+    def _gathered(
+        self, program: int, completion: Completion, arrays: dict[str, Array]
+    ) -> tuple[dict[str, Array], Cost]:
+        if completion.error is not None:
+            raise completion.error
+        took = sum(_rounded(array.nbytes) for array in arrays.values())
+        for name, value in completion.results.items():
+            if isinstance(value, Tensor) and value.place is not None:
+                took += _rounded(value.nbytes)
+                arrays[name] = loop.run(self._session.fetch(value))
+            else:
+                arrays[name] = binding.array_of(value)
+        if took > self._rooms.get(program, bounds.CALL_ROOM_BYTES):
+            self._rooms[program] = took
+        return arrays, completion.cost or Cost()
+
+    def _taken(self, tensor: Staged) -> Array:
+        """A result out of the slab, whose place is about to go."""
+        flat = np.frombuffer(self._queue.window.bytes, np.uint8, tensor.nbytes, tensor.offset)
+        return flat.copy().view(tensor.dtype.numpy).reshape(tensor.shape)
+
+
+class _NoRoom(Exhausted):
+    """The slab, or the ring, has no room now: there is another way."""
+
+
+def _piece(queue: AppQueue, size: int) -> Piece:
+    try:
+        return Piece(queue, size)
+    except Exhausted as full:
+        raise _NoRoom(full.message, hint=full.hint) from None
+
+
+def _is_large(value: Value) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.data is not None
+        and len(value.data) > bounds.CALL_INLINE_BYTES
+    )
+
+
+def _nbytes(value: Value) -> int:
+    return value.nbytes if isinstance(value, Tensor) else 0
+
+
+def _rounded(size: int) -> int:
+    return -(-size // bounds.SLAB_ALIGNMENT) * bounds.SLAB_ALIGNMENT
+
+
+def _flat(data: bytes | memoryview) -> bytes | memoryview:
+    return data.cast("B") if isinstance(data, memoryview) and data.format != "B" else data

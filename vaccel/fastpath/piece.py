@@ -1,0 +1,76 @@
+"""A piece of the slab, and the one descriptor that uses it; blocking."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final
+
+from vaccel import bounds
+from vaccel.aperture.descriptors import Completion, Op
+from vaccel.fastpath.queue import AppQueue
+
+
+class Piece:
+    """A context manager, whose piece goes back when both sides are done with it.
+
+    A caller that is interrupted leaves it to the worker's completion. Raises Exhausted where the
+    slab has no such piece.
+    """
+
+    def __init__(self, queue: AppQueue, size: int) -> None:
+        self._queue = queue
+        self._bytes = queue.window.bytes
+        self.offset: Final = queue.allocate(size)
+        # Whoever lets go last pops the offset, and gives the piece back; ``pop`` is atomic.
+        self._holders: list[int | None] = [self.offset]
+
+    def __enter__(self) -> Piece:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        last = self._holders.pop()
+        if last is not None:
+            self._queue.free(last)
+
+    def put(self, at: int, data: bytes | memoryview) -> None:
+        """Put bytes ``at`` so many bytes within the piece."""
+        start = self.offset + at
+        self._bytes[start : start + len(data)] = data
+
+    def get(self, at: int, length: int) -> bytes:
+        """A copy of bytes of the piece."""
+        start = self.offset + at
+        return bytes(self._bytes[start : start + length])
+
+    def ask(
+        self,
+        op: Op,
+        operands: tuple[int, int, int, int],
+        timeout: float = bounds.WAIT_SECONDS,
+    ) -> Completion:
+        """Post the descriptor, once, and wait for its completion, whose error is not raised.
+
+        Raises Exhausted where the ring is full, TimedOut, or why the queue is dead.
+        """
+        found: list[Completion] = []
+
+        def done(completion: Completion) -> None:
+            found.append(completion)
+            self._let_go()
+
+        self._holders.append(None)
+        try:
+            self._queue.post(op, operands, done)
+        except BaseException:
+            self._holders.pop()
+            raise
+        self._queue.await_done(lambda: bool(found), timeout, op.name)
+        return found[0]
