@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -25,12 +25,15 @@ from host_daemon.worker.launch import array_of, check_names, check_shape
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.streams import check_waits, values_bytes
 from vaccel import bounds, ids
+from vaccel.aperture.journal import Journal
 from vaccel.commands import Command, Completion, Launch, Store
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
 from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
 
 Transfer = Callable[[Bytes], None]
+# Launches, device time, errors, joules, when the first worker began (ns), 1 where any is there.
+_TOTALS: Final = "QQQdQQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,21 @@ class Executor:
             return 0.0
         idle_ns = max(0, self._vf.monotonic_ns() - self._began_ns - busy_ns)
         return self._vf.model.idle_watts * idle_ns * 1e-9
+
+    def keep_totals(self, journal: Journal) -> None:
+        """Go on from what the journal says that the VF has done, and write on in it."""
+        totals = self._engine.totals
+        kept = journal.read_totals(_TOTALS)
+        if kept[-1]:
+            totals.launches, totals.device_ns, totals.errors = map(int, kept[:3])
+            totals.joules, self._began_ns = float(kept[3]), int(kept[4])
+
+        def write() -> None:
+            counts = (totals.launches, totals.device_ns, totals.errors)
+            journal.write_totals((*counts, float(totals.joules), self._began_ns, 1))
+
+        self._engine.on_spent = write
+        write()
 
     async def begin_epoch(self, epoch: int) -> None:
         """Close every context, and return when none of their work is left."""

@@ -61,6 +61,7 @@ class Queues:
 
     async def __aenter__(self) -> Queues:
         self._executor.queues = self
+        self._executor.keep_totals(self._journal)
         for context, lease in end_lost(self._window, self._journal, self._slabs).items():
             self._numbers.discard(lease.queue)
             self._leave(context, lease)
