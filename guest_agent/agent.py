@@ -22,7 +22,7 @@ from guest_agent.watcher import changes
 from vaccel import bounds
 from vaccel.aperture.header import Header
 from vaccel.aperture.lending import PCI, Lender, Loan, lent_beside
-from vaccel.errors import Detached, DeviceLost, VaccelError
+from vaccel.errors import Detached, VaccelError
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Agent:
         self._bus = PciBus(Path(config.sysfs))
         self._tasks: dict[Function, tuple[Upstream, asyncio.Task[None]]] = {}
         self._lender: Lender | None = None
+        # Functions whose windows are lent no more.
+        self._leaving: set[Function] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. Raises HostFault naming what the machine lacks."""
@@ -88,14 +90,16 @@ class Agent:
         """The PCI function's own descriptors, for an app that has a context on it."""
         owner = router.owner(context)
         for function, (upstream, _) in self._tasks.items():
-            if upstream is owner:
+            if upstream is owner and function not in self._leaving:
                 window, doorbell, size = self._bus.open_window(function)
                 return Loan(function.address, PCI, window, doorbell, size)
         raise Detached(f"{owner.label} was taken away", hint="open another device")
 
-    def _recall(self, function: Function, reason: VaccelError) -> None:
+    async def _recall(self, function: Function, reason: VaccelError) -> None:
+        """Take its window back from every app; those that do not let go are ended."""
+        self._leaving.add(function)
         if self._lender is not None:
-            self._lender.recall(function.address, reason)
+            await self._lender.recall(function.address, reason)
 
     async def _watch(
         self, group: asyncio.TaskGroup, uevents: Uevents, router: Router, around: Surroundings
@@ -114,19 +118,20 @@ class Agent:
         log.info("PCI function %s: found", function.address)
         read_header = partial(self._bus.read_header, function)
         upstream = Upstream(function.address, read_header, around)
-        reset = DeviceLost(f"{upstream.label} was reset", hint="open the device again")
-        upstream.on_reset = partial(self._recall, function, reset)
+        gone = Detached(f"{upstream.label} was taken away", hint="open another device")
+        upstream.on_recall = partial(self._recall, function, gone)
         router.add(upstream)
         self._tasks[function] = (upstream, group.create_task(upstream.run()))
 
     async def _went(self, function: Function, router: Router) -> None:
         upstream, task = self._tasks.pop(function)
         gone = Detached(f"{upstream.label} was taken away", hint="open another device")
-        self._recall(function, gone)
         router.remove(upstream)
         upstream.vanish()
         task.cancel()
         await asyncio.wait({task})
+        await self._recall(function, gone)
+        self._leaving.discard(function)
 
 
 def _load() -> None:

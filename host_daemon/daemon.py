@@ -23,6 +23,7 @@ from host_daemon.control.context import HostContext
 from host_daemon.control.credentials import Credentials
 from host_daemon.control.keeper import Keeper
 from host_daemon.control.operations import Facts, HostOperations
+from host_daemon.control.recalls import Recalls
 from host_daemon.control.resets import Resets
 from host_daemon.control.startup import Startup
 from host_daemon.control.vf_steps import VfSteps
@@ -151,7 +152,8 @@ class Daemon:
         )
         self._stack.push_async_callback(local.stop)
         steps = VfSteps(host, workers, vms, local)
-        attachments = Attachments(host, steps, access.contexts.forget)
+        recalls = Recalls()
+        attachments = Attachments(host, steps, recalls, access.contexts.forget)
         resets = Resets(host, steps, attachments.credentials, access.contexts.forget)
         workers.on_lost = resets.worker_lost
         attachments.on_enrolled = resets.expect_agent
@@ -165,13 +167,14 @@ class Daemon:
         facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic(), warnings)
         default = config.images.default
         operations = HostOperations(host, vfs, attachments, vms, workers, images, facts, default)
-        await self._serve(host, attachments.credentials, operations, access, record)
+        await self._serve(host, attachments.credentials, recalls, operations, access, record)
         log.info("serving on unix:%s (%s: %s)", self.control, accelerator, why)
 
     async def _serve(
         self,
         host: HostContext,
         credentials: Credentials,
+        recalls: Recalls,
         operations: HostOperations,
         access: Access,
         record: Record,
@@ -181,6 +184,7 @@ class Daemon:
             host.identity,
             credentials.check,
             credentials.enrol,
+            recalls.watch,
             access.compute_of,
             access.holder,
             record,

@@ -32,7 +32,7 @@ from vaccel.errors import (
 from vaccel.operations import Operations
 from vaccel.rpc.address import SERVER_OPTIONS
 from vaccel.rpc.admin_server import add_admin
-from vaccel.rpc.enrol import Enrolment, add_enrol
+from vaccel.rpc.enrol import Enrolment, Recalls, add_enrol
 from vaccel.rpc.public import add_public
 from vaccel.rpc.server import ContextHolder, add_compute
 from vaccel.rpc.service import Metadata
@@ -93,6 +93,7 @@ async def serve_guests(
     identity: Identity,
     check: Callable[[str], CredentialRecord],
     enrolment: Enrolment,
+    recalls: Recalls,
     compute_of: ComputeOf,
     holder: ContextHolder,
     record: Record,
@@ -109,7 +110,7 @@ async def serve_guests(
 
     server = _server()
     guard = Guard(authenticate, record)
-    add_enrol(server, enrolment, guard.admit)
+    add_enrol(server, enrolment, recalls, guard.admit)
     add_compute(server, compute_of, holder, guard.admit)
     await add_public(server, ("Enrol", "Compute"), reflection=False)
     credentials = grpc.ssl_server_credentials([(identity.key_pem, identity.certificate_pem)])
@@ -171,7 +172,7 @@ class LocalEndpoints:
         if found := self._servers.pop(vf, None):
             server, lender = found
             if reason is not None:
-                lender.recall(vf, reason)
+                await lender.recall(vf, reason)
             await lender.__aexit__()
             await server.stop(0)
             _remove(self._folder / f"{vf}.sock")

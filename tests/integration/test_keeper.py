@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,10 +39,10 @@ def kill_worker(host: DaemonHost, vf: VF) -> float:
 
 
 def until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
+    end, pause = time.monotonic() + seconds, threading.Event()
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.002)
+        pause.wait(0.002)
 
 
 def keeper_of(host: DaemonHost) -> int:
