@@ -184,7 +184,7 @@ class Daemon:
             host.identity,
             credentials.check,
             credentials.enrol,
-            recalls.watch,
+            lambda principal: recalls.watch(principal.vf),
             access.compute_of,
             access.holder,
             record,

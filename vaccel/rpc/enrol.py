@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # (vf, epoch, token, agent's version) to the credential; raises Unauthenticated.
 Enrolment = Callable[[str, int, bytes, str], Awaitable[str]]
-# Of a VF: yields when its agent shall take windows back, and learns by its end that it has.
-Recalls = Callable[[str], AsyncGenerator[None, None]]
+# For a principal: yields when that agent shall take windows back, and is closed when it has.
+Recalls = Callable[[Any], AsyncGenerator[None, None]]
 
 
 async def enrol(channel: grpc.aio.Channel, vf: str, epoch: int, token: bytes) -> str:
@@ -55,7 +55,7 @@ def add_enrol(
         return pb.EnrolReply(credential=credential)
 
     async def watch(principal: Any, _request: pb.WatchRequest) -> AsyncIterator[Message]:
-        async with aclosing(recalls(principal.vf)) as asked:
+        async with aclosing(recalls(principal)) as asked:
             async for _ in asked:
                 yield pb.WatchReply(recall=True)
 

@@ -129,5 +129,5 @@ async def test_who_holds_on_to_a_pci_window_is_ended(tmp_path: Path, does: str) 
             assert await app.wait() == -signal.SIGKILL
         else:
             assert app.returncode is None
-        await app.communicate()
+        await app.communicate(b"")
     assert app.returncode == (0 if does == "lets go" else -signal.SIGKILL)
