@@ -1,0 +1,68 @@
+"""Apps in a guest that drive their VF by shared memory: the worker is killed, the VF taken away."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.e2e.system import System, eventually
+from vaccel.inventory import VF
+
+pytestmark = pytest.mark.vm
+
+# From when an app hears of it until it has its next result.
+RECOVERY_SECONDS = 1.0
+
+
+def test_a_worker_that_is_killed_under_an_app(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_loop", vf.id)
+    app.await_line("step 3", 60)
+    plugged = system.shell(vm, "ls -id /sys/bus/pci/devices/*")
+    for round_ in range(2):
+        before = system.admin.vf(vf.id)
+        os.kill(before.worker_pid, signal.SIGKILL)
+        began = time.monotonic()
+        eventually(lambda: len(re.findall("^back", app.text(), re.M)) > round_, 30.0, "a result")
+        print(f"a result after less than {time.monotonic() - began:.2f} s")
+        now = system.admin.vf(vf.id)
+        assert (now.state, now.epoch) == ("attached", before.epoch + 1)
+    # The function is the one that it was: it was never plugged anew.
+    assert system.shell(vm, "ls -id /sys/bus/pci/devices/*") == plugged
+    text = app.text()
+    found = [float(one) for one in re.findall(r"^back after ([0-9.]+) s over aperture", text, re.M)]
+    assert len(found) == 2, text
+    print(f"the app waited {found} s")
+    assert max(found) < RECOVERY_SECONDS
+    steps = max(int(one) for one in re.findall(r"^step (\d+)", text, re.M))
+    app.await_line(f"step {steps + 3}$", 60)
+    app.kill()
+    eventually(lambda: system.admin.vf(vf.id).usage.contexts == 0, 5.0, "no context left")
+
+
+def test_a_vf_that_is_detached_under_an_app(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_loop", vf.id)
+    app.await_line("step 2", 60)
+    began = time.monotonic()
+    assert system.admin.detach_vf(vf.id).state == "ready"
+    print(f"detached in {time.monotonic() - began:.2f} s")
+    assert app.end() == 0, app.text()
+    assert re.search("^detached .*taken away", app.text(), re.M), app.text()
+    again = system.attached("shared", vm)
+    assert again.enrolled
+    system.program(vm, "once").checked()
+
+
+def test_an_app_that_does_not_let_go_is_ended(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_loop", vf.id)
+    app.await_line("step 2", 60)
+    system.shell(vm, f"kill -STOP {app.pid}")
+    began = time.monotonic()
+    assert system.admin.detach_vf(vf.id).state == "ready"
+    print(f"detached in {time.monotonic() - began:.2f} s")
+    assert app.end() == 128 + signal.SIGKILL
+    assert system.attached("shared", vm).enrolled
+    system.program(vm, "once").checked()
