@@ -91,9 +91,10 @@ class Queue:
             self._window.words[self._fences + stream] = fence
 
     def accepted(self, stream: int, fence: int) -> None:
-        """A stream has accepted commands up to a fence."""
-        if stream < layout.FENCE_WORDS:
-            self._journal.words[ACCEPTED + stream] = fence
+        """Commands up to a fence were taken. Null commands are written down before their turn."""
+        words, at = self._journal.words, ACCEPTED + stream
+        if stream < layout.FENCE_WORDS and words[at] < fence:
+            words[at] = fence
 
     async def close(self) -> None:
         """Stop everything, and return when nothing of it touches the slab any more."""
@@ -133,15 +134,13 @@ class Queue:
     def _write_down(self, first: int, taken: list[Fields]) -> list[int]:
         """Into the journal, before the app may take them for accepted; the slot of each."""
         journal, slots = self._journal, []
-        words = journal.words
         for index, (op, flags, tag, stream, fence, *_) in enumerate(taken, first):
             if op != Op.NOP or flags:
                 slots.append(journal.take(index, op, tag, stream, fence))
                 continue
             slots.append(-1)  # its stream's fence says what became of it
-            if stream < layout.FENCE_WORDS and words[ACCEPTED + stream] < fence:
-                words[ACCEPTED + stream] = fence
-        words[SQ_HEAD] = first + len(taken)
+            self.accepted(stream, fence)
+        journal.words[SQ_HEAD] = first + len(taken)
         return slots
 
     def _dispatch(self, taken: list[Fields], slots: list[int]) -> None:

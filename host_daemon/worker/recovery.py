@@ -7,11 +7,10 @@ taken yet: those are copied and refused as any other. Each descriptor is answere
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from vaccel.aperture import layout, lost, ring
 from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op
-from vaccel.aperture.journal import SQ_HEAD, Journal, QueueJournal
+from vaccel.aperture.journal import ACCEPTED, REACHED, SQ_HEAD, Journal, QueueJournal
 from vaccel.aperture.lost import LostQueue
 from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
@@ -19,9 +18,6 @@ from vaccel.compute import Lease
 from vaccel.errors import DeviceLost, VaccelError
 
 log = logging.getLogger(__name__)
-
-_OPS: Final = frozenset(Op)
-
 
 def end_lost(window: Window, journal: Journal, slabs: Slab) -> dict[str, Lease]:
     """End every queue pair that was lent; their leases by context, claimed of ``slabs``.
@@ -57,49 +53,55 @@ class _Ending:
         # Published before, or about to be when the worker was killed.
         window.words[self._base + layout.CQ_TAIL.word] = found.cq_tail
         self._poster = ring.Producer(*views, ring.completion(number), found.cq_tail)
-        self._taker = ring.Consumer(*views, ring.submission(number), found.sq_head)
+        # Slots are filled in order: what is before the last of them was taken, whatever it was.
+        head = max([found.sq_head, *(owed.index + 1 for owed in found.owed)])
+        record.words[SQ_HEAD] = head
+        self._taker = ring.Consumer(*views, ring.submission(number), head)
         self._error = DeviceLost(
             f"the worker of context {found.context} was killed", hint="submit it again"
         )
         self._accepted = dict(found.accepted)
+        record.resume()
 
     def run(self) -> None:
         """Answer what was taken, then what was not, then raise the fences; as far as room goes."""
         try:
             for owed in self._found.owed:
-                self._post(Completion(owed.op, owed.tag, owed.stream, owed.fence))
+                self._post(Completion(owed.op, owed.tag, owed.stream, owed.fence), owed.slot)
             self._refuse_waiting()
             for stream, fence in self._accepted.items():
                 reached = self._found.reached.get(stream, 0)
                 if fence > reached:
-                    self._post(Completion(Op.NOP, 0, stream, reached + 1))
+                    self._post(Completion(Op.NOP, 0, stream, reached + 1), -1)
         finally:
             fences = self._base + layout.FENCES.word
             for stream, fence in self._found.reached.items():
                 self._window.words[fences + stream] = fence
             for stream, fence in self._accepted.items():
+                self._record.words[REACHED + stream] = fence
                 self._window.words[fences + stream] = fence
 
     def _refuse_waiting(self) -> None:
         first = self._taker.head
         raw = self._taker.copy(layout.SQ_ENTRIES)
-        taken = {owed.index for owed in self._found.owed} | self._found.answered
         for index, fields in enumerate(DESCRIPTOR.iter_unpack(raw), first):
             op, flags, tag, stream, fence, *_ = fields
-            if index in taken:
-                continue
-            if op == Op.NOP and not flags and stream < layout.FENCE_WORDS:
-                known = self._accepted.get(stream, 0)
-                self._accepted[stream] = max(known, fence)
-            elif op in _OPS:
-                self._post(Completion(op, tag, stream, fence))
-        self._record.words[SQ_HEAD] = self._taker.head
+            slot = -1
+            if op != Op.NOP or flags:
+                slot = self._record.take(index, op, tag, stream, fence)
+            elif stream < layout.FENCE_WORDS:
+                self._accepted[stream] = max(self._accepted.get(stream, 0), fence)
+                self._record.words[ACCEPTED + stream] = self._accepted[stream]
+            self._record.words[SQ_HEAD] = index + 1
+            if slot >= 0:
+                self._post(Completion(op, tag, stream, fence), slot)
         self._taker.publish()
 
-    def _post(self, completion: Completion) -> None:
+    def _post(self, completion: Completion, slot: int) -> None:
         whole = Completion(
             completion.op, completion.tag, completion.stream, completion.fence, 0, self._error
         )
         index = self._poster.stage(whole.encode())
-        self._record.post(-1, index)
+        self._record.post(slot, index)
         self._poster.publish()
+        self._record.settle(slot)

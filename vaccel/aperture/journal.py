@@ -127,6 +127,17 @@ class QueueJournal:
         self.words[LENT] = 1
         self._free = list(range(SLOT_COUNT))
 
+    def resume(self) -> None:
+        """Go on with a record that another worker wrote: slots whose answer is posted are free."""
+        words, tail = self.words, self.words[CQ_TAIL]
+        self._free.clear()
+        for slot in range(SLOT_COUNT):
+            at = SLOTS + slot * SLOT_WORDS
+            if 0 < words[at + POSTED] <= tail:
+                words[at + TAKEN] = 0
+            if not words[at + TAKEN]:
+                self._free.append(slot)
+
     def free(self) -> None:
         """Nobody has it any more."""
         self.words[LENT] = 0

@@ -6,6 +6,7 @@ The worker that wrote it was in a tenant's hands, so each number is checked as a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from vaccel import bounds
 from vaccel.aperture import journal, layout
@@ -15,10 +16,15 @@ from vaccel.errors import InvalidArgument
 from vaccel.ids import is_id
 
 
+# No ring comes as far as this in the life of a machine.
+_MOST: Final = 1 << 62
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
     """A descriptor that was taken and not answered. ``index`` is its place in the ring's count."""
 
+    slot: int
     index: int
     op: int
     tag: int
@@ -28,7 +34,7 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class LostQueue:
-    """A queue pair that was lent. ``answered`` are indices of descriptors whose answer is posted.
+    """A queue pair that was lent.
 
     ``reached`` and ``accepted`` are the fences of streams that had any.
     """
@@ -38,7 +44,6 @@ class LostQueue:
     sq_head: int
     cq_tail: int
     owed: tuple[Owed, ...]
-    answered: frozenset[int]
     reached: dict[int, int]
     accepted: dict[int, int]
 
@@ -59,26 +64,24 @@ def read(source: Journal, number: int) -> LostQueue | None:
     if not inside or offset % bounds.SLAB_BYTES_LEAST or size < bounds.SLAB_BYTES_LEAST:
         raise InvalidArgument(f"journal of queue {number}: no slab has {size} bytes at {offset}")
     lease = Lease(number, offset, size, source.window_bytes)
-    cq_tail = words[journal.CQ_TAIL]
-    owed, answered = [], set()
+    sq_head, cq_tail = words[journal.SQ_HEAD], words[journal.CQ_TAIL]
+    if max(sq_head, cq_tail) > _MOST:
+        raise InvalidArgument(f"journal of queue {number}: indices {sq_head} and {cq_tail}")
+    owed = []
     for slot in range(journal.SLOT_COUNT):
         at = journal.SLOTS + slot * journal.SLOT_WORDS
         taken, posted = words[at + journal.TAKEN], words[at + journal.POSTED]
-        if not taken:
-            continue
-        if posted and posted <= cq_tail:
-            answered.add(taken - 1)
+        if not 0 < taken <= _MOST or 0 < posted <= cq_tail:
             continue
         places = (journal.OP, journal.TAG, journal.STREAM, journal.FENCE)
         op, tag, stream, fence = (words[at + place] for place in places)
-        owed.append(Owed(taken - 1, op & 0xFFFFFFFF, tag, stream, fence))
+        owed.append(Owed(slot, taken - 1, op & 0xFFFFFFFF, tag, stream, fence))
     return LostQueue(
         context,
         lease,
-        words[journal.SQ_HEAD],
+        sq_head,
         cq_tail,
         tuple(sorted(owed, key=lambda one: one.index)),
-        frozenset(answered),
         _fences(words, journal.REACHED),
         _fences(words, journal.ACCEPTED),
     )
