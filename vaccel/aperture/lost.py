@@ -15,7 +15,6 @@ from vaccel.compute import Lease
 from vaccel.errors import InvalidArgument
 from vaccel.ids import is_id
 
-
 # No ring comes as far as this in the life of a machine.
 _MOST: Final = 1 << 62
 
