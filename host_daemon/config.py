@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from vaccel import ids, units
+from vaccel import bounds, ids, units
 from vaccel.errors import HostFault, InvalidArgument
 
 ACCELERATORS: Final = ("auto", "kvm", "tcg")
@@ -61,10 +61,14 @@ class ImagesConfig:
 
 @dataclass(frozen=True, slots=True)
 class PfConfig:
-    """One card: a name for it, and its card file (a name in the catalogue, or a path)."""
+    """One card: a name for it, and its card file (a name in the catalogue, or a path).
+
+    ``window`` is that of its VFs in bytes, 0 for what the card file says.
+    """
 
     name: str
     card: str
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ def _pf(pf: object, where: str, index: int) -> PfConfig:
     key = f"pf[{index}]"
     if not isinstance(pf, Mapping):
         raise InvalidArgument(f"{where}: {key} is not a table", hint="write [[pf]]")
-    _only(pf, ("name", "card"), where, key)
+    _only(pf, ("name", "card", "window"), where, key)
     for wanted in ("name", "card"):
         if wanted not in pf:
             raise InvalidArgument(
@@ -206,4 +210,15 @@ def _pf(pf: object, where: str, index: int) -> PfConfig:
     name = _text(pf["name"], f"{where}: {key}.name")
     if not ids.is_name(name):
         raise InvalidArgument(f"{where}: {key}.name = {name!r} is not a name", hint="a-z 0-9 - _ .")
-    return PfConfig(name, _text(pf["card"], f"{where}: {key}.card"))
+    window = _window(pf["window"], f"{where}: {key}.window") if "window" in pf else 0
+    return PfConfig(name, _text(pf["card"], f"{where}: {key}.card"), window)
+
+
+def _window(value: object, key: str) -> int:
+    window = _size(value, key)
+    if window & (window - 1) or not bounds.WINDOW_BYTES_LEAST <= window <= bounds.GIB:
+        raise InvalidArgument(
+            f"{key} = {value!r} is no power of two from 1 MiB to 1 GiB",
+            hint="such as 512 MiB: it becomes a PCI BAR",
+        )
+    return window

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from host_daemon.config import PfConfig
@@ -63,6 +63,8 @@ def register(
             except VaccelError as fault:
                 message = f"[[pf]] {entry.name}: card {entry.card!r}: {fault.message}"
                 raise InvalidArgument(message, hint=fault.hint) from None
+            if entry.window:
+                card = _with_window(card, entry.window)
             old = known.pop(entry.name, None)
             if old is not None and old.card != card.name and tx.list_vfs(pf=old.id):
                 raise WrongState(
@@ -88,6 +90,12 @@ def register(
                 )
             tx.delete_pf(gone.id)
     return Cards(pfs)
+
+
+def _with_window(card: Card, window: int) -> Card:
+    """A card whose VFs have another window than its file says. VFs that exist keep theirs."""
+    profiles = tuple(replace(profile, window_bytes=window) for profile in card.profiles)
+    return replace(card, profiles=profiles)
 
 
 def profile_names(cards: Cards) -> Mapping[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -34,6 +35,8 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
     card = registry.load_card(Path(spec.card))
     profile = registry.find_profile(card, spec.profile)
     model = registry.model(card, profile)
+    # The configuration may give VFs another window than the card's file.
+    profile = dataclasses.replace(profile, window_bytes=spec.window_bytes)
     window = Window.from_fd(fds.memfd, spec.window_bytes)
     journal = Journal(fds.journal, spec.window_bytes)
     if spec.header:

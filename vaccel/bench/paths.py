@@ -12,6 +12,7 @@ from vaccel.bench.where import Where
 from vaccel.errors import HostFault
 
 GUEST_MEMORY: Final = 2 << 30
+WINDOW: Final = "512 MiB"
 _PROGRAM: Final = "vaccel.bench.paths_guest"
 
 
@@ -20,7 +21,7 @@ def run(bench: str, where: Where, progress: Progress) -> dict[str, Any]:
 
     ``bench`` is latency or bandwidth. Raises ``vaccel.errors``.
     """
-    with PrivateHost(threads=THREADS, progress=progress) as host:
+    with PrivateHost(threads=THREADS, progress=progress, window=WINDOW) as host:
         folder = host.folder / "data"
         folder.mkdir()
         (folder / "README").write_text("Nothing is needed here.\n")

@@ -34,7 +34,7 @@ worker_threads = {threads}
 [[pf]]
 name = "npu0"
 card = "{card}"
-"""
+{window}"""
 
 # How often to look whether a process is up, or gone.
 _POLL_SECONDS = 0.05
@@ -48,8 +48,13 @@ class PrivateHost:
     """
 
     def __init__(
-        self, card: str = "kcloud-1", threads: int = 2, progress: Progress | None = None
+        self,
+        card: str = "kcloud-1",
+        threads: int = 2,
+        progress: Progress | None = None,
+        window: str = "",
     ) -> None:
+        self._window = f'window = "{window}"\n' if window else ""
         self._card, self._threads = card, threads
         self._tell = progress or (lambda step, fraction: None)
         self._exit = contextlib.ExitStack()
@@ -90,7 +95,9 @@ class PrivateHost:
             raise HostFault(f"{program} is not there", hint="run `make setup`")
         config = self.folder / "vacceld.toml"
         config.write_text(
-            _CONFIG.format(folder=self.folder, threads=self._threads, card=self._card)
+            _CONFIG.format(
+                folder=self.folder, threads=self._threads, card=self._card, window=self._window
+            )
         )
         with (self.folder / "vacceld.log").open("wb") as log:
             # A session of its own: Ctrl-C is for this program, which stops the daemon in order.

@@ -16,6 +16,8 @@ PF = '[[pf]]\nname = "npu0"\ncard = "kcloud-1"\n'
 def test_a_card_is_enough() -> None:
     made = config.parse(PF, "t.toml")
     assert made.pfs == (PfConfig("npu0", "kcloud-1"),)
+    other = config.parse(PF + 'window = "512 MiB"\n', "a.toml")
+    assert other.pfs == (PfConfig("npu0", "kcloud-1", 512 << 20),)
     assert made.host == config.HostConfig() and made.hypervisor == config.HypervisorConfig()
 
 
@@ -53,6 +55,8 @@ WRONG = {
     "a pf without a card": ('[[pf]]\nname = "a"\n', "pf[0] has no card"),
     "a bad name": (PF.replace("npu0", "NPU 0"), "'NPU 0'"),
     "an empty card": (PF.replace("kcloud-1", ""), "pf[0].card"),
+    "a window of no BAR": (PF + 'window = "3 MiB"\n', "pf[0].window = '3 MiB'"),
+    "a window too large": (PF + 'window = "2 GiB"\n', "power of two from 1 MiB"),
     "two of a name": (PF + PF, "'npu0'"),
     "a relative path": ("[host]\nstate_dir = 'a'\n" + PF, "host.state_dir = 'a'"),
     "a path that is none": ("[host]\nstate_dir = 1\n" + PF, "host.state_dir = 1"),
