@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.e2e.system import System, eventually
+from vaccel.bench import plug
 from vaccel.inventory import VF
 
 pytestmark = pytest.mark.vm
@@ -67,3 +68,34 @@ def test_an_app_that_does_not_let_go_is_ended(system: System, vm: str, vf: VF) -
     assert app.end() == 128 + signal.SIGKILL
     assert system.attached("shared", vm).enrolled
     system.program(vm, "once").checked()
+
+
+def test_a_vf_that_comes_and_goes_ten_times_under_an_app(system: System, vm: str, vf: VF) -> None:
+    qemu = system.vm(vm).pid
+    system.admin.detach_vf(vf.id)
+    found = plug.cycle(system.admin, vm, vf.id, 10, lambda _: None)
+    print({name: f"{max(getattr(found, name)):.2f} s" for name in ("attach", "command", "detach")})
+    assert system.vm(vm).pid == qemu
+    assert system.attached("shared", vm).enrolled
+    system.program(vm, "once").checked()
+
+
+def test_four_vfs_of_one_guest_each_by_its_own_window(system: System, vm: str, vf: VF) -> None:
+    others = [system.attached(f"fast-{number}", vm) for number in range(3)]
+    apps = [system.app(vm, "aperture_loop", one.id) for one in (vf, *others)]
+    for app in apps:
+        app.await_line("step 2", 100)
+    os.kill(others[0].worker_pid, signal.SIGKILL)
+    apps[1].await_line("back after", 30)
+    for app in (apps[0], *apps[2:]):
+        assert "lost" not in app.text()
+    for other in others:
+        assert system.admin.detach_vf(other.id).state == "ready"
+    for app in apps[1:]:
+        assert app.end() == 0, app.text()
+    steps = max(int(one) for one in re.findall(r"^step (\d+)", apps[0].text(), re.M))
+    apps[0].await_line(f"step {steps + 1}$", 60)
+    assert "lost" not in apps[0].text()
+    apps[0].kill()
+    for other in others:
+        system.admin.destroy_vf(other.id)
