@@ -107,7 +107,7 @@ class Resets:
         self._on_renewed(record.id)
         await self._steps.workers.end(record.id)
         if self._dies_too_often(record.id):
-            self._steps.fail(record, "", "its worker died five times within a minute")
+            await self._give_up(record)
             return
         attached = record.state is VfState.ATTACHED
         same = attached and self._steps.workers.keeps(record.id)
@@ -127,6 +127,16 @@ class Resets:
                 await self._steps.local.open(record.id, record.epoch)
             else:
                 await self._steps.plug(record)
+
+    async def _give_up(self, record: VfRecord) -> None:
+        """Whoever has the VF is told that it is gone: nobody will ever answer there."""
+        self._steps.fail(record, "", "its worker died five times within a minute")
+        if record.state is VfState.ATTACHED:
+            try:
+                await self._steps.let_go(record, force=False)
+            except VaccelError as fault:
+                log.warning("%s: its guest holds on to it: %s", record, fault)
+        await self._steps.workers.kill(record.id)
 
     def _dies_too_often(self, vf: str) -> bool:
         now = self._host.unix_ns()

@@ -23,9 +23,9 @@ from tests.conformance import models
 from tests.conformance.compute_session import Session, affine
 from tests.integration.daemon_host import PROFILE, SECONDS, DaemonHost, alive, channel, compute
 from vaccel.admin import AdminClient
-from vaccel.commands import Launch, Result
+from vaccel.commands import Launch, Nop, Result
 from vaccel.compute import KernelSource
-from vaccel.errors import DeviceLost
+from vaccel.errors import Detached, DeviceLost
 from vaccel.inventory import VF
 from vaccel.model import BufferRange, DType, Port, Tensor
 from vaccel.rpc.proxy import GrpcCompute
@@ -293,13 +293,22 @@ async def long_launch(session: Session) -> Launch:
 
 
 def test_a_worker_that_keeps_dying_stays_dead_and_is_named() -> None:
-    with DaemonHost() as host, host.vf("doomed") as vf:
+    with (
+        DaemonHost() as host,
+        host.vf("doomed") as vf,
+        vaccel.open(address=vf.socket, path="aperture") as device,
+    ):
+        fence = device.stream().submit(Nop())
         while (now := host.admin.vf(vf.id)).state != "failed":
             if now.worker_pid and alive(now.worker_pid):
                 os.kill(now.worker_pid, signal.SIGKILL)
         assert "died" in now.reason
         assert any("doomed" in warning for warning in host.admin.status().warnings)
         assert host.workers() == []
+        with pytest.raises((DeviceLost, Detached)):
+            fence.wait(SECONDS)
+            # It came through before the first death: the next one finds out.
+            device.stream().submit(Nop()).wait(SECONDS)
 
 
 def test_a_second_daemon_on_the_same_state_refuses_by_name() -> None:
