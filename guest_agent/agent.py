@@ -23,7 +23,7 @@ from guest_agent.watcher import changes
 from vaccel import bounds
 from vaccel.aperture.header import Header
 from vaccel.aperture.lending import PCI, Lender, Loan, lent_beside
-from vaccel.errors import Detached, DeviceLost, VaccelError
+from vaccel.errors import Detached, VaccelError
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,10 @@ class Agent:
         self._connect = connect
         self._retry_seconds = retry_seconds
         self._bus = PciBus(Path(config.sysfs))
-        self._tasks: dict[Function, tuple[Upstream, asyncio.Task[None]]] = {}
+        self._tasks: dict[Function, tuple[Upstream, Rings, asyncio.Task[None]]] = {}
         self._lender: Lender | None = None
+        # Functions whose windows are lent no more.
+        self._leaving: set[Function] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. Raises HostFault naming what the machine lacks."""
@@ -70,7 +72,7 @@ class Agent:
                 await loading
                 await self._serve(router, stop)
                 watching.cancel()
-                for _, task in self._tasks.values():
+                for *_, task in self._tasks.values():
                     task.cancel()
 
     async def _serve(self, router: Router, stop: asyncio.Event) -> None:
@@ -87,15 +89,18 @@ class Agent:
     async def _loan(self, router: Router, context: str) -> Loan:
         """The PCI function's own descriptors, for an app that has a context on it."""
         owner = router.owner(context)
-        for function, (upstream, _) in self._tasks.items():
-            if upstream is owner:
+        for function, (upstream, *_) in self._tasks.items():
+            if upstream is owner and function not in self._leaving:
                 window, doorbell, size = self._bus.open_window(function)
                 return Loan(function.address, PCI, window, doorbell, size)
         raise Detached(f"{owner.label} was taken away", hint="open another device")
 
-    def _recall(self, function: Function, reason: VaccelError) -> None:
+    async def _recall(self, function: Function, rings: Rings, reason: VaccelError) -> None:
+        """Take its window back from every app; those that do not let go are ended."""
+        self._leaving.add(function)
+        rings.leave()
         if self._lender is not None:
-            self._lender.recall(function.address, reason)
+            await self._lender.recall(function.address, reason)
 
     async def _watch(
         self, group: asyncio.TaskGroup, uevents: Uevents, router: Router, around: Surroundings
@@ -117,19 +122,20 @@ class Agent:
         upstream = Upstream(
             function.address, read_header, lambda header: self._connect(header, rings), around
         )
-        reset = DeviceLost(f"{upstream.label} was reset", hint="open the device again")
-        upstream.on_reset = partial(self._recall, function, reset)
+        gone = Detached(f"{upstream.label} was taken away", hint="open another device")
+        upstream.on_recall = partial(self._recall, function, rings, gone)
         router.add(upstream)
-        self._tasks[function] = (upstream, group.create_task(upstream.run()))
+        self._tasks[function] = (upstream, rings, group.create_task(upstream.run()))
 
     async def _went(self, function: Function, router: Router) -> None:
-        upstream, task = self._tasks.pop(function)
+        upstream, rings, task = self._tasks.pop(function)
         gone = Detached(f"{upstream.label} was taken away", hint="open another device")
-        self._recall(function, gone)
         router.remove(upstream)
         upstream.vanish()
         task.cancel()
         await asyncio.wait({task})
+        await self._recall(function, rings, gone)
+        self._leaving.discard(function)
 
 
 def _load() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Protocol
 
 from vaccel.aperture.header import Header
@@ -22,6 +23,9 @@ class Connection(Protocol):
 
     def compute(self, credential: str) -> Compute:
         """What the host offers to the holder of a credential."""
+
+    def recalled(self, credential: str) -> AsyncGenerator[None, None]:
+        """Yields when the host wants the windows back; ending it says that it has them."""
 
     async def broken(self) -> None:
         """Until a connection that worked works no more."""
@@ -59,6 +63,12 @@ class GrpcConnection:
         )
         self._computes.append(compute)
         return compute
+
+    def recalled(self, credential: str) -> AsyncGenerator[None, None]:
+        """See ``Connection``."""
+        from vaccel.rpc.enrol import recalled
+
+        return recalled(self._channel, credential)
 
     async def broken(self) -> None:
         """See ``Connection``. Call it once a call has succeeded."""

@@ -41,18 +41,19 @@ class DirectCompute(RingedCompute):
         self._rings = rings
         self._queues: dict[str, AppQueue] = {}
         self._opening = asyncio.Lock()
+        rings.users.add(self._drop_all)
 
     def queue(self, context: str) -> AppQueue | None:
         """See ``RingedCompute``."""
         queue = self._queues.get(context)
         return queue if queue is not None and queue.dead is None else None
 
-    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+    async def lend_queue(self, context: str, slab_bytes: int = 0, after: str = "") -> Lease:
         """See ``Compute``: from here on the queue pair is the app's."""
         async with self._opening:
             self._rings.taken.add(context)
             self._drop(context)
-        return await super().lend_queue(context, slab_bytes)
+        return await super().lend_queue(context, slab_bytes, after)
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
@@ -62,9 +63,13 @@ class DirectCompute(RingedCompute):
 
     async def close(self) -> None:
         """Let go of every context and its window."""
+        self._rings.users.discard(self._drop_all)
+        self._drop_all()
+        await super().close()
+
+    def _drop_all(self) -> None:
         for context in list(self._queues):
             self._drop(context)
-        await super().close()
 
     def _drop(self, context: str) -> None:
         queue = self._queues.pop(context, None)
@@ -89,15 +94,21 @@ class DirectCompute(RingedCompute):
 
     async def _ensure(self, context: str) -> None:
         """Try once to get a context its queue pair; without one, gRPC does."""
-        if context in self._queues or context in self._rings.taken:
+        if not self._lacks(context):
             return
         async with self._opening:
-            if context in self._queues or context in self._rings.taken:
+            if not self._lacks(context):
                 return
             try:
                 lease = await super().lend_queue(context, bounds.AGENT_SLAB_BYTES)
+                if self._rings.left:
+                    return
                 window, doorbell, size = self._rings.open_window()
                 self._queues[context] = open_queue(PCI, window, doorbell, size, lease)
             except VaccelError as fault:
                 self._rings.taken.add(context)
                 log.info("%s goes by gRPC: %s", context, fault)
+
+    def _lacks(self, context: str) -> bool:
+        rings = self._rings
+        return not (context in self._queues or context in rings.taken or rings.left)

@@ -15,3 +15,12 @@ class Rings:
     def __init__(self, open_window: OpenWindow) -> None:
         self.open_window: Final = open_window
         self.taken: set[str] = set()
+        # The function is about to go, and another may come to its address: nothing is mapped again.
+        self.left = False
+        self.users: set[Callable[[], None]] = set()
+
+    def leave(self) -> None:
+        """Let go of every mapping, for good."""
+        self.left = True
+        for let_go in list(self.users):
+            let_go()

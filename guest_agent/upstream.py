@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LINES_PER_OUTAGE: Final = 16
+
+
+async def _at_once() -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,8 @@ class Upstream:
         self.vf = ""
         self.state = State.FOUND
         self.reason = ""
-        # Told when contexts of this VF were lost: what their apps have mapped is theirs no more.
-        self.on_reset: Callable[[], None] = lambda: None
+        # The host is about to take the VF away: returns when no app has its window any more.
+        self.on_recall: Callable[[], Awaitable[None]] = _at_once
         self._read_header, self._connect = read_header, connect
         self._around = around
         self._backoff = Backoff(around.random)
@@ -159,8 +164,6 @@ class Upstream:
         return credential
 
     async def _resume(self, compute: Compute, epoch: int) -> None:
-        if self._contexts and epoch != self._epoch:
-            self.on_reset()
         for context in sorted(self._contexts):
             try:
                 if epoch != self._epoch:
@@ -195,17 +198,29 @@ class Upstream:
             asyncio.create_task(self._doubted.wait()),
             asyncio.create_task(self._epoch_end(epoch)),
         ]
+        recall = asyncio.create_task(self._await_recall(connection, credential))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
+            for task in (*tasks, recall):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, recall, return_exceptions=True)
         if self._doubted.is_set():
             self._refused = credential
             raise Unauthenticated(f"the host no longer takes the credential of {self.label}")
+
+    async def _await_recall(self, connection: Connection, credential: str) -> None:
+        try:
+            async with aclosing(connection.recalled(credential)) as recalls:
+                async for _ in recalls:
+                    log.info("%s: the host wants it back", self.label)
+                    await self.on_recall()
+                    return
+        except VaccelError as fault:
+            # A host that knows no recalls, or one that is away: what else is held tells which.
+            log.debug("%s: no recalls: %s", self.label, fault)
 
     async def _epoch_end(self, epoch: int) -> None:
         """Until the header shows another epoch: an idle VF would learn of it at its next call."""

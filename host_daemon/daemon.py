@@ -21,7 +21,9 @@ from host_daemon.control import certificates
 from host_daemon.control.attachments import Attachments
 from host_daemon.control.context import HostContext
 from host_daemon.control.credentials import Credentials
+from host_daemon.control.keeper import Keeper
 from host_daemon.control.operations import Facts, HostOperations
+from host_daemon.control.recalls import Recalls
 from host_daemon.control.resets import Resets
 from host_daemon.control.startup import Startup
 from host_daemon.control.vf_steps import VfSteps
@@ -42,6 +44,7 @@ from host_daemon.store.claim import Claim
 from host_daemon.store.sqlite import SqliteStore
 from host_daemon.worker.spawn import ForkServer
 from vaccel import bounds, ids
+from vaccel.aperture.lending import MEMFD, Loan
 from vaccel.errors import HostFault
 from vaccel.rpc.rules import Rule, all_rules
 
@@ -144,12 +147,13 @@ class Daemon:
             access.compute_of,
             access.holder,
             record,
-            workers.window,
+            functools.partial(_loan, workers),
             access.contexts.vf,
         )
         self._stack.push_async_callback(local.stop)
         steps = VfSteps(host, workers, vms, local)
-        attachments = Attachments(host, steps, access.contexts.forget)
+        recalls = Recalls()
+        attachments = Attachments(host, steps, recalls, access.contexts.forget)
         resets = Resets(host, steps, attachments.credentials, access.contexts.forget)
         workers.on_lost = resets.worker_lost
         attachments.on_enrolled = resets.expect_agent
@@ -163,13 +167,14 @@ class Daemon:
         facts = Facts(accelerator, why, GUEST_ADDRESS, time.monotonic(), warnings)
         default = config.images.default
         operations = HostOperations(host, vfs, attachments, vms, workers, images, facts, default)
-        await self._serve(host, attachments.credentials, operations, access, record)
+        await self._serve(host, attachments.credentials, recalls, operations, access, record)
         log.info("serving on unix:%s (%s: %s)", self.control, accelerator, why)
 
     async def _serve(
         self,
         host: HostContext,
         credentials: Credentials,
+        recalls: Recalls,
         operations: HostOperations,
         access: Access,
         record: Record,
@@ -179,6 +184,7 @@ class Daemon:
             host.identity,
             credentials.check,
             credentials.enrol,
+            lambda principal: recalls.watch(principal.vf),
             access.compute_of,
             access.holder,
             record,
@@ -233,7 +239,10 @@ class Daemon:
         self._stack.push_async_callback(forks.close)
         uid = self._config.host.worker_uid if os.geteuid() == 0 else None
         threads = self._config.host.worker_threads
-        workers = Workers(forks, WorkerSettings(self._folders.workers, threads, uid))
+        keeper = Keeper(self._folders.runtime / "keeper.sock", self._folders.state / "keeper.log")
+        self._stack.callback(keeper.close)
+        await keeper.open()
+        workers = Workers(forks, keeper, WorkerSettings(self._folders.workers, threads, uid))
         self._stack.push_async_callback(workers.release)
         return workers
 
@@ -242,6 +251,13 @@ def read_card(name: str) -> tuple[Path, Card]:
     """A card by its name in the catalogue or by its path."""
     path = Path(name) if name.startswith("/") else registry.find_card(name)
     return path, registry.load_card(path)
+
+
+def _loan(workers: Workers, vf: str) -> Loan:
+    """A VF's window for a local process; a guest never sees the journal."""
+    window = workers.window(vf)
+    os.close(window.journal)
+    return Loan(vf, MEMFD, window.memfd, window.doorbell, window.size)
 
 
 def _vf_ids(store: Store) -> list[str]:

@@ -98,6 +98,13 @@ LENDING_BYTES: Final = 4 * KIB
 # Apps of one guest or host that hold a window at once: every context of every VF.
 LENDINGS: Final = 1024
 
+# A program whose window is recalled lets go at once; one that has not by then is ended.
+RECALL_APP_SECONDS: Final = 2.0
+# Until the agent has taken all windows back, on a slow guest; then the device goes all the same.
+RECALL_SECONDS: Final = 10.0
+# How long the slab of a context that a reset ended waits for its app to come back.
+LEASE_GRACE_SECONDS: Final = 30.0
+
 # Address space that a worker may ask for beyond its device memory: code, stacks, compilation.
 WORKER_HEADROOM_BYTES: Final = 2 * GIB
 # Descriptors of a worker: its three own, the daemon's connections, a profile's file.

@@ -19,11 +19,17 @@ class Buffer:
 
     def __init__(self, device: Device, number: int, size: int) -> None:
         self._device = device
+        self._context = device._session.context
         self.id = number
         self.size = size
 
     def at(self, offset: int = 0) -> BufferRange:
-        """A place in it, for commands."""
+        """A place in it, for commands. Raises DeviceLost where a reset of the VF ended it."""
+        if self._context != self._device._session.context:
+            raise errors.DeviceLost(
+                f"buffer {self.id} of {self.size} bytes was lost when its VF was reset",
+                hint="make it again",
+            )
         return BufferRange(self.id, offset)
 
     def tensor(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Tensor:

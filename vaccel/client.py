@@ -11,6 +11,7 @@ fences; the words are those of ``vaccel.compute``.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ from vaccel.fastpath.queue import AppQueue
 from vaccel.model import Array, Cost, DType, Port, Tensor, Value
 from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
-from vaccel.session import Session, StreamState
+from vaccel.session import Session
+from vaccel.stream_state import StreamState
 
 if TYPE_CHECKING:
     from vaccel.fastpath.stream import Recording
@@ -63,7 +65,7 @@ class Device:
         self._session = session
         self._stream = session.stream()
         self._kernels: dict[tuple[str, tuple[DType, ...]], Model] = {}
-        self._calls = None if self._queue is None else Calls(session, self._queue)
+        self._calls: Calls | None = None
         self.info = info
 
     @classmethod
@@ -82,21 +84,31 @@ class Device:
         except BaseException:
             await channel.close(None)
             raise
-        return cls(channel, compute, Session(compute, context), info)
+        reopen = functools.partial(compute.reopen, device=device)
+        return cls(channel, compute, Session(compute, context, reopen), info)
 
     @property
     def _queue(self) -> AppQueue | None:
-        compute = self._compute
-        if isinstance(compute, ApertureCompute):
-            return compute.queue(self._session.context)
-        return None
+        """The queue pair, where there is one; after a reset of the VF another, in its place."""
+        compute, session = self._compute, self._session
+        if not isinstance(compute, ApertureCompute):
+            return None
+        if (queue := compute.queue(session.context)) is None:
+            lost = compute.end_of(session.context)
+            if isinstance(lost, errors.DeviceLost):
+                loop.run(session.renew(lost))
+                queue = compute.queue(session.context)
+        return queue
 
     def _call(
         self, program: int, values: Mapping[str, Value], timeout: float
     ) -> tuple[dict[str, Array], Cost]:
         """One launch from values to arrays, by the shortest way that there is."""
-        if self._calls is not None and self._queue is not None:
-            done = self._calls.call(program, values, timeout)
+        if (queue := self._queue) is not None:
+            if self._calls is None or self._calls.queue is not queue:
+                self._calls = Calls(self._session, queue)
+            number = self._session.programs.number(program)
+            done = self._calls.call(number, values, timeout)
             if done is not None:
                 return done
         return loop.run(self._session.run(self._stream, program, values, timeout))
@@ -104,7 +116,9 @@ class Device:
     @property
     def path(self) -> str:
         """How commands and tensors travel now: "aperture" or "grpc"."""
-        return "grpc" if self._queue is None else "aperture"
+        compute = self._compute
+        fast = isinstance(compute, ApertureCompute) and compute.queue(self._session.context)
+        return "aperture" if fast else "grpc"
 
     def __enter__(self) -> Device:
         return self
@@ -143,7 +157,8 @@ class Device:
                 ) from None
         if not data:
             raise errors.InvalidModel(f"model {name!r} is empty", hint="export it again")
-        return Model(self, name, loop.run(self._session.load_onnx(memoryview(data))))
+        path = None if isinstance(source, bytes) else Path(name).absolute()
+        return Model(self, name, loop.run(self._session.load_onnx(memoryview(data), path)))
 
     def kernel(self, name: str, *operands: Port, **attributes: str) -> Model:
         """A single kernel as a program, for operands of these dtypes and shapes (or symbols)."""
@@ -220,6 +235,11 @@ class Stream:
             raise errors.InvalidArgument("submit: no commands", hint="give one at least")
         return Fence(self._state, loop.run(self._state.submit(commands)))
 
+    def _refresh(self) -> None:
+        """Where a reset is known, get over it before commands name what is in the context."""
+        if self._device._queue is None and self._device._session.is_lost:
+            loop.run(self._device._session.ready())
+
     def record(self, *commands: Command) -> Recording:
         """Record commands once, to be replayed here with one descriptor as often as is wanted.
 
@@ -239,6 +259,7 @@ class Stream:
     ) -> Fence:
         """Queue a launch; arrays must be small (``bounds.INLINE_BYTES`` together) or in buffers."""
         arguments = binding.bind(program.inputs, args, named)
+        self._refresh()
         return self.submit(Launch(program.id, arguments, tuple(results)))
 
 
@@ -293,8 +314,8 @@ class Model:
 
     @property
     def id(self) -> int:
-        """The program's number within the context."""
-        return self._program.id
+        """The program's number within the context; another one after a reset of the VF."""
+        return self._device._session.programs.number(self._program.id)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -331,13 +352,11 @@ class Model:
             else v
             for name, v in values.items()
         }
-        session = self._device._session
-        return loop.run(session.compute.estimate(session.context, self.id, shapes))
+        return loop.run(self._device._session.estimate(self.id, shapes))
 
     def unload(self) -> None:
         """Forget it."""
-        session = self._device._session
-        loop.run(session.compute.unload_program(session.context, self.id))
+        loop.run(self._device._session.unload(self.id))
 
 
 def _choose(devices: Sequence[model.Device], wanted: str) -> model.Device:

@@ -148,10 +148,12 @@ class Compute(Protocol):
         Completions after ``acknowledged`` come back; those up to it may be forgotten.
         """
 
-    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+    async def lend_queue(self, context: str, slab_bytes: int = 0, after: str = "") -> Lease:
         """A queue pair and a slab of the VF's window, the context's until it closes.
 
         Asking again resets the queue pair: its rings are empty, what it had under way is dropped,
         and its slab stays. ``slab_bytes`` 0 is ``bounds.SLAB_BYTES``, or what there is if less.
+        ``after`` names a context that a reset ended: its queue pair and slab are kept for
+        ``bounds.LEASE_GRACE_SECONDS``, so that what is in the slab stays where it is.
         Raises Exhausted, naming what is free, Unsupported where there is no window.
         """

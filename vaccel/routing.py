@@ -94,6 +94,6 @@ class RoutingCompute(ABC):
             context, lambda to: to.wait(context, stream, fence, timeout, acknowledged)
         )
 
-    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+    async def lend_queue(self, context: str, slab_bytes: int = 0, after: str = "") -> Lease:
         """See ``Compute``."""
-        return await self._ask(context, lambda to: to.lend_queue(context, slab_bytes))
+        return await self._ask(context, lambda to: to.lend_queue(context, slab_bytes, after))

@@ -6,199 +6,137 @@ Async.
 from __future__ import annotations
 
 import asyncio
-import random
+import contextlib
+import logging
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final
 
 from vaccel import bounds, errors
 from vaccel.binding import array_of
-from vaccel.commands import Command, Completion, Launch
-from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
+from vaccel.commands import Launch
+from vaccel.compute import Compute, KernelSource, OnnxSource, Program
 from vaccel.model import Array, BufferRange, Cost, Strings, Tensor, Value
+from vaccel.patience import patiently
+from vaccel.programs import Programs
+from vaccel.stream_state import StreamState
 
-T = TypeVar("T")
-
+log = logging.getLogger(__name__)
 # Chunks under way at once: enough to hide a round trip, few enough for the server's quota.
 _PIPELINE: Final = 8
-# How long a call is tried again while the peer is away: longer than a daemon's restart takes.
-_RETRY_SECONDS: Final = 20.0
-# What a peer says of a submission that it looked at and did not take.
-_REFUSALS: Final = (
-    errors.InvalidArgument,
-    errors.NotFound,
-    errors.WrongState,
-    errors.Exhausted,
-    errors.PermissionDenied,
-    errors.Unauthenticated,
-    errors.Unsupported,
-)
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat an idempotent call while the peer is away. Raises Unavailable after a while."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _RETRY_SECONDS
-    pause = bounds.BACKOFF_FIRST_SECONDS
-    while True:
-        try:
-            return await call()
-        except errors.Unavailable:
-            if loop.time() + pause > deadline:
-                raise
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
-            pause = min(2 * pause, bounds.BACKOFF_LAST_SECONDS)
-
-
-class StreamState:
-    """Fences of one stream: the next to give, and completions that nobody has claimed yet."""
-
-    def __init__(self, session: Session, number: int) -> None:
-        self._session = session
-        self.number = number
-        self._next = 1
-        self._reached = 0
-        self._seen = 0
-        self._unclaimed: dict[int, Completion] = {}
-        self._spent: errors.Exhausted | None = None
-        self._submitting = asyncio.Lock()
-        self._waiting = asyncio.Lock()
-
-    async def submit(self, commands: Sequence[Command]) -> int:
-        """Queue commands; the fence of the last one."""
-        compute, context = self._session.compute, self._session.context
-        async with self._submitting:  # fences reach the device in order
-            first = self._next
-            await self._send(lambda: compute.submit(context, self.number, first, commands))
-            self._next = first + len(commands)
-        return self._next - 1
-
-    async def _send(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call that takes fences. Whatever ends it, no two commands get the same fence.
-
-        A first attempt that was refused took none. One that was cut short (Ctrl-C, a deadline, a
-        dead peer) may have taken its fences or not: the stream is left behind, and a new one goes
-        on in its place.
-        """
-        if self._spent is not None:
-            raise self._spent
-        attempts = 0
-
-        def attempt() -> Awaitable[T]:
-            nonlocal attempts
-            attempts += 1
-            return call()
-
-        try:
-            return await patiently(attempt)
-        except BaseException as fault:
-            if attempts > 1 or not isinstance(fault, _REFUSALS):
-                self._renew()
-            raise
-
-    def _renew(self) -> None:
-        try:
-            self.number = self._session.new_stream_number()
-        except errors.Exhausted as fault:
-            self.number, self._spent = 0, fault  # for the next submission; this one has its error
-        self._next, self._reached, self._seen = 1, 0, 0
-        self._unclaimed.clear()
-
-    async def run(self, commands: Sequence[Command], timeout: float) -> int:
-        """Queue commands and wait for the last, in one trip; its fence. Raises TimedOut."""
-        compute, context = self._session.compute, self._session.context
-        async with self._submitting:
-            number, first, seen = self.number, self._next, self._seen
-            last = first + len(commands) - 1
-
-            async def run() -> Progress | errors.TimedOut:
-                try:
-                    return await compute.run(context, number, first, commands, timeout, seen)
-                except errors.TimedOut as late:
-                    # Mostly the wait that took too long; only asking again tells it from a
-                    # submission that never arrived. Those that were taken are passed over.
-                    await compute.submit(context, number, first, commands)
-                    return late
-
-            progress = await self._send(run)
-            self._next = last + 1
-        if isinstance(progress, errors.TimedOut):
-            raise progress
-        self._take(progress)
-        if self._seen < last:  # more completions than one reply holds
-            await self.wait(last, timeout)
-        return last
-
-    def _take(self, progress: Progress) -> None:
-        self._reached = max(self._reached, progress.reached)
-        for completion in progress.completions:
-            if completion.fence > self._seen:
-                self._unclaimed[completion.fence] = completion
-                self._seen = completion.fence
-
-    async def wait(self, fence: int, timeout: float, number: int | None = None) -> None:
-        """Until a fence is reached and its completion is here. Raises TimedOut.
-
-        ``number`` is the stream's when the fence was given: Unavailable where that was left behind.
-        """
-        compute, context = self._session.compute, self._session.context
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        number = self.number if number is None else number
-        self.check(number)
-        while self._seen < fence:
-            async with self._waiting:  # one poll a stream; others find their answer when it ends
-                self.check(number)
-                if self._seen >= fence:
-                    return
-                left = max(0.0, deadline - loop.time())
-                progress = await patiently(
-                    lambda left=left: compute.wait(  # type: ignore[misc]
-                        context, number, fence, left, self._seen
-                    )
-                )
-                self.check(number)
-                self._take(progress)
-
-    def check(self, number: int) -> None:
-        """Raise Unavailable where the fences of a stream number are no longer followed."""
-        if number != self.number:
-            raise errors.Unavailable(
-                f"stream {number} was left behind when a submission to it was cut short",
-                hint="its commands may have run or not; submit again",
-            )
-
-    def claim(self, fence: int, number: int | None = None) -> Completion:
-        """The completion of a command that was waited for. Each is given once."""
-        self.check(self.number if number is None else number)
-        completion = self._unclaimed.pop(fence, None)
-        if completion is None:
-            raise errors.WrongState(
-                f"the completion of fence {fence} was taken already", hint="keep what wait() gave"
-            )
-        return completion
-
-    @property
-    def reached(self) -> int:
-        """The highest fence known to be reached."""
-        return self._reached
+# (old context) to the one that takes its place. Raises DeviceLost while the VF is being reset.
+Reopen = Callable[[str], Awaitable[str]]
 
 
 class Session:
-    """A context and what is done in it."""
+    """A context and what is done in it.
 
-    def __init__(self, compute: Compute, context: str) -> None:
+    After a reset of the VF the next call opens another context, by ``reopen``, with the programs
+    that there were; buffers are gone. Without ``reopen`` it stays lost.
+    """
+
+    def __init__(self, compute: Compute, context: str, reopen: Reopen | None = None) -> None:
         self.compute = compute
         self.context = context
-        self._streams = 0
+        self.programs = Programs()
+        self._reopen = reopen
+        self._lost: errors.DeviceLost | None = None
+        self._reviving = asyncio.Lock()
+        self._followed: list[weakref.ref[StreamState]] = []
+        self._streams = self._before = 0
+
+    # --- resets -----------------------------------------------------------------------------
+
+    def lose(self, context: str, reason: errors.DeviceLost) -> None:
+        """A context was found to be lost; one that was replaced already is no news."""
+        if context != self.context or self._lost is not None:
+            return
+        self._lost = reason
+        if self._streams >= bounds.STREAMS_PER_CONTEXT:
+            self._streams = 0  # numbers stay small: fences are words of a page
+        self._before = self._streams
+        for reference in list(self._followed):
+            if (state := reference()) is not None:
+                state.lose(reason)
+
+    async def renew(self, lost: errors.DeviceLost) -> None:
+        """The context is known to be lost: have another one. Raises why there is none."""
+        self.lose(self.context, lost)
+        await self.ready()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the next call has to begin with another context."""
+        return self._lost is not None
+
+    @asynccontextmanager
+    async def watching(self, context: str) -> AsyncIterator[None]:
+        """Notice where a call finds its context lost."""
+        try:
+            yield
+        except errors.DeviceLost as lost:
+            self.lose(context, lost)
+            raise
+
+    @asynccontextmanager
+    async def living(self) -> AsyncIterator[str]:
+        """The name of a context that is not known to be lost, and ``watching`` it."""
+        await self.ready()
+        context = self.context
+        async with self.watching(context):
+            yield context
+
+    async def ready(self) -> None:
+        """Where the context was lost, have another one. Raises why there is none."""
+        if self._lost is None:
+            return
+        async with self._reviving:
+            if self._lost is None:
+                return  # somebody else has done it meanwhile
+            await self._revive(self._lost)
+
+    async def _revive(self, lost: errors.DeviceLost) -> None:
+        if self._reopen is None:
+            raise lost
+        reopen, old = self._reopen, self.context
+        self.context = await patiently(lambda: reopen(old), errors.DeviceLost)
+        try:
+            gone = await self.programs.reload(self._load)
+        except errors.DeviceLost:
+            return  # and once more with the next call: this loss is a new one
+        self._lost = None
+        log.warning("%s; %s", lost, _named(gone))
+
+    async def _load(self, source: memoryview | KernelSource) -> Program:
+        context = self.context
+        if isinstance(source, KernelSource):
+            return await patiently(lambda: self.compute.load_program(context, source))
+        size = len(source)
+        buffer = await patiently(lambda: self.compute.allocate(context, size))
+        try:
+            await self._write(context, BufferRange(buffer), source)
+            onnx = OnnxSource(buffer, 0, size)
+            return await patiently(lambda: self.compute.load_program(context, onnx))
+        finally:
+            with contextlib.suppress(errors.DeviceLost):
+                await patiently(lambda: self.compute.free(context, buffer))
+
+    # --- what is done in it -----------------------------------------------------------------
 
     def stream(self) -> StreamState:
         """A new in-order stream."""
-        return StreamState(self, self.new_stream_number())
+        state = StreamState(self, self.new_stream_number())
+        self._followed = [known for known in self._followed if known() is not None]
+        self._followed.append(weakref.ref(state))
+        return state
 
     def new_stream_number(self) -> int:
         """The next one of the context. Raises Exhausted."""
-        if self._streams >= bounds.STREAMS_PER_CONTEXT:
+        if self._streams - self._before >= bounds.STREAMS_PER_CONTEXT:
             raise errors.Exhausted(
                 f"a context has at most {bounds.STREAMS_PER_CONTEXT} streams",
                 hint="reuse one, or open the device again",
@@ -208,21 +146,27 @@ class Session:
 
     async def allocate(self, size: int) -> int:
         """A buffer of zeros; ``size`` in bytes."""
-        return await patiently(lambda: self.compute.allocate(self.context, size))
+        async with self.living() as context:
+            return await patiently(lambda: self.compute.allocate(context, size))
 
     async def free(self, buffer: int) -> None:
         """Give a buffer back."""
-        await patiently(lambda: self.compute.free(self.context, buffer))
+        async with self.living() as context:
+            await patiently(lambda: self.compute.free(context, buffer))
 
     async def write(self, place: BufferRange, data: memoryview) -> None:
         """Any number of bytes, chunked, several chunks under way."""
+        async with self.living() as context:
+            await self._write(context, place, data)
+
+    async def _write(self, context: str, place: BufferRange, data: memoryview) -> None:
         gate = asyncio.Semaphore(_PIPELINE)
 
         async def send(start: int) -> None:
             async with gate:
                 chunk = bytes(data[start : start + bounds.CHUNK_BYTES])
                 at = place.offset + start
-                await patiently(lambda: self.compute.write(self.context, place.buffer, at, chunk))
+                await patiently(lambda: self.compute.write(context, place.buffer, at, chunk))
 
         await _all(send(start) for start in range(0, len(data), bounds.CHUNK_BYTES))
 
@@ -231,30 +175,40 @@ class Session:
         gate = asyncio.Semaphore(_PIPELINE)
         data = bytearray(length)
 
-        async def fetch(start: int) -> None:
+        async def fetch(context: str, start: int) -> None:
             async with gate:
                 count = min(bounds.CHUNK_BYTES, length - start)
                 at = place.offset + start
                 data[start : start + count] = await patiently(
-                    lambda: self.compute.read(self.context, place.buffer, at, count)
+                    lambda: self.compute.read(context, place.buffer, at, count)
                 )
 
-        await _all(fetch(start) for start in range(0, length, bounds.CHUNK_BYTES))
+        async with self.living() as context:
+            await _all(fetch(context, start) for start in range(0, length, bounds.CHUNK_BYTES))
         return data
 
-    async def load_onnx(self, model: memoryview) -> Program:
-        """Upload a model and compile it."""
-        buffer = await self.allocate(len(model))
-        try:
-            await self.write(BufferRange(buffer), model)
-            source = OnnxSource(buffer, 0, len(model))
-            return await patiently(lambda: self.compute.load_program(self.context, source))
-        finally:
-            await self.free(buffer)
+    async def load_onnx(self, model: memoryview, path: Path | None = None) -> Program:
+        """Upload a model and compile it. ``path`` is the file that it came from, if it did."""
+        async with self.living():
+            return self.programs.add(await self._load(model), path or model)
 
     async def load_kernel(self, source: KernelSource) -> Program:
         """Compile a single kernel."""
-        return await patiently(lambda: self.compute.load_program(self.context, source))
+        async with self.living():
+            return self.programs.add(await self._load(source), source)
+
+    async def unload(self, program: int) -> None:
+        """Forget a program."""
+        async with self.living() as context:
+            number = self.programs.number(program)
+            await self.compute.unload_program(context, number)
+            self.programs.remove(number)
+
+    async def estimate(self, program: int, values: Mapping[str, Value]) -> Cost:
+        """What a launch with such arguments would cost."""
+        async with self.living() as context:
+            number = self.programs.number(program)
+            return await self.compute.estimate(context, number, values)
 
     @asynccontextmanager
     async def staged(self, values: Mapping[str, Value]) -> AsyncIterator[dict[str, Value]]:
@@ -275,15 +229,18 @@ class Session:
                 staged[name] = Tensor(value.dtype, value.shape, place=BufferRange(buffer))
             yield staged
         finally:
-            for buffer in buffers:
-                await self.free(buffer)
+            if self._lost is None:  # else they went with their context
+                for buffer in buffers:
+                    await self.free(buffer)
 
     async def run(
         self, stream: StreamState, program: int, values: Mapping[str, Value], timeout: float
     ) -> tuple[dict[str, Array], Cost]:
         """One launch from arrays to arrays."""
+        await self.ready()
         async with self.staged(values) as arguments:
-            fence = await stream.run([Launch(program, arguments)], timeout)
+            number = self.programs.number(program)
+            fence = await stream.run([Launch(number, arguments)], timeout)
             completion = stream.claim(fence)
         if completion.error is not None:
             raise completion.error
@@ -304,6 +261,11 @@ class Session:
             await self.compute.close_context(self.context)
         except (errors.Unavailable, errors.NotFound, errors.DeviceLost, errors.Detached):
             return
+
+
+def _named(gone: Sequence[str]) -> str:
+    text = "programs were loaded again, buffers are gone"
+    return f"{text}, and so is {'; '.join(gone)}" if gone else text
 
 
 async def _all(work: object) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from host_daemon.control.context import HostContext
 from host_daemon.control.credentials import Credentials
+from host_daemon.control.recalls import Recalls
 from host_daemon.control.vf_steps import VfSteps
 from host_daemon.control.watch import Report
 from host_daemon.core.lifecycle import VfEvent, VfState, move
@@ -27,10 +28,15 @@ class Attachments:
     """
 
     def __init__(
-        self, host: HostContext, steps: VfSteps, on_renewed: Callable[[str], None]
+        self,
+        host: HostContext,
+        steps: VfSteps,
+        recalls: Recalls,
+        on_renewed: Callable[[str], None],
     ) -> None:
         self._host = host
         self._steps = steps
+        self._recalls = recalls
         self._on_renewed = on_renewed
         self.credentials = Credentials(host, self._enrolled)
         self.on_enrolled: Callable[[str, int], None] = _nothing
@@ -122,6 +128,9 @@ class Attachments:
 
     async def _detach(self, vf: str, force: bool, report: Report) -> VfRecord:
         record, intent = self._steps.announce(vf, VfEvent.DETACH, IntentKind.VF_DETACH)
+        if record.vm and not force:
+            report("asking the guest to let go of the VF", -1)
+            await self._recalls.recall(record.id)
         report("unplugging the VF", -1)
         try:
             await self._steps.let_go(record, force)

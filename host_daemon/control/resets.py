@@ -100,26 +100,43 @@ class Resets:
                 self._steps.fail(record, "", f"its worker died and was not replaced: {fault}")
 
     async def _replace_worker(self, record: VfRecord) -> None:
-        """A new worker for a VF whose old one died; an attached VF is plugged again."""
+        """A new worker for a VF whose old one died, under the window that guests have mapped.
+
+        Only where that window is gone too is an attached VF plugged again.
+        """
         self._on_renewed(record.id)
-        await self._steps.workers.kill(record.id)
+        await self._steps.workers.end(record.id)
         if self._dies_too_often(record.id):
-            self._steps.fail(record, "", "its worker died five times within a minute")
+            await self._give_up(record)
             return
+        attached = record.state is VfState.ATTACHED
+        same = attached and self._steps.workers.keeps(record.id)
+        if attached and not same:
+            await self._steps.let_go(record, force=True)
         with self._host.store.transaction() as tx:
             record = replace(tx.get_vf(record.id), epoch=record.epoch + 1, enrolled=False)
             tx.put_vf(record)
             token = self._credentials.issue_token(tx, record.id, record.epoch) if record.vm else b""
-        worker = await self._steps.start_worker(record, token)
+        start = self._steps.replace_worker if same else self._steps.start_worker
+        worker = await start(record, token)
         with self._host.store.transaction() as tx:
             record = tx.get_vf(record.id)
             tx.put_vf(replace(record, worker_pid=worker.pid, worker_started=worker.started))
-        if record.state is VfState.ATTACHED:
-            await self._steps.let_go(record, force=True)
+        if attached and not same:
             if record.local:
                 await self._steps.local.open(record.id, record.epoch)
             else:
                 await self._steps.plug(record)
+
+    async def _give_up(self, record: VfRecord) -> None:
+        """Whoever has the VF is told that it is gone: nobody will ever answer there."""
+        self._steps.fail(record, "", "its worker died five times within a minute")
+        if record.state is VfState.ATTACHED:
+            try:
+                await self._steps.let_go(record, force=False)
+            except VaccelError as fault:
+                log.warning("%s: its guest holds on to it: %s", record, fault)
+        await self._steps.workers.kill(record.id)
 
     def _dies_too_often(self, vf: str) -> bool:
         now = self._host.unix_ns()

@@ -49,7 +49,8 @@ class Startup:
         """
         with self._host.store.transaction() as tx:
             vfs, vms, intents = tx.list_vfs(), tx.list_vms(), tx.list_intents()
-        found = Found(await self._steps.workers.find(), await self._find_vms(vms))
+        workers = self._steps.workers
+        found = Found(await workers.find(), await self._find_vms(vms), workers.kept())
         plan = reconcile(vfs, vms, intents, found)
         for vm_decision in plan.vms:
             try:
@@ -129,7 +130,10 @@ class Startup:
                     self._resets.expect_agent(becomes.id, becomes.epoch)
             case Do.RESPAWN_WORKER:
                 assert becomes is not None
-                becomes = await self._respawn(becomes, step.epoch)
+                becomes = await self._respawn(becomes, step.epoch, fresh=True)
+            case Do.REPLACE_WORKER:
+                assert becomes is not None
+                becomes = await self._respawn(becomes, step.epoch, fresh=False)
             case Do.SERVE:
                 assert becomes is not None
                 await self._steps.local.open(becomes.id, becomes.epoch)
@@ -138,15 +142,17 @@ class Startup:
                 await self._steps.plug(becomes)
         return becomes
 
-    async def _respawn(self, becomes: VfRecord, epoch: int) -> VfRecord:
-        await self._steps.workers.kill(becomes.id)
+    async def _respawn(self, becomes: VfRecord, epoch: int, fresh: bool) -> VfRecord:
+        workers = self._steps.workers
+        await (workers.kill if fresh else workers.end)(becomes.id)
         with self._host.store.transaction() as tx:
             # The record first: a token is good only in its VF's present epoch.
             tx.put_vf(replace(tx.get_vf(becomes.id), epoch=epoch, enrolled=False))
             token = b""
             if becomes.vm:
                 token = self._credentials.issue_token(tx, becomes.id, epoch)
-        worker = await self._steps.start_worker(becomes, token)
+        start = self._steps.start_worker if fresh else self._steps.replace_worker
+        worker = await start(becomes, token)
         return replace(becomes, worker_pid=worker.pid, worker_started=worker.started)
 
     async def _clean_up(self, plan: Plan) -> None:
@@ -160,6 +166,9 @@ class Startup:
                     await self._do_vm(step)
             except VaccelError as fault:
                 log.error("left over: %s: %s", step, fault)
+        with self._host.store.transaction() as tx:
+            known = [vf.id for vf in tx.list_vfs()]
+        await self._steps.workers.forget_strangers(known)
         with self._host.store.transaction() as tx:
             for decision in plan.vms:
                 for intent in decision.intents:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import replace
 from typing import Protocol
 
@@ -77,15 +76,21 @@ class VfSteps:
         card = self._host.cards.get(record.pf).path
         return await self.workers.spawn(record, card, self.header(record, token))
 
+    async def replace_worker(self, record: VfRecord, token: bytes = b"") -> Worker:
+        """A fresh process and device memory under the window that the VF has."""
+        card = self._host.cards.get(record.pf).path
+        return await self.workers.replace(record, card, self.header(record, token))
+
     async def plug(self, record: VfRecord) -> None:
         """Hot-plug the window into the VF's VM."""
-        memfd, doorbell, size = await self.workers.window(record.id)
+        window = self.workers.window(record.id)
         try:
             machine = self.machines.machine(record.vm)
-            await machine.plug(WindowPlug(record.id, memfd, doorbell, size))
+            await machine.plug(
+                WindowPlug(record.id, window.memfd, window.doorbell, record.window_bytes)
+            )
         finally:
-            os.close(memfd)
-            os.close(doorbell)
+            window.close()
 
     async def unplug(self, vf: str, vm: str, force: bool) -> None:
         """Hot-unplug; a VM that is gone has let go of it."""

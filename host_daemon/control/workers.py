@@ -7,16 +7,18 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from host_daemon.control import processes
+from host_daemon.control.keeper import KeptWindow
 from host_daemon.core.reconcile import FoundWorker
 from host_daemon.core.records import VfRecord
-from host_daemon.worker.spawn import WorkerSpec
+from host_daemon.worker.spec import Descriptors, WorkerSpec
 from vaccel import bounds
+from vaccel.aperture.journal import create_journal
 from vaccel.aperture.window import create_window
 from vaccel.errors import DeviceLost, HostFault, VaccelError
 from vaccel.rpc.link_client import Hello, LinkCompute, fetch_window
@@ -27,8 +29,22 @@ log = logging.getLogger(__name__)
 class Spawner(Protocol):
     """Starts worker processes that outlive their starter."""
 
-    async def spawn(self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int) -> int:
+    async def spawn(self, spec: WorkerSpec, fds: Descriptors) -> int:
         """The new worker's pid. The descriptors stay the caller's."""
+
+
+class WindowKeeper(Protocol):
+    """Holds the shared memory of VFs beyond the life of their workers and of this daemon."""
+
+    @property
+    def windows(self) -> Mapping[str, KeptWindow]:
+        """What is held, by VF; the descriptors are not the caller's."""
+
+    async def put(self, vf: str, window: KeptWindow) -> None:
+        """Hold a window from here on, instead of the one before; it is the keeper's now."""
+
+    async def drop(self, vf: str) -> None:
+        """Let go of a window; one that is unknown is no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +71,11 @@ class Workers:
     ``on_lost(vf, epoch)`` is called when one dies that was not killed from here.
     """
 
-    def __init__(self, spawner: Spawner, settings: WorkerSettings) -> None:
+    def __init__(
+        self, spawner: Spawner, keeper: WindowKeeper, settings: WorkerSettings
+    ) -> None:
         self._spawner = spawner
+        self._keeper = keeper
         self._settings = settings
         self.on_lost: Callable[[str, int], None] = _unheard
         self._workers: dict[str, Worker] = {}
@@ -82,36 +101,61 @@ class Workers:
 
     async def spawn(self, vf: VfRecord, card: Path, header: bytes) -> Worker:
         """Start a VF's worker with a fresh window. Raises HostFault, and leaves nothing behind."""
+        await self._keeper.put(vf.id, _fresh(vf.window_bytes))
+        try:
+            return await self.replace(vf, card, header)
+        except BaseException:
+            await self._keeper.drop(vf.id)
+            raise
+
+    def kept(self) -> frozenset[str]:
+        """The VFs whose window is held."""
+        return frozenset(self._keeper.windows)
+
+    def keeps(self, vf: str) -> bool:
+        """Whether a VF's window is held, so that a worker that died can be replaced under it."""
+        return vf in self._keeper.windows
+
+    async def replace(self, vf: VfRecord, card: Path, header: bytes) -> Worker:
+        """Start a worker with the window, doorbell and journal that the VF has.
+
+        What the one before had under way ends with DeviceLost. Raises HostFault, also where the
+        window is gone.
+        """
+        held = self._keeper.windows.get(vf.id)
+        if held is None:
+            raise HostFault(f"the window of {vf} is gone", hint="detach it and attach it again")
         path = self.socket_path(vf.id)
         with contextlib.ExitStack() as stack:
-            memfd = create_window(vf.window_bytes)
-            stack.callback(os.close, memfd)
-            doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            stack.callback(os.close, doorbell)
+            window = held.copy()
+            stack.callback(window.close)
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             path.unlink(missing_ok=True)
             listener.bind(str(path))
             listener.listen(64)
             path.chmod(0o600)
-            spec = WorkerSpec(
-                vf=vf.id,
-                epoch=vf.epoch,
-                card=str(card),
-                profile=vf.profile,
-                threads=self._settings.threads,
-                header=header,
-                window_bytes=vf.window_bytes,
-                uid=self._settings.uid,
-                gid=self._settings.uid,
-            )
-            pid = await self._spawner.spawn(spec, memfd, doorbell, listener.fileno())
+            fds = Descriptors(window.memfd, window.doorbell, window.journal, listener.fileno())
+            pid = await self._spawner.spawn(self._spec(vf, card, header), fds)
             started = processes.start_time(pid)
             self._write_identity(vf.id, pid, started)
         try:
             return await self._connect(vf, pid, started)
         except BaseException:
-            await self.kill(vf.id)
+            await self.end(vf.id)
             raise
+
+    def _spec(self, vf: VfRecord, card: Path, header: bytes) -> WorkerSpec:
+        return WorkerSpec(
+            vf=vf.id,
+            epoch=vf.epoch,
+            card=str(card),
+            profile=vf.profile,
+            threads=self._settings.threads,
+            header=header,
+            window_bytes=vf.window_bytes,
+            uid=self._settings.uid,
+            gid=self._settings.uid,
+        )
 
     async def find(self) -> dict[str, FoundWorker]:
         """Workers that an earlier daemon started and that still run, by VF.
@@ -154,10 +198,23 @@ class Workers:
         """Take over a worker that ``find`` saw. Raises HostFault where it answers no more."""
         pid, started = _read_identity(self._identity_path(vf.id))
         worker = await self._connect(vf, pid, started)
+        if not self.keeps(vf.id):  # the keeper died with the daemon before
+            descriptors = await asyncio.to_thread(fetch_window, self.socket_path(vf.id))
+            await self._keeper.put(vf.id, KeptWindow(*descriptors))
         return await worker.link.hello()
 
     async def kill(self, vf: str) -> None:
         """Reset: the process, its memory and its window are gone when this returns."""
+        await self.end(vf)
+        await self._keeper.drop(vf)
+
+    async def forget_strangers(self, known: Iterable[str]) -> None:
+        """Let go of windows that belong to no VF of these."""
+        for vf in set(self._keeper.windows) - set(known):
+            await self._keeper.drop(vf)
+
+    async def end(self, vf: str) -> None:
+        """End the process and its device memory; the window stays, for another one."""
         await self._forget(vf)
         pid, started = _read_identity(self._identity_path(vf))
         await processes.kill(pid, started, bounds.WORKER_STOP_SECONDS)
@@ -174,9 +231,12 @@ class Workers:
         partial.write_text(f"{pid} {started}")
         partial.rename(path)
 
-    async def window(self, vf: str) -> tuple[int, int, int]:
-        """(memfd, eventfd, bytes) of a VF's window; the descriptors are the caller's to close."""
-        return await asyncio.to_thread(fetch_window, self.socket_path(vf))
+    def window(self, vf: str) -> KeptWindow:
+        """A VF's window by descriptors of the caller's own. Raises DeviceLost where it is gone."""
+        held = self._keeper.windows.get(vf)
+        if held is None:
+            raise DeviceLost(f"VF {vf} is being reset", hint="load programs and buffers again")
+        return held.copy()
 
     async def release(self) -> None:
         """Let go of all workers without stopping them: the daemon is leaving."""
@@ -202,6 +262,18 @@ class Workers:
     async def _forget(self, vf: str) -> None:
         if worker := self._workers.pop(vf, None):
             await worker.link.close()
+
+
+def _fresh(size: int) -> KeptWindow:
+    """Memory of zeros from the kernel, and a doorbell that nobody rang."""
+    with contextlib.ExitStack() as undo:
+        memfd = create_window(size)
+        undo.callback(os.close, memfd)
+        doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        undo.callback(os.close, doorbell)
+        journal = create_journal(size)
+        undo.pop_all()
+    return KeptWindow(memfd, doorbell, journal)
 
 
 def _nothing() -> None:

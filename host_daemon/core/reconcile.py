@@ -23,10 +23,12 @@ attaching   any     no       respawn                 ready
 attaching   alive   (local)  adopt, serve            attached
 attaching   gone    (local)  respawn                 ready
 attached    alive   yes      adopt                   attached
+attached    gone    kept     replace                 attached, not enrolled
 attached    gone    yes      unplug, respawn, plug   attached, not enrolled
 attached    any     no       respawn, plug           attached, not enrolled
 attached    any     no VM    respawn                 ready
 attached    alive   (local)  adopt, serve            attached
+attached    gone    kept     replace, serve          attached (locally), not enrolled
 attached    gone    (local)  respawn, serve          attached, not enrolled
 detaching   any     yes      unplug, respawn         ready
 detaching   any     no       respawn                 ready
@@ -71,6 +73,8 @@ class Do(StrEnum):
     ADOPT_WORKER = "adopt worker"  # connect to it
     KILL_WORKER = "kill worker"  # and remove its socket
     RESPAWN_WORKER = "respawn worker"  # kill what is alive; start one at ``epoch``, memory fresh
+    # kill what is alive; start one at ``epoch`` with fresh memory under the window that there is
+    REPLACE_WORKER = "replace worker"
     SERVE = "serve"  # listen on the VF's local socket
     PLUG = "plug"  # write the header with a new token, then plug into ``vm``
     UNPLUG = "unplug"  # out of ``vm``, by force: the guest's agent knew of it or is gone
@@ -110,10 +114,11 @@ class FoundVm:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What runs, by the id of its VF or VM."""
+    """What runs, by the id of its VF or VM, and the VFs whose window the keeper has."""
 
     workers: Mapping[str, FoundWorker] = field(default_factory=dict)
     vms: Mapping[str, FoundVm] = field(default_factory=dict)
+    windows: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,10 @@ def reconcile(
         if decision.becomes is not None and decision.becomes.state is VmState.RUNNING
     }
     vf_decisions = tuple(
-        _decide_vf(vf, found.workers.get(vf.id), goes_on, of.pop(vf.id, [])) for vf in vfs
+        _decide_vf(
+            vf, found.workers.get(vf.id), vf.id in found.windows, goes_on, of.pop(vf.id, [])
+        )
+        for vf in vfs
     )
     known_vfs = {vf.id for vf in vfs}
     return Plan(
@@ -210,6 +218,7 @@ def _steps(vm: VmRecord, *effects: Do) -> tuple[Step, ...]:
 def _decide_vf(
     vf: VfRecord,
     worker: FoundWorker | None,
+    kept: bool,
     goes_on: Mapping[str, FoundVm],
     intents: Sequence[str],
 ) -> VfDecision:
@@ -218,7 +227,7 @@ def _decide_vf(
     plugged = vf.vm in goes_on and vf.id in goes_on[vf.vm].plugged
     alive = worker is not None and worker.epoch == vf.epoch and not strays
     if _is_held(vf, plugged, goes_on):
-        steps, becomes = _held(vf, worker, alive, plugged)
+        steps, becomes = _held(vf, worker, alive, plugged, kept and not strays)
     else:
         if plugged:
             unplug.append(Step(Do.UNPLUG, vf=vf.id, vm=vf.vm))
@@ -236,7 +245,7 @@ def _is_held(vf: VfRecord, plugged: bool, goes_on: Mapping[str, FoundVm]) -> boo
 
 
 def _held(
-    vf: VfRecord, worker: FoundWorker | None, alive: bool, plugged: bool
+    vf: VfRecord, worker: FoundWorker | None, alive: bool, plugged: bool, kept: bool
 ) -> tuple[list[Step], VfRecord | None]:
     """A VF that a VM or a local process has, or was about to have."""
     if alive and (plugged or vf.local):
@@ -245,6 +254,11 @@ def _held(
             steps.append(Step(Do.SERVE, vf=vf.id))
         return steps, replace(vf, state=VfState.ATTACHED, reason="")
     respawn, fresh = _respawn(vf, worker)
+    if vf.state is VfState.ATTACHED and kept and (plugged or vf.local):
+        steps = [replace(respawn, do=Do.REPLACE_WORKER)]
+        if vf.local:
+            steps.append(Step(Do.SERVE, vf=vf.id))
+        return steps, replace(fresh, reason="its worker was gone")
     before = [Step(Do.UNPLUG, vf=vf.id, vm=vf.vm)] if plugged else []
     if vf.state is VfState.ATTACHING:
         return [*before, respawn], _ready(fresh, "its attach was cut short")

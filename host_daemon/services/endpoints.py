@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from host_daemon.control.certificates import Identity
 from host_daemon.core.records import CredentialRecord
 from host_daemon.services.guard import Guard, Principal, Record
 from vaccel import bounds
-from vaccel.aperture.lending import MEMFD, Lender, Loan, lent_beside
+from vaccel.aperture.lending import Lender, Loan, lent_beside
 from vaccel.compute import Compute
 from vaccel.errors import (
     Detached,
@@ -32,7 +32,7 @@ from vaccel.errors import (
 from vaccel.operations import Operations
 from vaccel.rpc.address import SERVER_OPTIONS
 from vaccel.rpc.admin_server import add_admin
-from vaccel.rpc.enrol import Enrolment, add_enrol
+from vaccel.rpc.enrol import Enrolment, Recalls, add_enrol
 from vaccel.rpc.public import add_public
 from vaccel.rpc.server import ContextHolder, add_compute
 from vaccel.rpc.service import Metadata
@@ -93,6 +93,7 @@ async def serve_guests(
     identity: Identity,
     check: Callable[[str], CredentialRecord],
     enrolment: Enrolment,
+    recalls: Recalls,
     compute_of: ComputeOf,
     holder: ContextHolder,
     record: Record,
@@ -109,7 +110,7 @@ async def serve_guests(
 
     server = _server()
     guard = Guard(authenticate, record)
-    add_enrol(server, enrolment, guard.admit)
+    add_enrol(server, enrolment, recalls, guard.admit)
     add_compute(server, compute_of, holder, guard.admit)
     await add_public(server, ("Enrol", "Compute"), reflection=False)
     credentials = grpc.ssl_server_credentials([(identity.key_pem, identity.certificate_pem)])
@@ -120,7 +121,7 @@ async def serve_guests(
 class LocalEndpoints:
     """Two sockets per VF that is attached to this host: for calls, and to lend its window.
 
-    ``window_of`` gives (memfd, eventfd, bytes) of a VF, ``vf_of`` the VF of a context.
+    ``window_of`` gives what is lent of a VF, ``vf_of`` the VF of a context.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class LocalEndpoints:
         compute_of: ComputeOf,
         holder: ContextHolder,
         record: Record,
-        window_of: Callable[[str], Awaitable[tuple[int, int, int]]],
+        window_of: Callable[[str], Loan],
         vf_of: Callable[[str], str],
     ) -> None:
         self._folder = folder
@@ -160,8 +161,7 @@ class LocalEndpoints:
     async def _loan(self, vf: str, context: str) -> Loan:
         if self._vf_of(context) != vf:
             raise NotFound(f"no context {context[:64]!r} of VF {vf}", hint="open one first")
-        memfd, doorbell, size = await self._window_of(vf)
-        return Loan(vf, MEMFD, memfd, doorbell, size)
+        return self._window_of(vf)
 
     async def close(self, vf: str) -> None:
         """Stop listening; calls under way end, and lent windows are taken back."""
@@ -172,7 +172,7 @@ class LocalEndpoints:
         if found := self._servers.pop(vf, None):
             server, lender = found
             if reason is not None:
-                lender.recall(vf, reason)
+                await lender.recall(vf, reason)
             await lender.__aexit__()
             await server.stop(0)
             _remove(self._folder / f"{vf}.sock")

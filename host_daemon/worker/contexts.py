@@ -26,15 +26,16 @@ class QueueTotals:
 class Context:
     """One context."""
 
-    def __init__(self, name: str, memory: DeviceMemory) -> None:
-        self.name = name
+    def __init__(self, name: str, memory: DeviceMemory, epoch: int = 0) -> None:
+        self.name, self.epoch = name, epoch
         self.memory = memory
-        self.buffers = Buffers(memory)
-        self.programs = Programs(memory)
+        self.buffers = Buffers(memory, epoch)
+        self.programs = Programs(memory, epoch)
         self.streams: dict[int, Stream] = {}
         self.closed: VaccelError | None = None
         # Its queue pair, where it has one: who is told of fences, and of the end.
-        self.reached: Callable[[int, int], None] = lambda _stream, _fence: None
+        self.reached: Callable[[int, int], None] = _unheard
+        self.accepted: Callable[[int, int], None] = _unheard
         self.ended: Callable[[], None] | None = None
 
     def stream(self, number: int) -> Stream:
@@ -65,6 +66,10 @@ class Context:
         self.buffers.clear()
 
 
+def _unheard(_stream: int, _fence: int) -> None:
+    return
+
+
 class Contexts:
     """The contexts of a VF. ``new_name`` gives names that are unique across hosts."""
 
@@ -79,14 +84,14 @@ class Contexts:
     def __iter__(self) -> Iterator[Context]:
         return iter(list(self._contexts.values()))
 
-    def open(self) -> Context:
-        """A new context. Raises Exhausted past the bound."""
+    def open(self, epoch: int = 0) -> Context:
+        """A new context of an epoch of the VF. Raises Exhausted past the bound."""
         if len(self._contexts) >= bounds.CONTEXTS_PER_VF:
             raise Exhausted(
                 f"VF has {bounds.CONTEXTS_PER_VF} contexts, the most there can be",
                 hint="close some",
             )
-        context = Context(self._new_name(), self._memory)
+        context = Context(self._new_name(), self._memory, epoch)
         self._contexts[context.name] = context
         return context
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from host_daemon.worker.executor import Executor
+from host_daemon.worker.spec import Descriptors
 from vaccel.aperture.window import Window
 from vaccel.model import Usage
 
@@ -14,13 +15,12 @@ class Control:
     """The worker's own window, epoch and end. Descriptors stay open until it."""
 
     def __init__(
-        self, vf: str, executor: Executor, window: Window, memfd: int, doorbell: int
+        self, vf: str, executor: Executor, window: Window, fds: Descriptors
     ) -> None:
         self._vf = vf
         self._executor = executor
         self._window = window
-        self._memfd = memfd
-        self._doorbell = doorbell
+        self._fds = fds
         self.ended = asyncio.Event()
 
     def hello(self) -> tuple[str, int, int, list[str]]:
@@ -28,8 +28,8 @@ class Control:
         return self._vf, self._executor.epoch, os.getpid(), self._executor.contexts
 
     def share_window(self) -> tuple[int, int, int]:
-        """(window's memfd, worker's eventfd, window's bytes)."""
-        return self._memfd, self._doorbell, self._window.size
+        """(window's memfd, worker's eventfd, journal's memfd)."""
+        return self._fds.memfd, self._fds.doorbell, self._fds.journal
 
     async def begin_epoch(self, epoch: int, header: bytes) -> None:
         """Close every context, then write the header: no work of the old epoch sees the new one."""

@@ -50,6 +50,8 @@ class Engine:
 
     def __init__(self, memory: DeviceMemory, clock_hz: float) -> None:
         self.totals = Totals()
+        # Told after each launch, so that what was spent outlives this process.
+        self.on_spent: Callable[[], None] = lambda: None
         self._memory = memory
         self._clock_hz = clock_hz
         self._ready: deque[tuple[Context, Stream]] = deque()
@@ -246,4 +248,5 @@ class Engine:
         totals.device_ns = start + spent
         totals.launches += 1
         totals.joules += cost.total_joules
+        self.on_spent()
         return replace(cost, start_ns=start, end_ns=start + spent)

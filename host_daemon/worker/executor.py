@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -25,12 +25,15 @@ from host_daemon.worker.launch import array_of, check_names, check_shape
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.streams import check_waits, values_bytes
 from vaccel import bounds, ids
+from vaccel.aperture.journal import Journal
 from vaccel.commands import Command, Completion, Launch, Store
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
 from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
 
 Transfer = Callable[[Bytes], None]
+# Launches, device time, errors, joules, when the first worker began (ns), 1 where any is there.
+_TOTALS: Final = "QQQdQQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,11 @@ class QueueLender(Protocol):
     def totals(self) -> QueueTotals:
         """What went through all queues."""
 
-    def lend(self, context: Context, slab_bytes: int) -> Lease:
+    def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says."""
+
+    def reset(self) -> None:
+        """All contexts are about to end by a reset: tell their apps, and keep their slabs."""
 
     def __len__(self) -> int: ...
 
@@ -127,8 +133,25 @@ class Executor:
         idle_ns = max(0, self._vf.monotonic_ns() - self._began_ns - busy_ns)
         return self._vf.model.idle_watts * idle_ns * 1e-9
 
+    def keep_totals(self, journal: Journal) -> None:
+        """Go on from what the journal says that the VF has done, and write on in it."""
+        totals = self._engine.totals
+        kept = journal.read_totals(_TOTALS)
+        if kept[-1]:
+            totals.launches, totals.device_ns, totals.errors = map(int, kept[:3])
+            totals.joules, self._began_ns = float(kept[3]), int(kept[4])
+
+        def write() -> None:
+            counts = (totals.launches, totals.device_ns, totals.errors)
+            journal.write_totals((*counts, float(totals.joules), self._began_ns, 1))
+
+        self._engine.on_spent = write
+        write()
+
     async def begin_epoch(self, epoch: int) -> None:
         """Close every context, and return when none of their work is left."""
+        if self.queues is not None:
+            self.queues.reset()
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
         await self._engine.settle()
@@ -158,7 +181,7 @@ class Executor:
                 f"device {device[: bounds.NAME_BYTES]!r} is not here",
                 hint=f"this is {self._vf.id}",
             )
-        return self._contexts.find(resume).name if resume else self._contexts.open().name
+        return self._contexts.find(resume).name if resume else self._contexts.open(self.epoch).name
 
     async def close_context(self, context: str) -> None:
         """As the port says; a launch under way ends at its next node."""
@@ -243,6 +266,7 @@ class Executor:
         fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
         check_waits(owner.streams, fresh)
         count = queue.submit(first_fence, commands, sink)
+        owner.accepted(stream, queue.accepted)
         if promised is not None:
             promised(count)
         if queue.head is not None:
@@ -273,12 +297,12 @@ class Executor:
         """As the port says; the reply may hold fewer completions than ``reached`` counts."""
         return await self._contexts.find(context).stream(stream).wait(fence, timeout, acknowledged)
 
-    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+    async def lend_queue(self, context: str, slab_bytes: int = 0, after: str = "") -> Lease:
         """As the port says."""
         owner = self._contexts.find(context)
         if self.queues is None:
             raise Unsupported("this VF has no window", hint='open it with path="grpc"')
-        return self.queues.lend(owner, slab_bytes)
+        return self.queues.lend(owner, slab_bytes, after)
 
     async def transfer(self, owner: Context, buffer: int, copy: Transfer) -> None:
         """Copy between a buffer and memory that a guest sees, beside the kernels and never with

@@ -1,7 +1,7 @@
 """The fork server: has the kernels' libraries loaded, and forks workers that share their pages.
 
 ``python -m host_daemon.worker.forkserver FD``: FD is a unix socket of whole messages. A request is
-a ``WorkerSpec`` with three descriptors (window, doorbell, listening socket); the answer is a JSON
+a ``WorkerSpec`` with four descriptors (``spec.Descriptors``, in order); the answer is a JSON
 object: ``{"pid": …}``, or ``{"code": …, "message": …, "hint": …}``. It ends when the daemon's side
 closes. Workers are forked twice and lead sessions of their own, so they outlive it and the daemon.
 
@@ -27,13 +27,13 @@ from host_daemon.compiler import sessions
 from host_daemon.devices import registry
 from host_daemon.worker import main as worker
 from host_daemon.worker import sandbox
-from host_daemon.worker.spec import WorkerSpec
+from host_daemon.worker.spec import Descriptors, WorkerSpec
 from vaccel import bounds
 from vaccel.errors import HostFault, Internal, InvalidArgument, VaccelError, from_code
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTORS = 3
+_DESCRIPTORS = 4
 _REPLY_BYTES = 4 * bounds.KIB
 
 
@@ -111,7 +111,7 @@ def _be_worker(spec: WorkerSpec, fds: list[int], report: int) -> NoReturn:
             os.close(report)
 
         try:
-            worker.work(spec, worker.Descriptors(*fds), ready)
+            worker.work(spec, Descriptors(*fds), ready)
             code = 0
         except VaccelError as error:
             log.error("worker of %s: %s", spec.vf, error)

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from host_daemon.devices import registry
@@ -20,20 +19,12 @@ from host_daemon.worker import sandbox
 from host_daemon.worker.control import Control
 from host_daemon.worker.executor import Executor, VirtualFunction
 from host_daemon.worker.queues import Queues
-from host_daemon.worker.spec import WorkerSpec
+from host_daemon.worker.spec import Descriptors, WorkerSpec
+from vaccel.aperture.journal import Journal
 from vaccel.aperture.window import Window
 from vaccel.rpc.link import serve_link
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """What a worker holds: its window, the eventfd that guests ring, and its listening socket."""
-
-    memfd: int
-    doorbell: int
-    listener: int
 
 
 def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
@@ -47,6 +38,7 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
     # The configuration may give VFs another window than the card's file.
     profile = dataclasses.replace(profile, window_bytes=spec.window_bytes)
     window = Window.from_fd(fds.memfd, spec.window_bytes)
+    journal = Journal(fds.journal, spec.window_bytes)
     if spec.header:
         window.write_header(spec.header)
     scratch = sandbox.enter(
@@ -70,18 +62,23 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
         random=os.urandom,
         monotonic_ns=time.monotonic_ns,
     )
-    asyncio.run(_serve(vf, window, fds, ready))
+    asyncio.run(_serve(vf, window, journal, fds, ready))
     window.close()
+    journal.close()
 
 
 async def _serve(
-    vf: VirtualFunction, window: Window, fds: Descriptors, ready: Callable[[], None]
+    vf: VirtualFunction,
+    window: Window,
+    journal: Journal,
+    fds: Descriptors,
+    ready: Callable[[], None],
 ) -> None:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(socket.socket(fileno=fds.listener))
         executor = await stack.enter_async_context(Executor(vf))
-        await stack.enter_async_context(Queues(executor, window, fds.doorbell))
-        control = Control(vf.id, executor, window, fds.memfd, fds.doorbell)
+        await stack.enter_async_context(Queues(executor, window, fds.doorbell, journal))
+        control = Control(vf.id, executor, window, fds)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, control.ended.set)
         link = asyncio.create_task(serve_link(listener, executor, control), name="link")
         ended = asyncio.create_task(control.ended.wait(), name="ended")

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from host_daemon.worker.numbers import Numbers
 from vaccel import bounds
-from vaccel.errors import Exhausted, InvalidArgument, NotFound
+from vaccel.errors import Exhausted, InvalidArgument
 from vaccel.model import BufferRange
 
 Bytes = NDArray[np.uint8]
@@ -111,10 +112,10 @@ class Buffer:
 class Buffers:
     """The buffers of one context."""
 
-    def __init__(self, memory: DeviceMemory) -> None:
+    def __init__(self, memory: DeviceMemory, epoch: int = 0) -> None:
         self._memory = memory
         self._buffers: dict[int, Buffer] = {}
-        self._last = 0
+        self._numbers = Numbers("buffer", epoch)
 
     def __len__(self) -> int:
         return len(self._buffers)
@@ -140,7 +141,7 @@ class Buffers:
         """A buffer by number. Raises NotFound."""
         buffer = self._buffers.get(number)
         if buffer is None:
-            raise NotFound(f"buffer {number} does not exist in this context")
+            raise self._numbers.unknown(number)
         return buffer
 
     def view(self, place: BufferRange, length: int, what: str) -> Bytes:
@@ -168,9 +169,8 @@ class Buffers:
             )
 
     def _keep(self, array: Bytes) -> Buffer:
-        self._last += 1
-        buffer = Buffer(self._last, array, self._memory)
-        self._buffers[self._last] = buffer
+        number = self._numbers.next()
+        buffer = self._buffers[number] = Buffer(number, array, self._memory)
         return buffer
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.memory import DeviceMemory
+from host_daemon.worker.numbers import Numbers
 from vaccel import bounds
 from vaccel.compute import Program
-from vaccel.errors import Exhausted, NotFound
+from vaccel.errors import Exhausted
 
 
 class Programs:
     """Compiled programs by number; their weights count as device memory."""
 
-    def __init__(self, memory: DeviceMemory) -> None:
+    def __init__(self, memory: DeviceMemory, epoch: int = 0) -> None:
         self._memory = memory
         self._programs: dict[int, CompiledProgram] = {}
-        self._last = 0
+        self._numbers = Numbers("program", epoch)
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -32,10 +33,10 @@ class Programs:
         """Keep a program. Raises Exhausted where its weights find no room."""
         self.check_room()
         self._memory.reserve(compiled.weight_bytes, "weights of the program")
-        self._last += 1
-        self._programs[self._last] = compiled
+        number = self._numbers.next()
+        self._programs[number] = compiled
         return Program(
-            self._last,
+            number,
             compiled.inputs,
             compiled.outputs,
             compiled.weight_bytes,
@@ -47,7 +48,7 @@ class Programs:
         """A program by number. Raises NotFound."""
         compiled = self._programs.get(number)
         if compiled is None:
-            raise NotFound(f"program {number} does not exist in this context")
+            raise self._numbers.unknown(number)
         return compiled
 
     def unload(self, number: int) -> None:

@@ -11,12 +11,15 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 
 from host_daemon.worker.contexts import Context, QueueTotals
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.queue import Queue
+from host_daemon.worker.recovery import end_lost
 from vaccel import bounds
 from vaccel.aperture import layout
+from vaccel.aperture.journal import Journal
 from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
@@ -31,12 +34,17 @@ class Queues:
     Lends queue pairs to the contexts of an executor (``executor.QueueLender``).
     """
 
-    def __init__(self, executor: Executor, window: Window, doorbell: int) -> None:
+    def __init__(
+        self, executor: Executor, window: Window, doorbell: int, journal: Journal
+    ) -> None:
         self._executor, self._window, self._doorbell = executor, window, doorbell
+        self._journal = journal
         start = layout.slabs_offset(window.size)
         self._slabs = Slab(start, window.size - start, "window")
         self._numbers = set(range(layout.queue_pairs(window.size)))
         self._queues: dict[str, Queue] = {}
+        # Leases of contexts that a reset ended: their apps may come back for what is in the slab.
+        self._left: dict[str, Lease] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._again: asyncio.Handle | None = None
         self._period_end = 0.0
@@ -53,6 +61,10 @@ class Queues:
 
     async def __aenter__(self) -> Queues:
         self._executor.queues = self
+        self._executor.keep_totals(self._journal)
+        for context, lease in end_lost(self._window, self._journal, self._slabs).items():
+            self._numbers.discard(lease.queue)
+            self._leave(context, lease)
         asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
         return self
 
@@ -65,21 +77,56 @@ class Queues:
             self._end(context)
         await asyncio.gather(*self._closing)
 
-    def lend(self, context: Context, slab_bytes: int) -> Lease:
+    def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says; a context that has one gets it reset."""
         old = self._queues.pop(context.name, None)
         if old is not None:
-            self._close(old, keep=True)
+            self._close(old)
             lease = old.lease
+        elif after in self._left:
+            lease = self._left.pop(after)
         else:
             lease = self._take(slab_bytes)
-        queue = Queue(self._executor, context, self._window, lease, self.totals)
+        record = self._journal.queue(lease.queue)
+        queue = Queue(self._executor, context, self._window, lease, self.totals, record)
         self._queues[context.name] = queue
-        context.reached = queue.reached
+        context.reached, context.accepted = queue.reached, queue.accepted
         context.ended = lambda: self._end(context.name)
         return lease
 
+    def reset(self) -> None:
+        """See ``executor.QueueLender``."""
+        for name in list(self._queues):
+            queue = self._queues.pop(name)
+            queue.lose()
+            self._close(queue, lambda name=name, queue=queue: self._leave(name, queue.lease))  # type: ignore[misc]
+
+    def _leave(self, context: str, lease: Lease) -> None:
+        """Keep the lease of a context that is gone, for a while."""
+        self._left[context] = lease
+        loop = asyncio.get_running_loop()
+        loop.call_later(bounds.LEASE_GRACE_SECONDS, self._give_up, context)
+
+    def _give_up(self, context: str) -> None:
+        if (lease := self._left.pop(context, None)) is not None:
+            self._free(lease)
+
+    def _free(self, lease: Lease) -> None:
+        self._journal.queue(lease.queue).free()
+        self._slabs.free(lease.slab_offset)
+        self._numbers.add(lease.queue)
+
     def _take(self, slab_bytes: int) -> Lease:
+        try:
+            return self._take_free(slab_bytes)
+        except Exhausted:
+            if not self._left:
+                raise
+        for context in list(self._left):  # who is here goes before who may come back
+            self._give_up(context)
+        return self._take_free(slab_bytes)
+
+    def _take_free(self, slab_bytes: int) -> Lease:
         if not self._numbers:
             raise Exhausted(
                 f"all {layout.queue_pairs(self._window.size)} queue pairs of the window are lent",
@@ -98,17 +145,15 @@ class Queues:
 
     def _end(self, context: str) -> None:
         if (queue := self._queues.pop(context, None)) is not None:
-            self._close(queue, keep=False)
+            self._close(queue, lambda: self._free(queue.lease))
 
-    def _close(self, queue: Queue, keep: bool) -> None:
+    def _close(self, queue: Queue, then: Callable[[], None] = lambda: None) -> None:
         """What is under way may touch the slab: it is lent again only after."""
         queue.broken = True
 
         async def close() -> None:
             await queue.close()
-            if not keep:
-                self._slabs.free(queue.lease.slab_offset)
-                self._numbers.add(queue.lease.queue)
+            then()
 
         task = asyncio.get_running_loop().create_task(close())
         self._closing.add(task)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from host_daemon.worker.spec import WorkerSpec
+from host_daemon.worker.spec import Descriptors, WorkerSpec
 from vaccel import bounds
 from vaccel.errors import HostFault, Unavailable, VaccelError, from_code
 
@@ -53,15 +53,15 @@ class ForkServer:
             if self._process is None:
                 await self._launch()
 
-    async def spawn(self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int) -> int:
-        """A new worker that answers on ``listener``; its pid. The descriptors stay the caller's.
+    async def spawn(self, spec: WorkerSpec, fds: Descriptors) -> int:
+        """A new worker that answers on its listener; its pid. The descriptors stay the caller's.
 
         Raises what the worker said of its start; Unavailable where the fork server died over it.
         Cancelled, it leaves no worker behind.
         """
         request = spec.encode()
         async with self._lock:
-            await self._send(request, [memfd, doorbell, listener])
+            await self._send(request, list(fds))
             answer = asyncio.ensure_future(self._receive(spec.vf))
             try:
                 return await asyncio.shield(answer)

@@ -5,10 +5,24 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vaccel import bounds
 from vaccel.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What a worker holds: window, eventfd that guests ring, journal, and its listening socket."""
+
+    memfd: int
+    doorbell: int
+    journal: int
+    listener: int
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.memfd, self.doorbell, self.journal, self.listener))
 
 
 @dataclass(frozen=True, slots=True)

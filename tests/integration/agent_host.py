@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from guest_agent.agent import Agent
 from guest_agent.config import Config
+from host_daemon.control.recalls import Recalls
 from tests.unit.guest_agent.fake_host import device
 from tests.unit.guest_agent.fake_sysfs import FakeSysfs, header
 from vaccel import bounds
@@ -165,6 +166,7 @@ class Host:
             header(), vf=vf, server_name=SERVER_NAME, ca_pem=authority.ca_pem
         )
         self.credentials: set[str] = set()
+        self.recalls = Recalls()
         self.enrolments = 0
         self._token: bytes | None = self.header.token
         self._grace = grace
@@ -175,7 +177,7 @@ class Host:
     async def start(self) -> None:
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         self._holder = ContextHolder(self._grace)
-        add_enrol(self._server, self._enrol)
+        add_enrol(self._server, self._enrol, lambda _principal: self.recalls.watch("vf"))
         add_compute(self._server, lambda _principal: self.compute, self._holder, self._admit)
         authority = self.authority
         keys = grpc.ssl_server_credentials([(authority.key_pem, authority.certificate_pem)])

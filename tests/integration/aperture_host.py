@@ -13,6 +13,7 @@ import grpc
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.queues import Queues
 from tests.unit.host_daemon.worker.conftest import make_vf
+from vaccel.aperture.journal import Journal, create_journal
 from vaccel.aperture.lending import MEMFD, Lender, Loan
 from vaccel.aperture.window import Window, create_window
 from vaccel.fastpath.compute import ApertureCompute
@@ -41,6 +42,7 @@ async def host(folder: Path, window_bytes: int = WINDOW) -> AsyncIterator[Apertu
     memfd = create_window(window_bytes)
     doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     window = Window.from_fd(memfd, window_bytes)
+    journal = Journal(create_journal(window_bytes), window_bytes)
     address = f"unix:{folder}/vf.sock"
     server = grpc.aio.server(options=SERVER_OPTIONS)
     holder = ContextHolder(0)
@@ -51,7 +53,7 @@ async def host(folder: Path, window_bytes: int = WINDOW) -> AsyncIterator[Apertu
     try:
         async with (
             Executor(make_vf(folder)) as executor,
-            Queues(executor, window, doorbell) as queues,
+            Queues(executor, window, doorbell, journal) as queues,
             Lender(Path(f"{folder}/vf.sock.window"), 0o600, find) as lender,
         ):
             add_compute(server, lambda _principal: executor, holder)
@@ -62,6 +64,7 @@ async def host(folder: Path, window_bytes: int = WINDOW) -> AsyncIterator[Apertu
             await holder.close()
     finally:
         window.close()
+        journal.close()
         os.close(memfd)
         os.close(doorbell)
 

@@ -76,7 +76,7 @@ class DaemonHost:
     def _leave(self) -> None:
         self.kill()
         self.admin.close()
-        for pid in self.workers():
+        for pid in (*self.workers(), *listeners(self.folder / "run")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)

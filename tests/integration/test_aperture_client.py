@@ -176,7 +176,8 @@ async def test_a_recall_leaves_arrays_valid_and_ends_commands(served: ApertureHo
         stream, staged = device.stream(), device.staging(4096, "uint8")
         place = served.queues  # what the worker sees of it
         staged[:] = 1
-        loop.call_soon_threadsafe(served.lender.recall, OWNER, Detached("VF was taken away"))
+        recall = served.lender.recall(OWNER, Detached("VF was taken away"))
+        asyncio.run_coroutine_threadsafe(recall, loop).result(10)
         with pytest.raises(Detached, match="taken away"):
             while True:
                 stream.submit(Nop()).wait(10)

@@ -23,9 +23,9 @@ from tests.conformance import models
 from tests.conformance.compute_session import Session, affine
 from tests.integration.daemon_host import PROFILE, SECONDS, DaemonHost, alive, channel, compute
 from vaccel.admin import AdminClient
-from vaccel.commands import Launch, Result
+from vaccel.commands import Launch, Nop, Result
 from vaccel.compute import KernelSource
-from vaccel.errors import DeviceLost
+from vaccel.errors import Detached, DeviceLost
 from vaccel.inventory import VF
 from vaccel.model import BufferRange, DType, Port, Tensor
 from vaccel.rpc.proxy import GrpcCompute
@@ -293,13 +293,22 @@ async def long_launch(session: Session) -> Launch:
 
 
 def test_a_worker_that_keeps_dying_stays_dead_and_is_named() -> None:
-    with DaemonHost() as host, host.vf("doomed") as vf:
+    with (
+        DaemonHost() as host,
+        host.vf("doomed") as vf,
+        vaccel.open(address=vf.socket, path="aperture") as device,
+    ):
+        fence = device.stream().submit(Nop())
         while (now := host.admin.vf(vf.id)).state != "failed":
             if now.worker_pid and alive(now.worker_pid):
                 os.kill(now.worker_pid, signal.SIGKILL)
         assert "died" in now.reason
         assert any("doomed" in warning for warning in host.admin.status().warnings)
         assert host.workers() == []
+        with pytest.raises((DeviceLost, Detached)):
+            fence.wait(SECONDS)
+            # It came through before the first death: the next one finds out.
+            device.stream().submit(Nop()).wait(SECONDS)
 
 
 def test_a_second_daemon_on_the_same_state_refuses_by_name() -> None:
@@ -323,7 +332,7 @@ def test_workers_hold_their_own_vf_and_nothing_else() -> None:
             sockets = [link for link in links.values() if link.startswith("socket:")]
             assert len(sockets) <= 4, links  # its listener, the daemon, its event loop's pair
             maps = (proc / "maps").read_text()
-            mapped = {line.split()[4] for line in maps.splitlines() if "memfd:" in line}
+            mapped = {line.split()[4] for line in maps.splitlines() if ":vaccel-window" in line}
             assert len(mapped) <= 1 and "grpc" not in maps
             status = dict(
                 line.split(":\t", 1) for line in (proc / "status").read_text().splitlines()
@@ -336,8 +345,9 @@ def test_workers_hold_their_own_vf_and_nothing_else() -> None:
 
 
 def memfds(links: Mapping[int, str]) -> Iterator[int]:
-    """One descriptor of each memfd: a window is mapped by a second one."""
-    return iter({link: fd for fd, link in links.items() if link.startswith("/memfd:")}.values())
+    """One descriptor of each window: it is mapped by a second one."""
+    windows = {link: fd for fd, link in links.items() if link.startswith("/memfd:vaccel-window")}
+    return iter(windows.values())
 
 
 def only(items: Iterable[int]) -> int:

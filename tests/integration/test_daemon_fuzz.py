@@ -170,7 +170,7 @@ def healthy(target: Target) -> None:
     assert "bug in" not in target.host.log
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "Enrol.Enrol"])
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Enrol.")])
 def test_any_request_gets_an_answer_of_ours(target: Target, name: str) -> None:
     method = METHODS[name]
 
@@ -192,7 +192,7 @@ def test_any_request_gets_an_answer_of_ours(target: Target, name: str) -> None:
     healthy(target)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "Enrol.Enrol"])
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Enrol.")])
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x02\xc3\x28"])
 def test_what_is_no_message_is_refused(target: Target, name: str, data: bytes) -> None:
     error = call(target, METHODS[name], data)

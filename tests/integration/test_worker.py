@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from host_daemon.devices import registry
-from host_daemon.worker.spawn import ForkServer, WorkerSpec
+from host_daemon.worker.spawn import ForkServer
+from host_daemon.worker.spec import Descriptors, WorkerSpec
 from tests.conformance import models
 from tests.conformance.compute import CHECKS, opened
 from vaccel import bounds, ids
 from vaccel.aperture.header import Header, encode
+from vaccel.aperture.journal import create_journal
 from vaccel.aperture.window import Window, create_window
 from vaccel.errors import InvalidArgument, NotFound, VaccelError
 from vaccel.rpc.link_client import LinkCompute, fetch_window
@@ -35,6 +37,7 @@ class Host:
     folder: Path
     memfd: int
     doorbell: int
+    journal: int
 
     def spec(self) -> WorkerSpec:
         vf = ids.new_id("vf", 1, os.urandom)
@@ -47,7 +50,8 @@ class Host:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen(8)
-            pid = await self.server.spawn(spec, self.memfd, self.doorbell, listener.fileno())
+            fds = Descriptors(self.memfd, self.doorbell, self.journal, listener.fileno())
+            pid = await self.server.spawn(spec, fds)
         return pid, path
 
 
@@ -58,8 +62,10 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
         stack.callback(os.close, memfd)
         doorbell = os.eventfd(0, os.EFD_NONBLOCK)
         stack.callback(os.close, doorbell)
+        journal = create_journal(WINDOW)
+        stack.callback(os.close, journal)
         made = ForkServer(tmp_path / "workers.log")
-        yield Host(made, tmp_path, memfd, doorbell)
+        yield Host(made, tmp_path, memfd, doorbell, journal)
         await made.close()
 
 
@@ -105,8 +111,8 @@ async def test_life_of_a_worker(host: Host) -> None:
     async with linked(path) as link:
         hello = await link.hello()
         assert (hello.vf, hello.epoch, hello.pid, hello.contexts) == (spec.vf, 1, pid, ())
-        memfd, doorbell, size = await asyncio.to_thread(fetch_window, path)
-        window = Window.from_fd(memfd, size)
+        fds = await asyncio.to_thread(fetch_window, path)
+        window = Window.from_fd(fds[0], WINDOW)
         assert window.read_header().token == b"t" * 32
         await link.erase_token()
         assert window.read_header().token == b""
@@ -119,8 +125,8 @@ async def test_life_of_a_worker(host: Host) -> None:
         with pytest.raises(NotFound):
             await link.allocate(context, 8)
         window.close()
-        os.close(memfd)
-        os.close(doorbell)
+        for fd in fds:
+            os.close(fd)
         await link.shutdown()
     await until(lambda: not alive(pid))
 
@@ -138,10 +144,10 @@ async def test_a_worker_is_confined(host: Host) -> None:
         async with linked(path) as link:
             await link.hello()  # it has let go of the pipe by which it said that it is ready
             kinds = [os.readlink(fd) for fd in (proc / "fd").iterdir()]
-        # stdin, the log twice, the window (its mapping holds it too), the doorbell, the listener,
-        # the connection, and the event loop's three.
-        assert len(kinds) <= 11, "\n".join(kinds)
-        own = ("/dev/null", "/memfd:vaccel-window", "anon_inode:", "socket:", str(host.folder))
+        # stdin, the log twice, window and journal (their mappings hold them too), the doorbell, the
+        # listener, the connection, and the event loop's three.
+        assert len(kinds) <= 13, "\n".join(kinds)
+        own = ("/dev/null", "/memfd:vaccel-", "anon_inode:", "socket:", str(host.folder))
         assert all(kind.startswith(own) for kind in kinds), "\n".join(kinds)
         if os.geteuid() == 0:
             assert status["Uid"].split()[1] == "65534"

@@ -26,6 +26,7 @@ MUTATIONS = (
     ("decisions are pure", "host_daemon/core/partition.py", "import numpy"),
     ("the core knows no", "host_daemon/core/records.py", "import grpc"),
     ("workers hold no gRPC", "host_daemon/compiler/plan.py", "import vaccel.rpc.proxy"),
+    ("the keeper is made", "host_daemon/keeper/shelf.py", "import vaccel.bounds"),
     ("generated code", "host_daemon/config.py", "import vaccel.v1.types_pb2"),
     ("one owner of shared memory", "host_daemon/worker/memory.py", "import mmap"),
     ("one owner of SQL", "host_daemon/config.py", "import sqlite3"),

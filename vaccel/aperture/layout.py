@@ -81,7 +81,11 @@ SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted; written by the app"
 SQ_HEAD: Final = _word("sq.head", 64, "descriptors copied; written by the worker")
 CQ_TAIL: Final = _word("cq.tail", 128, "completions posted; written by the worker")
 CQ_HEAD: Final = _word("cq.head", 192, "completions taken; written by the app")
-QUEUE_STATE: Final = _word("state", 256, "0 works, 1 broken: an index jumped; by the worker")
+QUEUE_STATE: Final = _word(
+    "state", 256, "0 works, 1 broken: an index jumped, 2 lost: the VF was reset; by the worker"
+)
+BROKEN: Final = 1
+LOST: Final = 2
 FENCES: Final = Field(
     "fences", 4096, 128 * WORD, "reached fence of streams 0 to 127, a word each; by the worker"
 )

@@ -18,8 +18,10 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
-from collections.abc import Awaitable, Callable
+import struct
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 MEMFD: Final = "memfd"
 PCI: Final = "pci"
 _SUFFIX: Final = ".window"
+# struct ucred of unix(7): pid, uid, gid.
+_PEER: Final = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Lender:
 
     def __init__(self, path: Path, mode: int, find: Callable[[str], Awaitable[Loan]]) -> None:
         self._path, self._mode, self._find = path, mode, find
-        self._borrowers: dict[socket.socket, str] = {}
+        self._borrowers: dict[socket.socket, _Borrower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
 
@@ -89,13 +93,26 @@ class Lender:
             self._listener.close()
         self._path.unlink(missing_ok=True)
 
-    def recall(self, owner: str, reason: VaccelError) -> None:
-        """Tell every borrower of an owner that its window is taken back."""
-        for sock in [sock for sock, name in self._borrowers.items() if name == owner]:
-            del self._borrowers[sock]
+    async def recall(
+        self, owner: str, reason: VaccelError, seconds: float = bounds.RECALL_APP_SECONDS
+    ) -> None:
+        """Take an owner's window back from every borrower.
+
+        That of a PCI function may soon be another's: returns when nobody has it any more, and those
+        that hold on to it after ``seconds`` are killed, where they can be.
+        """
+        asked = {sock: one for sock, one in self._borrowers.items() if one.owner == owner}
+        for sock in asked:
             with contextlib.suppress(OSError):  # it may be gone, which is as good
                 sock.send(_line(_failure(reason)), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 sock.shutdown(socket.SHUT_WR)
+        held = [one for one in asked.values() if one.kind == PCI]
+        if await _all_left(held, seconds):
+            return
+        for borrower in held:
+            if not borrower.left.is_set():
+                borrower.kill()
+        await _all_left(held, seconds)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -122,7 +139,8 @@ class Lender:
             except (OSError, TimeoutError) as fault:
                 log.info("a borrower of a window left: %s", fault)
             finally:
-                self._borrowers.pop(sock, None)
+                if (borrower := self._borrowers.pop(sock, None)) is not None:
+                    borrower.leave()
 
     async def _lend(self, sock: socket.socket, context: str) -> None:
         if len(self._borrowers) >= bounds.LENDINGS:
@@ -134,7 +152,48 @@ class Lender:
         finally:
             os.close(loan.window)
             os.close(loan.doorbell)
-        self._borrowers[sock] = loan.owner
+        self._borrowers[sock] = _Borrower(loan, sock)
+
+
+class _Borrower:
+    """A process that has a window. Its socket's end says that it has let go."""
+
+    def __init__(self, loan: Loan, sock: socket.socket) -> None:
+        self.owner, self.kind = loan.owner, loan.kind
+        self.left = asyncio.Event()
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        self.pid: int = _PEER.unpack(credentials)[0]
+        self._pidfd = -1
+        # One of another pid namespace has no number here, and one that has just died no descriptor.
+        with contextlib.suppress(OSError, ValueError):
+            self._pidfd = os.pidfd_open(self.pid)
+
+    def kill(self) -> None:
+        """End the process. What cannot be ended keeps memory that leads to no device of others."""
+        try:
+            if self._pidfd < 0:
+                raise ProcessLookupError
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            log.warning("process %d held on to a window that was recalled: killed", self.pid)
+        except OSError as fault:
+            log.warning("process %d holds on to a window that was recalled: %s", self.pid, fault)
+
+    def leave(self) -> None:
+        """It has let go."""
+        self.left.set()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+async def _all_left(borrowers: Iterable[_Borrower], seconds: float) -> bool:
+    """Whether all of them have let go within some time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for borrower in borrowers:
+                await borrower.left.wait()
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,12 +55,15 @@ def _place(
 class Producer:
     """The side that puts entries in. ``memory`` and ``words`` are views of the whole window."""
 
-    def __init__(self, memory: memoryview, words: memoryview, place: Place) -> None:
+    def __init__(
+        self, memory: memoryview, words: memoryview, place: Place, tail: int = 0
+    ) -> None:
         self._memory, self._words, self._place = memory, words, place
         self._start, self._size, self._entries = place.offset, place.entry, place.entries
         self._tail_word = place.tail
-        self._tail = 0
-        self._head = 0
+        self._tail = tail
+        # One that goes on at a tail knows of the head only that it is not further behind.
+        self._head = max(0, tail - place.entries)
 
     @property
     def room(self) -> int:
@@ -108,14 +111,34 @@ class Producer:
         self._tail += count
         self._words[place.tail] = self._tail
 
+    def stage(self, entry: bytes) -> int:
+        """Put one entry in and do not publish it; its index. Raises Exhausted, WrongState."""
+        if not self.room:
+            raise Exhausted(f"{self._place.name} is full", hint="wait for some of its entries")
+        start = self._start + self._tail % self._entries * self._size
+        self._memory[start : start + self._size] = entry
+        return self._tail
+
+    def publish(self) -> None:
+        """Publish the entry that was staged."""
+        self._tail += 1
+        self._words[self._tail_word] = self._tail
+
 
 class Consumer:
     """The side that takes entries out."""
 
-    def __init__(self, memory: memoryview, words: memoryview, place: Place) -> None:
+    def __init__(
+        self, memory: memoryview, words: memoryview, place: Place, head: int = 0
+    ) -> None:
         self._memory, self._words, self._place = memory, words, place
-        self._head = 0
-        self._tail = 0
+        self._head = head
+        self._tail = head
+
+    @property
+    def head(self) -> int:
+        """Index of the next entry to copy."""
+        return self._head
 
     @property
     def waiting(self) -> int:
@@ -132,6 +155,16 @@ class Consumer:
 
     def take(self, most: int) -> bytes:
         """Copy out at most so many entries, once, and free their places."""
+        taken = self.copy(most)
+        self.publish()
+        return taken
+
+    def publish(self) -> None:
+        """Free the places of what was copied."""
+        self._words[self._place.head] = self._head
+
+    def copy(self, most: int) -> bytes:
+        """Copy out at most so many entries, once; their places stay taken until ``publish``."""
         place = self._place
         count = min(self.waiting, most)
         at = self._head % place.entries
@@ -142,7 +175,6 @@ class Consumer:
             end = place.offset + (count - first) * place.entry
             taken += bytes(self._memory[place.offset : end])
         self._head += count
-        self._words[place.head] = self._head
         return taken
 
 

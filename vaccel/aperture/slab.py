@@ -58,6 +58,18 @@ class Slab:
             hint="free staging arrays, or open the device with a larger staging_bytes",
         )
 
+    def claim(self, offset: int, size: int) -> None:
+        """Take just these bytes. Raises Exhausted where they are not all free."""
+        wanted = _rounded(size)
+        for index, (start, length) in enumerate(self._free):
+            if start <= offset and offset + wanted <= start + length:
+                end = start + length
+                pieces = [(start, offset - start), (offset + wanted, end - offset - wanted)]
+                self._free[index : index + 1] = [piece for piece in pieces if piece[1]]
+                self._taken[offset] = wanted
+                return
+        raise Exhausted(f"{self._name}: {size} bytes at {offset} are not free")
+
     def free(self, offset: int) -> None:
         """Give a piece back; neighbours grow together. Raises InvalidArgument for no such piece."""
         size = self._taken.pop(offset, None)

@@ -37,19 +37,28 @@ def create_window(size: int, name: str = "vaccel-window") -> int:
     Raises InvalidArgument where ``size`` (bytes) is not a power of two within bounds, HostFault
     where the host has no descriptor or memory left.
     """
-    layout.check_size(size)
+    return create_sealed(layout.check_size(size), name)
+
+
+def create_sealed(size: int, name: str) -> int:
+    """As ``create_window``, of any size. Raises HostFault."""
     try:
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError as error:
-        raise HostFault(f"cannot create a window of {size} bytes: {error.strerror}") from error
+        raise HostFault(f"cannot create {name} of {size} bytes: {error.strerror}") from error
     try:
         os.ftruncate(fd, size)
-        # A window that could shrink would kill whoever has it mapped (SIGBUS).
+        # Memory that could shrink would kill whoever has it mapped (SIGBUS).
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     except OSError as error:
         os.close(fd)
-        raise HostFault(f"cannot seal a window of {size} bytes: {error.strerror}") from error
+        raise HostFault(f"cannot seal {name} of {size} bytes: {error.strerror}") from error
     return fd
+
+
+def is_sealed(fd: int, size: int) -> bool:
+    """Whether a descriptor is a memfd of that size that nobody can resize."""
+    return os.fstat(fd).st_size == size and _sealed(fd)
 
 
 class Window:
@@ -93,17 +102,19 @@ class Window:
         except OSError as error:
             raise _resource_error(Path(name), error) from error
 
-    def revoke(self) -> None:
+    def revoke(self, offset: int = 0, size: int = 0) -> None:
         """Put private zeros where the window was: views stay valid memory, and reach no device.
 
         Unplugging a function does not end its mappings, and another may come to its address.
+        ``offset`` and ``size`` (0: all) are multiples of a page.
         """
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        size = size or self.size
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) + offset
         libc = ctypes.CDLL(None, use_errno=True)
         libc.mmap.restype = ctypes.c_void_p
         libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
-        found = libc.mmap(address, self.size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+        found = libc.mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
         if found != address:
             raise HostFault(f"{self._name}: cannot replace the map ({ctypes.get_errno()})")
 

@@ -136,6 +136,28 @@ def bandwidth(
     )
 
 
+@app.command()
+def plug(
+    cycles: Annotated[int, typer.Option(min=1, max=100_000, help="How often.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Plug a VF into a guest and take it away again, under a running app; see what is left."""
+    from vaccel.bench import plug as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(cycles, progress)
+    if as_json:
+        print(json.dumps(result))
+        return
+    figures = list(result)[list(result).index("cycles") :]
+    _table(
+        "a VF comes and goes under an app in a guest",
+        ("", ""),
+        [(key.replace("_", " "), f"{result[key]:,.0f}") for key in figures],
+    )
+
+
 def _measured(bench: str, where: Where) -> dict[str, Any]:
     from vaccel.bench import paths
     from vaccel.bench.reporter import Reporter

@@ -13,7 +13,7 @@ import numpy as np
 from vaccel import binding, bounds, loop
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Completion
-from vaccel.errors import Detached, DeviceLost, Exhausted, Unavailable
+from vaccel.errors import Detached, Exhausted, Unavailable
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.queue import AppQueue
 from vaccel.model import Array, Cost, Tensor, Value
@@ -33,12 +33,17 @@ class Calls:
         # What the results of a program took the last time, in bytes.
         self._rooms: dict[int, int] = {}
 
+    @property
+    def queue(self) -> AppQueue:
+        """The queue pair that they travel over."""
+        return self._queue
+
     def call(
         self, program: int, values: Mapping[str, Value], timeout: float
     ) -> tuple[dict[str, Array], Cost] | None:
         """Run a program. None where the slab has no room for it, or the queue has ended.
 
-        Raises the launch's error, or TimedOut.
+        Raises the launch's error, TimedOut, or DeviceLost where a reset ended it.
         """
         large = {name: value for name, value in values.items() if _is_large(value)}
         small = {name: value for name, value in values.items() if name not in large}
@@ -48,7 +53,7 @@ class Calls:
         room = self._rooms.get(program, bounds.CALL_ROOM_BYTES)
         try:
             return self._call(program, small, large, room, timeout)
-        except (Exhausted, Detached, DeviceLost, Unavailable) as fault:
+        except (Exhausted, Detached, Unavailable) as fault:
             if self._queue.dead is None and not isinstance(fault, _NoRoom):
                 raise
             return None

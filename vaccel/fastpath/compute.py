@@ -44,6 +44,11 @@ class ApertureCompute(RingedCompute):
         queue = self._queues.get(context)
         return queue if queue is not None and queue.dead is None else None
 
+    def end_of(self, context: str) -> VaccelError | None:
+        """Why the queue pair of a context works no more; None where it works or there is none."""
+        queue = self._queues.get(context)
+        return None if queue is None else queue.dead
+
     async def open_context(self, device: str = "", resume: str = "") -> str:
         """See ``Compute``; then a queue pair is borrowed for it."""
         context = await super().open_context(device, resume)
@@ -57,6 +62,30 @@ class ApertureCompute(RingedCompute):
                 raise
             log.info("no queue pair for %s: %s", context, error)
         return context
+
+    async def reopen(self, context: str, device: str = "") -> str:
+        """See ``GrpcCompute``; under the mapping that there is, and with the same slab."""
+        fresh = await super().reopen(context, device)
+        queue, loan = self._queues.get(context), self._borrowed.get(context)
+        try:
+            if queue is None or loan is None or not isinstance(queue.dead, DeviceLost):
+                self._return(context)
+                await self._borrow(fresh)
+                return fresh
+            lease = await self.lend_queue(fresh, queue.lease.slab_bytes, context)
+        except (Unavailable, DeviceLost):
+            await super().close_context(fresh)
+            raise
+        except VaccelError as error:
+            self._return(context)
+            if self._required:
+                await super().close_context(fresh)
+                raise
+            log.info("no queue pair for %s: %s", fresh, error)
+            return fresh
+        del self._queues[context], self._borrowed[context]
+        self._keep_loan(fresh, queue.successor(lease), loan)
+        return fresh
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
@@ -81,8 +110,12 @@ class ApertureCompute(RingedCompute):
         except BaseException:
             loan.socket.close()
             raise
+        self._keep_loan(context, queue, loan)
+
+    def _keep_loan(self, context: str, queue: AppQueue, loan: lending.Borrowed) -> None:
         self._queues[context], self._borrowed[context] = queue, loan
-        asyncio.get_running_loop().add_reader(loan.socket, self._recalled, context)
+        if loan.socket.fileno() >= 0:  # else its lender has gone, and nobody will recall it
+            asyncio.get_running_loop().add_reader(loan.socket, self._recalled, context)
 
     def _recalled(self, context: str) -> None:
         loan, queue = self._borrowed[context], self._queues[context]

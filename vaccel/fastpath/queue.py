@@ -19,7 +19,7 @@ from vaccel.aperture.doorbell import Doorbell
 from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
-from vaccel.errors import TimedOut, VaccelError, WrongState
+from vaccel.errors import DeviceLost, TimedOut, VaccelError, WrongState
 from vaccel.fastpath.pace import pause
 
 _NOP: Final = int(Op.NOP)
@@ -49,6 +49,7 @@ class AppQueue:
         base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = base + layout.FENCES.word
         self._cq_tail = base + layout.CQ_TAIL.word
+        self._state = base + layout.QUEUE_STATE.word
         self._seen = 0
         self._poster = ring.Producer(window.bytes, window.words, ring.submission(lease.queue))
         self._taker = ring.Consumer(window.bytes, window.words, ring.completion(lease.queue))
@@ -109,13 +110,17 @@ class AppQueue:
         with self._lock:
             if self.dead is not None:
                 return False
+            # Before the completions: those that explain it were posted before it was written.
+            state = self._words[self._state]
             try:
                 raw = self._taker.take(layout.CQ_ENTRIES)
             except WrongState as fault:
                 self.die(fault)
                 return True
             if not raw:
-                return False
+                if state:
+                    self._end(state)
+                return bool(state)
             self._seen += len(raw) // layout.CQ_ENTRY
             told = [
                 self._sort(decode(raw[at : at + layout.CQ_ENTRY]))
@@ -127,7 +132,17 @@ class AppQueue:
         for callback, completion in told:
             if callback is not None:
                 callback(completion)
+        lost = [one.error for _, one in told if isinstance(one.error, DeviceLost)]
+        if lost:
+            self.die(lost[0])
         return True
+
+    def _end(self, state: int) -> None:
+        """The worker says that it serves this queue pair no more."""
+        if state == layout.LOST:
+            self.die(DeviceLost("the VF was reset", hint="submit again; buffers are gone"))
+        else:
+            self.die(WrongState("the queue pair is broken", hint="open the device again"))
 
     def _sort(self, completion: Completion) -> tuple[Callback | None, Completion]:
         callback = self._pending.pop(completion.tag, None)
@@ -160,17 +175,16 @@ class AppQueue:
 
     def fence_settled(self, stream: int, fence: int) -> bool:
         """Whether ``wait_fence`` would return, or raise, at once."""
-        if self.dead is not None:
-            return True
         try:
-            return self._passed(self._fences + stream, stream, fence)
+            passed = self._passed(self._fences + stream, stream, fence)
+            return passed or self.dead is not None
         except VaccelError:
             return True
 
     def _passed(self, word: int, stream: int, fence: int) -> bool:
         if self._words[word] >= fence:
             return True
-        if self._words[self._cq_tail] != self._seen:
+        if self._words[self._cq_tail] != self._seen or self._words[self._state]:
             self.reap()
             reached = self._words[word]
             for (number, at), refused in list(self.faults.items()):
@@ -209,6 +223,8 @@ class AppQueue:
             for _ in range(looks):
                 if done():
                     return
+            if self._words[self._state]:
+                self.reap()
             if self.dead is not None:
                 raise self.dead
             now = time.monotonic()
@@ -247,6 +263,20 @@ class AppQueue:
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
             callback(Completion(0, tag, error=reason))
+
+    def successor(self, lease: Lease) -> AppQueue:
+        """The queue pair that takes the place of this one, which is dead, in the same mapping.
+
+        Pieces of the slab that are held stay where they are. Where the slab is another one, they
+        become memory of this process alone.
+        """
+        fresh = AppQueue(self.window, self._bell, lease)
+        self._ring_bell = _silent
+        if (lease.slab_offset, lease.slab_bytes) == (self.lease.slab_offset, self.lease.slab_bytes):
+            fresh._slab, fresh._garbage = self._slab, self._garbage
+        else:
+            self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
+        return fresh
 
     def close(self) -> None:
         """Let go of the window, or leave that to the last view of it."""

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from vaccel import bounds, client
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Command, Completion, Nop
-from vaccel.errors import Exhausted, InvalidArgument, WrongState
+from vaccel.errors import DeviceLost, Exhausted, InvalidArgument, Unavailable, WrongState
 from vaccel.fastpath.pace import pause
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.poller import poller
 from vaccel.fastpath.queue import AppQueue
 from vaccel.rpc import ring_calls
-from vaccel.session import Session, StreamState
+from vaccel.session import Session
+from vaccel.stream_state import StreamState
 
 _ALL_NOPS = frozenset({Nop})
 
@@ -126,11 +127,21 @@ class FastStream(client.Stream):
 
     def submit(self, *commands: Command) -> client.Fence:
         """See ``Stream``."""
+        if self._fast.queue.dead is not None:
+            self._renew()
         if len(commands) == 1 and type(commands[0]) is Nop:
             return FastFence(self._fast, self._fast.nop())
         if not commands:
             raise InvalidArgument("submit: no commands", hint="give at least one")
         return FastFence(self._fast, self._fast.post(commands))
+
+    def _renew(self) -> None:
+        """After a reset the stream goes on in the context that took the old one's place."""
+        dead, queue = self._fast.queue.dead, self._device._queue
+        if queue is None or not isinstance(dead, DeviceLost):
+            raise dead or Unavailable("the device has no queue pair any more")
+        session = self._device._session
+        self._state = self._fast = FastState(session, session.new_stream_number(), queue)
 
     def fence(self, value: int) -> client.Fence:
         """See ``Stream``."""
@@ -141,6 +152,8 @@ class FastStream(client.Stream):
 
         Launches name all their results and a place for each.
         """
+        if self._fast.queue.dead is not None:
+            self._renew()
         queue, payload = self._fast.queue, ring_calls.to_recording(commands)
         place = queue.allocate(len(payload))
         queue.window.bytes[place : place + len(payload)] = payload

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # (vf, epoch, token, agent's version) to the credential; raises Unauthenticated.
 Enrolment = Callable[[str, int, bytes, str], Awaitable[str]]
+# For a principal: yields when that agent shall take windows back, and is closed when it has.
+Recalls = Callable[[Any], AsyncGenerator[None, None]]
 
 
 async def enrol(channel: grpc.aio.Channel, vf: str, epoch: int, token: bytes) -> str:
@@ -27,7 +30,23 @@ async def enrol(channel: grpc.aio.Channel, vf: str, epoch: int, token: bytes) ->
     return str(reply.credential)
 
 
-def add_enrol(server: grpc.aio.Server, enrolment: Enrolment, admit: Admit = admit_all) -> None:
+async def recalled(
+    channel: grpc.aio.Channel, credential: str
+) -> AsyncGenerator[None, None]:
+    """Yields when the host asks for the windows back; to close it then says that it has them.
+
+    Raises Unavailable where the connection ends, Unauthenticated.
+    """
+    stub = Stub(channel, SERVICES["Enrol"], "the host's daemon", authorization(credential))
+    async with aclosing(stub.stream("Watch", pb.WatchRequest(), None)) as replies:
+        async for reply in replies:
+            if reply.recall:
+                yield
+
+
+def add_enrol(
+    server: grpc.aio.Server, enrolment: Enrolment, recalls: Recalls, admit: Admit = admit_all
+) -> None:
     """Register the Enrol service on a server."""
 
     async def answer(_principal: Any, request: pb.EnrolRequest) -> Message:
@@ -35,8 +54,16 @@ def add_enrol(server: grpc.aio.Server, enrolment: Enrolment, admit: Admit = admi
         credential = await enrolment(request.vf, request.epoch, request.token, version)
         return pb.EnrolReply(credential=credential)
 
-    implementation = Implementation(answer, bounds.CALL_SECONDS)
-    add_service(server, SERVICES["Enrol"], {"Enrol": implementation}, admit)
+    async def watch(principal: Any, _request: pb.WatchRequest) -> AsyncIterator[Message]:
+        async with aclosing(recalls(principal)) as asked:
+            async for _ in asked:
+                yield pb.WatchReply(recall=True)
+
+    implementations = {
+        "Enrol": Implementation(answer, bounds.CALL_SECONDS),
+        "Watch": Implementation(watch, None),
+    }
+    add_service(server, SERVICES["Enrol"], implementations, admit)
 
 
 def authorization(credential: str) -> tuple[tuple[str, str], ...]:

@@ -30,7 +30,7 @@ class WorkerControl(Protocol):
         """(VF id, epoch, pid, open contexts)."""
 
     def share_window(self) -> tuple[int, int, int]:
-        """(window's memfd, worker's eventfd, window's bytes); they stay the worker's own."""
+        """(window's memfd, worker's eventfd, journal's memfd); they stay the worker's own."""
 
     async def begin_epoch(self, epoch: int, header: bytes) -> None:
         """Close every context and write the window's header anew."""
@@ -136,8 +136,7 @@ class _Connection:
                 vf, epoch, pid, contexts = control.hello()
                 return pb.HelloReply(vf=vf, epoch=epoch, pid=pid, contexts=contexts), ()
             case "ShareWindow":
-                memfd, doorbell, size = control.share_window()
-                return pb.ShareWindowReply(window_bytes=size), (memfd, doorbell)
+                return pb.ShareWindowReply(), control.share_window()
             case "BeginEpoch":
                 await control.begin_epoch(request.epoch, request.header)
                 return pb.BeginEpochReply(), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ class LinkCompute(RemoteCompute):
 
 
 def fetch_window(path: Path, timeout: float = bounds.CALL_SECONDS) -> tuple[int, int, int]:
-    """(memfd, eventfd, bytes) of a worker's window, over a connection of its own. Blocking.
+    """(memfd, eventfd, journal) of a worker's window, over a connection of its own. Blocking.
 
     The descriptors are the caller's to close. Raises Unavailable.
     """
@@ -159,12 +160,14 @@ def fetch_window(path: Path, timeout: float = bounds.CALL_SECONDS) -> tuple[int,
             sock.connect(str(path))
             request = pb.ShareWindowRequest().SerializeToString()
             sock.sendall(Frame(1, REQUEST, "ShareWindow", request).encode())
-            data, descriptors, _, _ = socket.recv_fds(sock, frames.HEADER.size, 2)
-            length, _, kind, name = frames.parse(data)
-            body = sock.recv(length, socket.MSG_WAITALL)
+            data, found, _, _ = socket.recv_fds(
+                sock, frames.HEADER.size, 3, socket.MSG_CMSG_CLOEXEC
+            )
+            kind = frames.parse(data)[2]
         except (OSError, ValueError) as fault:
             raise errors.Unavailable(f"no window from the worker on {path}: {fault}") from None
-    if kind == ERROR or len(descriptors) != 2:
+    if kind == ERROR or len(found) != 3:
+        for descriptor in found:
+            os.close(descriptor)
         raise errors.Unavailable(f"no window from the worker on {path}: it sent no descriptors")
-    reply = pb.ShareWindowReply.FromString(body[name:])
-    return descriptors[0], descriptors[1], reply.window_bytes
+    return found[0], found[1], found[2]

@@ -124,7 +124,7 @@ async def _wait(target: Compute, request: pb.WaitRequest) -> Message:
 
 
 async def _lend(target: Compute, request: pb.LendQueueRequest) -> Message:
-    lease = await target.lend_queue(request.context, request.slab_bytes)
+    lease = await target.lend_queue(request.context, request.slab_bytes, request.after)
     return pb.LendQueueReply(
         queue=lease.queue,
         slab_offset=lease.slab_offset,

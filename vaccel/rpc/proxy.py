@@ -108,6 +108,12 @@ class GrpcCompute(RemoteCompute):
             except errors.VaccelError:
                 return False  # it is gone, and the next call in it says why
 
+    async def reopen(self, context: str, device: str = "") -> str:
+        """Another context in place of one that a reset ended."""
+        fresh = await GrpcCompute.open_context(self, device)
+        await self._let_go(context)
+        return fresh
+
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
         try:

@@ -135,8 +135,8 @@ class RemoteCompute(ABC):
         reply = await self._call("Wait", request, timeout + _MARGIN_SECONDS)
         return convert_commands.progress_of(reply)
 
-    async def lend_queue(self, context: str, slab_bytes: int = 0) -> Lease:
+    async def lend_queue(self, context: str, slab_bytes: int = 0, after: str = "") -> Lease:
         """See ``Compute``."""
-        request = pb.LendQueueRequest(context=context, slab_bytes=slab_bytes)
+        request = pb.LendQueueRequest(context=context, slab_bytes=slab_bytes, after=after)
         reply = await self._ask("LendQueue", request)
         return Lease(reply.queue, reply.slab_offset, reply.slab_bytes, reply.window_bytes)

@@ -378,12 +378,14 @@ class WaitReply(_message.Message):
     def __init__(self, reached: _Optional[int] = ..., completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
 
 class LendQueueRequest(_message.Message):
-    __slots__ = ("context", "slab_bytes")
+    __slots__ = ("context", "slab_bytes", "after")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     SLAB_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     context: str
     slab_bytes: int
-    def __init__(self, context: _Optional[str] = ..., slab_bytes: _Optional[int] = ...) -> None: ...
+    after: str
+    def __init__(self, context: _Optional[str] = ..., slab_bytes: _Optional[int] = ..., after: _Optional[str] = ...) -> None: ...
 
 class LendQueueReply(_message.Message):
     __slots__ = ("queue", "slab_offset", "slab_bytes", "window_bytes")

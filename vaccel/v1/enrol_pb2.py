@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from vaccel.v1 import options_pb2 as vaccel_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vaccel/v1/enrol.proto\x12\tvaccel.v1\x1a\x17vaccel/v1/options.proto\"O\n\x0c\x45nrolRequest\x12\n\n\x02vf\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\x15\n\ragent_version\x18\x04 \x01(\t\" \n\nEnrolReply\x12\x12\n\ncredential\x18\x01 \x01(\t2P\n\x05\x45nrol\x12G\n\x05\x45nrol\x12\x17.vaccel.v1.EnrolRequest\x1a\x15.vaccel.v1.EnrolReply\"\x0e\xaa\xa0\x19\n\x08\x03\x12\x02vf\x18\x02 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vaccel/v1/enrol.proto\x12\tvaccel.v1\x1a\x17vaccel/v1/options.proto\"\x0e\n\x0cWatchRequest\"\x1c\n\nWatchReply\x12\x0e\n\x06recall\x18\x01 \x01(\x08\"O\n\x0c\x45nrolRequest\x12\n\n\x02vf\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\x15\n\ragent_version\x18\x04 \x01(\t\" \n\nEnrolReply\x12\x12\n\ncredential\x18\x01 \x01(\t2\x9a\x01\n\x05\x45nrol\x12G\n\x05\x45nrol\x12\x17.vaccel.v1.EnrolRequest\x1a\x15.vaccel.v1.EnrolReply\"\x0e\xaa\xa0\x19\n\x08\x03\x12\x02vf\x18\x02 \x02\x12H\n\x05Watch\x12\x17.vaccel.v1.WatchRequest\x1a\x15.vaccel.v1.WatchReply\"\r\xaa\xa0\x19\t\x08\x02\x12\x01-\x18\x02 \x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENROL'].methods_by_name['Enrol']._loaded_options = None
   _globals['_ENROL'].methods_by_name['Enrol']._serialized_options = b'\252\240\031\n\010\003\022\002vf\030\002 \002'
-  _globals['_ENROLREQUEST']._serialized_start=61
-  _globals['_ENROLREQUEST']._serialized_end=140
-  _globals['_ENROLREPLY']._serialized_start=142
-  _globals['_ENROLREPLY']._serialized_end=174
-  _globals['_ENROL']._serialized_start=176
-  _globals['_ENROL']._serialized_end=256
+  _globals['_ENROL'].methods_by_name['Watch']._loaded_options = None
+  _globals['_ENROL'].methods_by_name['Watch']._serialized_options = b'\252\240\031\t\010\002\022\001-\030\002 \001'
+  _globals['_WATCHREQUEST']._serialized_start=61
+  _globals['_WATCHREQUEST']._serialized_end=75
+  _globals['_WATCHREPLY']._serialized_start=77
+  _globals['_WATCHREPLY']._serialized_end=105
+  _globals['_ENROLREQUEST']._serialized_start=107
+  _globals['_ENROLREQUEST']._serialized_end=186
+  _globals['_ENROLREPLY']._serialized_start=188
+  _globals['_ENROLREPLY']._serialized_end=220
+  _globals['_ENROL']._serialized_start=223
+  _globals['_ENROL']._serialized_end=377
 # @@protoc_insertion_point(module_scope)

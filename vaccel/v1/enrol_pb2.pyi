@@ -5,6 +5,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchReply(_message.Message):
+    __slots__ = ("recall",)
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    recall: bool
+    def __init__(self, recall: bool = ...) -> None: ...
+
 class EnrolRequest(_message.Message):
     __slots__ = ("vf", "epoch", "token", "agent_version")
     VF_FIELD_NUMBER: _ClassVar[int]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from vaccel.v1 import admin_pb2 as vaccel_dot_v1_dot_admin__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16vaccel/v1/worker.proto\x12\tvaccel.v1\x1a\x15vaccel/v1/admin.proto\"\x0e\n\x0cHelloRequest\"F\n\nHelloReply\x12\n\n\x02vf\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0b\n\x03pid\x18\x03 \x01(\x04\x12\x10\n\x08\x63ontexts\x18\x04 \x03(\t\"\x14\n\x12ShareWindowRequest\"(\n\x10ShareWindowReply\x12\x14\n\x0cwindow_bytes\x18\x01 \x01(\x04\"2\n\x11\x42\x65ginEpochRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06header\x18\x02 \x01(\x0c\"\x11\n\x0f\x42\x65ginEpochReply\"\x13\n\x11\x45raseTokenRequest\"\x11\n\x0f\x45raseTokenReply\"\x11\n\x0fGetUsageRequest\"0\n\rGetUsageReply\x12\x1f\n\x05usage\x18\x01 \x01(\x0b\x32\x10.vaccel.v1.Usage\"\x11\n\x0fShutdownRequest\"\x0f\n\rShutdownReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16vaccel/v1/worker.proto\x12\tvaccel.v1\x1a\x15vaccel/v1/admin.proto\"\x0e\n\x0cHelloRequest\"F\n\nHelloReply\x12\n\n\x02vf\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0b\n\x03pid\x18\x03 \x01(\x04\x12\x10\n\x08\x63ontexts\x18\x04 \x03(\t\"\x14\n\x12ShareWindowRequest\"\x12\n\x10ShareWindowReply\"2\n\x11\x42\x65ginEpochRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06header\x18\x02 \x01(\x0c\"\x11\n\x0f\x42\x65ginEpochReply\"\x13\n\x11\x45raseTokenRequest\"\x11\n\x0f\x45raseTokenReply\"\x11\n\x0fGetUsageRequest\"0\n\rGetUsageReply\x12\x1f\n\x05usage\x18\x01 \x01(\x0b\x32\x10.vaccel.v1.Usage\"\x11\n\x0fShutdownRequest\"\x0f\n\rShutdownReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,21 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHAREWINDOWREQUEST']._serialized_start=148
   _globals['_SHAREWINDOWREQUEST']._serialized_end=168
   _globals['_SHAREWINDOWREPLY']._serialized_start=170
-  _globals['_SHAREWINDOWREPLY']._serialized_end=210
-  _globals['_BEGINEPOCHREQUEST']._serialized_start=212
-  _globals['_BEGINEPOCHREQUEST']._serialized_end=262
-  _globals['_BEGINEPOCHREPLY']._serialized_start=264
-  _globals['_BEGINEPOCHREPLY']._serialized_end=281
-  _globals['_ERASETOKENREQUEST']._serialized_start=283
-  _globals['_ERASETOKENREQUEST']._serialized_end=302
-  _globals['_ERASETOKENREPLY']._serialized_start=304
-  _globals['_ERASETOKENREPLY']._serialized_end=321
-  _globals['_GETUSAGEREQUEST']._serialized_start=323
-  _globals['_GETUSAGEREQUEST']._serialized_end=340
-  _globals['_GETUSAGEREPLY']._serialized_start=342
-  _globals['_GETUSAGEREPLY']._serialized_end=390
-  _globals['_SHUTDOWNREQUEST']._serialized_start=392
-  _globals['_SHUTDOWNREQUEST']._serialized_end=409
-  _globals['_SHUTDOWNREPLY']._serialized_start=411
-  _globals['_SHUTDOWNREPLY']._serialized_end=426
+  _globals['_SHAREWINDOWREPLY']._serialized_end=188
+  _globals['_BEGINEPOCHREQUEST']._serialized_start=190
+  _globals['_BEGINEPOCHREQUEST']._serialized_end=240
+  _globals['_BEGINEPOCHREPLY']._serialized_start=242
+  _globals['_BEGINEPOCHREPLY']._serialized_end=259
+  _globals['_ERASETOKENREQUEST']._serialized_start=261
+  _globals['_ERASETOKENREQUEST']._serialized_end=280
+  _globals['_ERASETOKENREPLY']._serialized_start=282
+  _globals['_ERASETOKENREPLY']._serialized_end=299
+  _globals['_GETUSAGEREQUEST']._serialized_start=301
+  _globals['_GETUSAGEREQUEST']._serialized_end=318
+  _globals['_GETUSAGEREPLY']._serialized_start=320
+  _globals['_GETUSAGEREPLY']._serialized_end=368
+  _globals['_SHUTDOWNREQUEST']._serialized_start=370
+  _globals['_SHUTDOWNREQUEST']._serialized_end=387
+  _globals['_SHUTDOWNREPLY']._serialized_start=389
+  _globals['_SHUTDOWNREPLY']._serialized_end=404
 # @@protoc_insertion_point(module_scope)

@@ -28,10 +28,8 @@ class ShareWindowRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ShareWindowReply(_message.Message):
-    __slots__ = ("window_bytes",)
-    WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
-    window_bytes: int
-    def __init__(self, window_bytes: _Optional[int] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class BeginEpochRequest(_message.Message):
     __slots__ = ("epoch", "header")

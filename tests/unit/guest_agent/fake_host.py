@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class FakeHost:
         self.calls = 0
         self.numbers = itertools.count(1)
         self.connections: list[FakeConnection] = []
+        self.recall = asyncio.Event()
 
     def connect(self, seen: Header) -> FakeConnection:
         self.connections.append(FakeConnection(self, seen))
@@ -70,6 +71,13 @@ class FakeConnection:
 
     def compute(self, credential: str) -> Any:
         return FakeCompute(self, credential)
+
+    async def recalled(self, credential: str) -> AsyncGenerator[None, None]:
+        assert credential == self.host.credential
+        while True:
+            await self.host.recall.wait()
+            yield
+            return
 
     async def broken(self) -> None:
         await self.lost.wait()

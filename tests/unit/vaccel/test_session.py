@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from vaccel import errors, session
+from vaccel import errors, patience
 from vaccel.commands import Command, Completion, Nop
 from vaccel.compute import Progress
 from vaccel.session import Session
@@ -73,7 +73,7 @@ def peer() -> Peer:
 
 @pytest.fixture
 def opened(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr(session, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 0.0)
     return Session(peer, "ctx")  # type: ignore[arg-type]
 
 
@@ -131,7 +131,7 @@ async def test_a_cancelled_submission_gets_a_new_stream(opened: Session, peer: P
 async def test_a_refusal_after_a_lost_answer_gets_a_new_stream(
     opened: Session, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_RETRY_SECONDS", 20.0)
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 20.0)
     stream = opened.stream()
     peer.after.append(errors.Unavailable("the answer was lost"))
     work = asyncio.create_task(stream.submit([Nop()]))
@@ -146,7 +146,7 @@ async def test_a_refusal_after_a_lost_answer_gets_a_new_stream(
 async def test_a_lost_answer_is_asked_for_again(
     opened: Session, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_RETRY_SECONDS", 20.0)
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 20.0)
     stream = opened.stream()
     peer.after.append(errors.Unavailable("the answer was lost"))
     assert await stream.submit([Nop()]) == 1

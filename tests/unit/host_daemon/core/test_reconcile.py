@@ -34,8 +34,10 @@ def decide(
     worker: FoundWorker | None,
     vm: FoundVm | None,
     intents: tuple[Intent, ...] = (),
+    kept: bool = False,
 ) -> VfDecision:
-    found = Found({vf.id: worker} if worker else {}, {VM.id: vm} if vm else {})
+    windows = frozenset({vf.id} if kept else ())
+    found = Found({vf.id: worker} if worker else {}, {VM.id: vm} if vm else {}, windows)
     plan = reconcile([vf], [VM], intents, found)
     (decision,) = plan.vfs
     return decision
@@ -149,6 +151,32 @@ def test_a_replaced_worker_is_forgotten_and_the_agent_enrols_again() -> None:
     assert becomes.reason == "its worker or its device was gone"
 
 
+@pytest.mark.parametrize("worker", [None, STALE, AHEAD])
+def test_a_worker_is_replaced_under_a_window_that_was_kept(worker: FoundWorker | None) -> None:
+    epoch = max(VF.epoch, worker.epoch if worker else 0) + 1
+    replaced = Step(Do.REPLACE_WORKER, vf=VF.id, epoch=epoch)
+    for where, vm, more in (
+        ("vm", PLUGGED, ()),
+        ("local", None, (Step(Do.SERVE, vf=VF.id),)),
+    ):
+        decision = decide(vf_in(S.ATTACHED, where), worker, vm, kept=True)
+        assert decision.steps == (replaced, *more)
+        becomes = decision.becomes
+        assert becomes is not None
+        assert (becomes.state, becomes.epoch, becomes.enrolled) == (S.ATTACHED, epoch, False)
+
+
+def test_a_window_that_no_guest_has_mapped_is_not_used_again() -> None:
+    for state, where, vm in (
+        (S.ATTACHED, "vm", BARE),
+        (S.ATTACHING, "vm", PLUGGED),
+        (S.DETACHING, "vm", PLUGGED),
+        (S.READY, "", None),
+    ):
+        does = effects(decide(vf_in(state, where), None, vm, kept=True))
+        assert Do.RESPAWN_WORKER in does and Do.REPLACE_WORKER not in does
+
+
 def test_a_vf_in_a_vm_that_is_being_stopped_is_free_again() -> None:
     plan = reconcile(
         [vf_in(S.ATTACHED, "vm")],
@@ -252,7 +280,7 @@ def carried_out(
     vfs: list[VfRecord], vms: list[VmRecord], plan: Plan, found: Found, steps: int
 ) -> tuple[list[VfRecord], list[VmRecord], Found]:
     """What records and processes are after some steps of a plan; records follow whole decisions."""
-    after_workers, after_vms = dict(found.workers), dict(found.vms)
+    after_workers, after_vms, windows = dict(found.workers), dict(found.vms), set(found.windows)
     records: dict[str, VfRecord | VmRecord] = {record.id: record for record in vfs}
     records.update({record.id: record for record in vms})
     decisions: list[VfDecision | VmDecision] = [*plan.vms, *plan.vfs]
@@ -261,7 +289,7 @@ def carried_out(
             if steps == 0:
                 break
             steps -= 1
-            _take(step, after_workers, after_vms)
+            _take(step, after_workers, after_vms, windows)
         else:
             key = decision.vf if isinstance(decision, VfDecision) else decision.vm
             if decision.becomes is None:
@@ -274,14 +302,19 @@ def carried_out(
     return (
         [record for record in left if isinstance(record, VfRecord)],
         [record for record in left if isinstance(record, VmRecord)],
-        Found(after_workers, after_vms),
+        Found(after_workers, after_vms, frozenset(windows)),
     )
 
 
-def _take(step: Step, workers: dict[str, FoundWorker], vms: dict[str, FoundVm]) -> None:
+def _take(
+    step: Step, workers: dict[str, FoundWorker], vms: dict[str, FoundVm], windows: set[str]
+) -> None:
     if step.do is Do.KILL_WORKER:
         workers.pop(step.vf, None)
-    elif step.do is Do.RESPAWN_WORKER:
+        windows.discard(step.vf)
+    elif step.do in (Do.RESPAWN_WORKER, Do.REPLACE_WORKER):
+        assert step.do is Do.RESPAWN_WORKER or step.vf in windows
+        windows.add(step.vf)
         workers[step.vf] = FoundWorker(30, 300, step.epoch)
     elif step.do is Do.STOP_VM:
         vms.pop(step.vm, None)
@@ -299,6 +332,7 @@ def _take(step: Step, workers: dict[str, FoundWorker], vms: dict[str, FoundVm]) 
     st.sampled_from(VmState),
     workers,
     machines,
+    st.booleans(),
     st.integers(0, 6),
 )
 def test_starting_again_from_any_point_comes_to_rest(
@@ -307,11 +341,13 @@ def test_starting_again_from_any_point_comes_to_rest(
     vm_state: VmState,
     worker: FoundWorker | None,
     machine: FoundVm | None,
+    kept: bool,
     steps: int,
 ) -> None:
     where = "" if state in (S.CREATING, S.READY) else where
     vfs, vms = [vf_in(state, where)], [replace(VM, state=vm_state)]
-    found = Found({VF.id: worker} if worker else {}, {VM.id: machine} if machine else {})
+    windows = frozenset({VF.id} if kept else ())
+    found = Found({VF.id: worker} if worker else {}, {VM.id: machine} if machine else {}, windows)
     for done in (steps, 100):
         plan = reconcile(vfs, vms, [], found)
         vfs, vms, found = carried_out(vfs, vms, plan, found, done)

@@ -15,6 +15,7 @@ from host_daemon.worker.queues import Queues
 from vaccel import bounds
 from vaccel.aperture import descriptors, layout, ring
 from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op
+from vaccel.aperture.journal import Journal, create_journal
 from vaccel.aperture.window import Window, create_window
 from vaccel.compute import Lease
 from vaccel.errors import Exhausted, InvalidArgument, NotFound
@@ -74,7 +75,8 @@ class App:
 async def app(executor: Executor) -> AsyncIterator[App]:
     memfd, doorbell = create_window(SIZE), os.eventfd(0, os.EFD_NONBLOCK)
     window = Window.from_fd(memfd, SIZE)
-    async with Queues(executor, window, doorbell) as queues:
+    journal = Journal(create_journal(SIZE), SIZE)
+    async with Queues(executor, window, doorbell, journal) as queues:
         context = await executor.open_context()
         lease = await executor.lend_queue(context, 1 << 20)
         yield App(executor, queues, window, doorbell, context, lease)
@@ -107,6 +109,7 @@ async def test_data_goes_both_ways(app: App) -> None:
 
 
 U64 = (1 << 64) - 1
+BUFFER = 3_000_000_001  # the first of epoch 3
 
 
 @pytest.mark.parametrize(
@@ -117,11 +120,11 @@ U64 = (1 << 64) - 1
         ((Op.NOP, 1, 9, 0, 1, 0, 0, 0, 0), InvalidArgument, "flags"),
         ((Op.NOP, 0, 9, 0, 5, 0, 0, 0, 0), InvalidArgument, "first fence 5"),
         ((Op.NOP, 0, 9, 0, 0, 0, 0, 0, 0), InvalidArgument, "first fence 0"),
-        ((Op.WRITE, 0, 9, 0, 0, 0, 1, 0, 8), InvalidArgument, "outside the slab"),
-        ((Op.WRITE, 0, 9, 0, 0, layout.RINGS_OFFSET, 1, 0, 8), InvalidArgument, "outside"),
-        ((Op.WRITE, 0, 9, 0, 0, U64, 1, 0, U64), InvalidArgument, "outside the slab"),
-        ((Op.READ, 0, 9, 0, 0, -1, 1, 0, 8), InvalidArgument, "outside the slab"),
-        ((Op.READ, 0, 9, 0, 0, 0, 1, U64, 8), InvalidArgument, "outside buffer"),
+        ((Op.WRITE, 0, 9, 0, 0, 0, BUFFER, 0, 8), InvalidArgument, "outside the slab"),
+        ((Op.WRITE, 0, 9, 0, 0, layout.RINGS_OFFSET, BUFFER, 0, 8), InvalidArgument, "outside"),
+        ((Op.WRITE, 0, 9, 0, 0, U64, BUFFER, 0, U64), InvalidArgument, "outside the slab"),
+        ((Op.READ, 0, 9, 0, 0, -1, BUFFER, 0, 8), InvalidArgument, "outside the slab"),
+        ((Op.READ, 0, 9, 0, 0, 0, BUFFER, U64, 8), InvalidArgument, "outside buffer"),
         ((Op.READ, 0, 9, 0, 0, 0, 99, 0, 8), NotFound, "buffer 99"),
         ((Op.RUN, 0, 9, 0, 0, 0, 8, U64, 8), InvalidArgument, "outside the slab"),
         ((Op.RUN, 0, 9, 0, 0, U64, 8, 0, 8), InvalidArgument, "outside the slab"),
@@ -133,7 +136,7 @@ async def test_what_is_malformed_gets_an_error(
     app: App, fields: tuple[int, ...], kind: type, word: str
 ) -> None:
     buffer = await app.executor.allocate(app.context, 64)
-    assert buffer == 1
+    assert buffer == BUFFER
     given = list(fields)
     start = app.lease.slab_offset
     if fields[0] in (Op.READ, Op.RUN, Op.RECORD) and given[5] in (0, -1):

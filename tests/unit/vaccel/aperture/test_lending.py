@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from vaccel.aperture import lending
-from vaccel.aperture.lending import MEMFD, Lender, Loan
+from vaccel.aperture.lending import MEMFD, PCI, Lender, Loan
 from vaccel.aperture.window import create_window
 from vaccel.errors import Detached, NotFound, Unavailable
 
@@ -54,8 +56,8 @@ async def test_a_context_that_is_not_there_is_refused(tmp_path: Path, lender: Le
 
 async def test_a_recall_reaches_the_owners_borrowers_only(tmp_path: Path, lender: Lender) -> None:
     loan = await borrowed(tmp_path)
-    lender.recall("another", Detached("no"))
-    lender.recall("vf", Detached("VF was taken away", hint="open another"))
+    await lender.recall("another", Detached("no"))
+    await lender.recall("vf", Detached("VF was taken away", hint="open another"))
     data = await asyncio.get_running_loop().sock_recv(loan.socket, 4096)
     reason = lending.recalled(data)
     assert isinstance(reason, Detached)
@@ -94,3 +96,38 @@ async def test_noise_is_refused_and_the_next_is_served(
 def test_only_unix_sockets_have_a_lender() -> None:
     assert lending.path_of("unix:/run/a.sock") == Path("/run/a.sock.window")
     assert lending.path_of("10.0.2.100:7443") is None
+
+
+# Borrows the window of a context and lets go when it is recalled, or never.
+BORROWER = """
+import pathlib, sys
+from vaccel.aperture import lending
+loan = lending.borrow(pathlib.Path(sys.argv[1]), "ctx-1")
+print("has it", flush=True)
+loan.socket.setblocking(True)
+loan.socket.recv(1)
+if sys.argv[2] == "lets go":
+    loan.socket.close()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("does", ["lets go", "holds on"])
+async def test_who_holds_on_to_a_pci_window_is_ended(tmp_path: Path, does: str) -> None:
+    async def find(_context: str) -> Loan:
+        return Loan("0000:00:05.0", PCI, create_window(SIZE), os.eventfd(0), SIZE)
+
+    pipe = asyncio.subprocess.PIPE
+    async with Lender(tmp_path / "a.window", 0o600, find) as lender:
+        app = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", BORROWER, tmp_path / "a.window", does, stdin=pipe, stdout=pipe
+        )
+        assert app.stdout is not None and await app.stdout.readline() == b"has it\n"
+        patience = 10.0 if does == "lets go" else 0.05
+        await lender.recall("0000:00:05.0", Detached("VF was taken away"), patience)
+        if does == "holds on":
+            assert await app.wait() == -signal.SIGKILL
+        else:
+            assert app.returncode is None
+        await app.communicate(b"")
+    assert app.returncode == (0 if does == "lets go" else -signal.SIGKILL)

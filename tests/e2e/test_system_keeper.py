@@ -1,0 +1,101 @@
+"""Apps in a guest that drive their VF by shared memory: the worker is killed, the VF taken away."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.e2e.system import System, eventually
+from vaccel.bench import plug
+from vaccel.inventory import VF
+
+pytestmark = pytest.mark.vm
+
+# From when an app hears of it until it has its next result.
+RECOVERY_SECONDS = 1.0
+
+
+def test_a_worker_that_is_killed_under_an_app(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_loop", vf.id)
+    app.await_line("step 3", 60)
+    plugged = system.shell(vm, "ls -id /sys/bus/pci/devices/*")
+    for rounds in (1, 2):
+        before = system.admin.vf(vf.id)
+        os.kill(before.worker_pid, signal.SIGKILL)
+        began = time.monotonic()
+        back = lambda rounds=rounds: len(re.findall("^back", app.text(), re.M)) >= rounds  # noqa: E731
+        eventually(back, 30.0, "a result")
+        print(f"a result after less than {time.monotonic() - began:.2f} s")
+        now = system.admin.vf(vf.id)
+        assert (now.state, now.epoch) == ("attached", before.epoch + 1)
+    # The function is the one that it was: it was never plugged anew.
+    assert system.shell(vm, "ls -id /sys/bus/pci/devices/*") == plugged
+    text = app.text()
+    found = [float(one) for one in re.findall(r"^back after ([0-9.]+) s over aperture", text, re.M)]
+    assert len(found) == 2, text
+    print(f"the app waited {found} s")
+    assert max(found) < RECOVERY_SECONDS
+    steps = max(int(one) for one in re.findall(r"^step (\d+)", text, re.M))
+    app.await_line(f"step {steps + 3}$", 60)
+    app.kill()
+    eventually(lambda: system.admin.vf(vf.id).usage.contexts == 0, 5.0, "no context left")
+
+
+def test_a_vf_that_is_detached_under_an_app(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_loop", vf.id)
+    app.await_line("step 2", 60)
+    began = time.monotonic()
+    assert system.admin.detach_vf(vf.id).state == "ready"
+    print(f"detached in {time.monotonic() - began:.2f} s")
+    assert app.end() == 0, app.text()
+    assert re.search("^detached .*taken away", app.text(), re.M), app.text()
+    again = system.attached("shared", vm)
+    assert again.enrolled
+    system.program(vm, "once").checked()
+
+
+def test_an_app_that_does_not_let_go_is_ended(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_loop", vf.id)
+    app.await_line("step 2", 60)
+    system.shell(vm, f"kill -STOP {app.pid}")
+    began = time.monotonic()
+    assert system.admin.detach_vf(vf.id).state == "ready"
+    print(f"detached in {time.monotonic() - began:.2f} s")
+    assert app.end() == 128 + signal.SIGKILL
+    assert system.attached("shared", vm).enrolled
+    system.program(vm, "once").checked()
+
+
+def test_a_vf_that_comes_and_goes_ten_times_under_an_app(system: System, vm: str, vf: VF) -> None:
+    qemu = system.vm(vm).pid
+    system.admin.detach_vf(vf.id)
+    found = plug.cycle(system.admin, vm, vf.id, 10, lambda _: None)
+    print({name: f"{max(getattr(found, name)):.2f} s" for name in ("attach", "command", "detach")})
+    assert system.vm(vm).pid == qemu
+    assert system.attached("shared", vm).enrolled
+    system.program(vm, "once").checked()
+
+
+def test_four_vfs_of_one_guest_each_by_its_own_window(system: System, vm: str, vf: VF) -> None:
+    others = [system.attached(f"fast-{number}", vm) for number in range(3)]
+    apps = [system.app(vm, "aperture_loop", one.id) for one in (vf, *others)]
+    for app in apps:
+        app.await_line("step 2", 100)
+    os.kill(others[0].worker_pid, signal.SIGKILL)
+    apps[1].await_line("back after", 30)
+    for app in (apps[0], *apps[2:]):
+        assert "lost" not in app.text()
+    for other in others:
+        assert system.admin.detach_vf(other.id).state == "ready"
+    for app in apps[1:]:
+        assert app.end() == 0, app.text()
+    steps = max(int(one) for one in re.findall(r"^step (\d+)", apps[0].text(), re.M))
+    apps[0].await_line(f"step {steps + 1}$", 60)
+    assert "lost" not in apps[0].text()
+    apps[0].kill()
+    for other in others:
+        system.admin.destroy_vf(other.id)

@@ -1,0 +1,142 @@
+"""The benchmark of plugging: a VF comes to a guest and is taken away again, under a running app."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from vaccel import bounds
+from vaccel.admin import AdminClient
+from vaccel.bench.overhead import THREADS, describe_machine, describe_versions
+from vaccel.bench.place import PROFILE, USER
+from vaccel.bench.private_host import PrivateHost, Progress
+from vaccel.errors import HostFault, VaccelError
+from vaccel.inventory import Output
+
+_VM: Final = "guest"
+_PROGRAM: Final = ("python3", "-m", "vaccel.bench.plug_guest")
+
+
+@dataclass(slots=True)
+class Cycles:
+    """Seconds of each cycle: until the VF is enrolled, until an app's first command, until gone."""
+
+    attach: list[float] = field(default_factory=list)
+    command: list[float] = field(default_factory=list)
+    detach: list[float] = field(default_factory=list)
+
+
+class _App:
+    """The program in the guest, and the lines that it prints."""
+
+    def __init__(self, admin: AdminClient, vm: str, cycles: int) -> None:
+        self._admin, self._vm, self._cycles = admin, vm, cycles
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.end = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        text = said = ""
+        try:
+            for item in self._admin.exec_vm(self._vm, (*_PROGRAM, str(self._cycles)), USER):
+                if not isinstance(item, Output):
+                    self.end = f"it ended with {item}: {said.strip()[-500:]}" if item else ""
+                elif item.stream == "stderr":
+                    said += item.data.decode(errors="replace")
+                else:
+                    *lines, text = (text + item.data.decode()).split("\n")
+                    for line in lines:
+                        self._lines.put(line)
+        except VaccelError as fault:
+            self.end = str(fault)
+
+    def await_line(self, line: str) -> None:
+        """Raises HostFault where the program ends, or is silent, before it prints a line."""
+        end = time.monotonic() + bounds.ENROL_SECONDS
+        while time.monotonic() < end:
+            try:
+                if self._lines.get(timeout=0.5) == line:
+                    return
+            except queue.Empty:
+                if not self._thread.is_alive():
+                    break
+        raise HostFault(f"the guest program did not say {line!r}: {self.end or 'it is silent'}")
+
+    def finish(self) -> None:
+        """Until it has ended. Raises HostFault where it failed."""
+        self._thread.join(bounds.CALL_SECONDS)
+        if self._thread.is_alive() or self.end:
+            raise HostFault(f"the guest program: {self.end or 'it does not end'}")
+
+
+def cycle(
+    admin: AdminClient, vm: str, vf: str, count: int, each: Callable[[int], None]
+) -> Cycles:
+    """Attach and detach a VF so many times while an app in the VM uses it whenever it is there.
+
+    Raises HostFault where the app loses anything that it should keep.
+    """
+    found, app = Cycles(), _App(admin, vm, count)
+    for number in range(count):
+        start = time.monotonic()
+        admin.attach_vf(vf, vm=vm)
+        attached = time.monotonic()
+        app.await_line(f"cycle {number}")
+        used = time.monotonic()
+        admin.detach_vf(vf)
+        found.attach.append(attached - start)
+        found.command.append(used - start)
+        found.detach.append(time.monotonic() - used)
+        each(number + 1)
+    app.finish()
+    return found
+
+
+def run(count: int, progress: Progress) -> dict[str, Any]:
+    """Start a daemon and a VM, plug and unplug; the one object that the benchmark prints."""
+    with PrivateHost(threads=THREADS, progress=progress) as host:
+        admin = host.admin
+        image = admin.build_image(progress=progress)
+        vf = admin.create_vf(PROFILE)
+        admin.start_vm(_VM, image=image.name, progress=progress)
+        (vm,) = admin.vms()
+        cycle(admin, _VM, vf.id, 1, lambda _: None)  # what is loaded once is loaded
+        watched = {"qemu": vm.pid, "vacceld": admin.status().pid}
+        before = {name: _held(pid) for name, pid in watched.items()}
+
+        def each(done: int) -> None:
+            progress(f"cycle {done} of {count}", done / count)
+
+        found = cycle(admin, _VM, vf.id, count, each)
+        after = {name: _held(pid) for name, pid in watched.items()}
+    head = {"bench": "plug", "where": "vm", "machine": describe_machine()}
+    figures: dict[str, Any] = {"cycles": count}
+    for name in ("attach", "command", "detach"):
+        p50, p99 = np.percentile(np.array(getattr(found, name)) * 1e3, (50, 99))
+        figures |= {f"{name}_p50_ms": float(p50), f"{name}_p99_ms": float(p99)}
+    for name in watched:
+        figures |= {
+            f"{name}_descriptors_more": after[name][0] - before[name][0],
+            f"{name}_memory_more_bytes": after[name][1] - before[name][1],
+        }
+    return head | {"versions": describe_versions(), "rows": []} | figures
+
+
+def _held(pid: int) -> tuple[int, int]:
+    """Open descriptors and resident bytes of a process. Raises HostFault where it is gone."""
+    process = Path(f"/proc/{pid}")
+    try:
+        status = (process / "status").read_text()
+        open_ones = len(list((process / "fd").iterdir()))
+    except OSError as fault:
+        raise HostFault(f"process {pid} did not outlive the cycles: {fault.strerror}") from None
+    resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return open_ones, int(resident.split()[1]) << 10
