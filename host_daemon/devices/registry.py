@@ -23,6 +23,7 @@ GROUP: Final = "vaccel.devices"
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "npu": "host_daemon.devices.npu.kind:NpuKind",
+    "pim": "host_daemon.devices.pim.kind:PimKind",
     "fake": "host_daemon.devices.fake.kind:FakeKind",
 }
 
