@@ -1,0 +1,103 @@
+"""What a processing unit of AiM computes, to the bit.
+
+Published (S. Lee et al., ISSCC 2022; D. Kwon et al., JSSC 2023): each bank has 16 bf16 multipliers,
+an adder tree and an accumulator; the products' mantissas are shifted bank-wide, to one exponent,
+before the tree adds them; registers are written and read in bf16. Widths are not published. Taken
+here, and stated wherever it is shown:
+
+1. Products are exact: 8 by 8 bits of significand.
+2. Of the 16 products the largest sets the exponent. All are kept to ``ALIGNED_BITS`` bits below it;
+   what is shifted out is cut off (towards zero), as a shifter does.
+3. The tree's sum is exact; it is rounded to float32 as it enters the accumulator, which is float32.
+   Rounding is to nearest, ties to even.
+4. Reading the register rounds to bf16, likewise.
+
+Subnormal numbers are numbers. NaN stays NaN; infinities of both signs among 16 products make NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+LANES: Final = 16
+# As wide as float32's significand, so that aligning loses no more than a float32 sum would.
+ALIGNED_BITS: Final = 24
+# Outputs computed at once: their 16 products each stay in a core's cache.
+_BLOCK: Final = 1024
+
+
+def rounded(values: NDArray[Any]) -> Floats:
+    """Values to bf16, in float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values.astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def multiply(left: NDArray[Any], right: NDArray[Any]) -> Floats:
+    """Element-wise product: operands in bf16, the exact product rounded once."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Exact in float64: from there one rounding, not two.
+        product = rounded(left).astype(np.float64) * rounded(right).astype(np.float64)
+        return np.asarray(product.astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def gemv(weights: NDArray[Any], inputs: NDArray[Any], start: NDArray[Any] | None = None) -> Floats:
+    """The MAC registers after (K, N) weights and (K,) inputs, read as bf16; (N,).
+
+    ``start`` is what the registers held before, (N,).
+    """
+    k, n = weights.shape
+    padded = -(-k // LANES) * LANES
+    vector = np.zeros(padded, np.float64)
+    vector[:k] = rounded(inputs)
+    result = np.empty(n, np.float32)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for first in range(0, n, _BLOCK):
+            last = min(first + _BLOCK, n)
+            matrix = np.zeros((padded, last - first), np.float32)
+            matrix[:k] = rounded(weights[:, first:last])
+            sums = np.zeros(last - first, np.float32)
+            if start is not None:
+                sums[:] = rounded(start[first:last])
+            result[first:last] = _accumulate(matrix, vector, sums)
+        return rounded(result)
+
+
+def _accumulate(matrix: Floats, vector: NDArray[np.float64], sums: Floats) -> Floats:
+    """Add all groups of 16 rows to the sums, in order."""
+    products = np.empty((LANES, matrix.shape[1]), np.float64)
+    scratch = np.empty_like(products)
+    ordinary = bool(np.isfinite(matrix).all() and np.isfinite(vector).all())
+    for row in range(0, len(vector), LANES):
+        lanes = slice(row, row + LANES)
+        np.multiply(matrix[lanes], vector[lanes, None], out=products)
+        special = None if ordinary else _take_special(products)
+        total = _tree(products, scratch)
+        if special is not None:
+            total = np.where(special == 0, total, special)
+        sums += total.astype(np.float32)
+    return sums
+
+
+def _tree(products: NDArray[np.float64], scratch: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of 16 finite products in each column, aligned to the largest. Overwrites both."""
+    np.abs(products, out=scratch)
+    # The largest is below 2 to this exponent.
+    exponent = np.frexp(np.maximum.reduce(scratch, axis=0))[1]
+    shift = ALIGNED_BITS - exponent
+    np.multiply(products, np.ldexp(1.0, shift), out=products)
+    np.trunc(products, out=products)
+    return np.ldexp(np.add.reduce(products, axis=0), -shift)
+
+
+def _take_special(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of those products that are NaN or infinite, which become 0 in place; else 0."""
+    finite = np.isfinite(products)
+    found = np.add.reduce(np.where(finite, 0.0, products), axis=0)
+    products[~finite] = 0.0
+    return np.asarray(found)
