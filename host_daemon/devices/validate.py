@@ -22,6 +22,7 @@ from typing import Final
 
 from host_daemon.devices.npu.oracles import ORACLES as NPU
 from host_daemon.devices.oracle import Oracle
+from host_daemon.devices.pim.hbm.oracles import ORACLES as HBM_PIM
 from host_daemon.devices.pim.aim.oracles import ORACLES as AIM
 from vaccel.errors import HostFault, InvalidArgument, NotFound, VaccelError
 

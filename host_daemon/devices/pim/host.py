@@ -24,7 +24,7 @@ class HostModel:
     def __init__(self, card: Card, profile: Profile) -> None:
         self._own: PimParameters = card.parameters
         self.clock_hz = card.clock_hz
-        self.operations_per_cycle = self._own.host.rate * profile.cores / card.clock_hz
+        self.operations_per_cycle: float = self._own.host.rate * profile.cores / card.clock_hz
         self.bytes_per_cycle = profile.bandwidth_bytes_per_second / card.clock_hz
         self.node_cycles = math.ceil(self._own.node_seconds * card.clock_hz)
 
