@@ -68,8 +68,6 @@ def activate(name: str, values: NDArray[Any], alpha: float = 0.01) -> Floats:
 
 def _limits(name: str, x: Floats) -> Floats:
     """What holds outside the table. NaN stays NaN."""
-    if name == "Gelu":
-        high, low = x, np.float32(0)
-    else:
-        high, low = np.float32(1), np.float32(-1 if name == "Tanh" else 0)
+    high = x if name == "Gelu" else np.ones_like(x)
+    low = np.float32(-1 if name == "Tanh" else 0)
     return np.where(np.isnan(x), x, np.where(x < 0, low, high)).astype(np.float32)

@@ -92,7 +92,7 @@ def _tree(products: NDArray[np.float64], scratch: NDArray[np.float64]) -> NDArra
     shift = ALIGNED_BITS - exponent
     np.multiply(products, np.ldexp(1.0, shift), out=products)
     np.trunc(products, out=products)
-    return np.ldexp(np.add.reduce(products, axis=0), -shift)
+    return np.asarray(np.ldexp(np.add.reduce(products, axis=0), -shift))
 
 
 def _take_special(products: NDArray[np.float64]) -> NDArray[np.float64]:

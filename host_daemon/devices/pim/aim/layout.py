@@ -21,7 +21,7 @@ def to_banks(weights: NDArray[Any], channels: int) -> NDArray[Any]:
     """(outputs, inputs) to bf16 (channels, 16 banks, rows, 1024)."""
     if weights.ndim != 2:
         raise InvalidArgument(f"weights of shape {list(weights.shape)} are not a matrix")
-    gemv = Gemv(*weights.shape, channels)
+    gemv = Gemv(weights.shape[0], weights.shape[1], channels)
     full = np.zeros((gemv.passes * channels * BANKS, gemv.chunks * ROW), ml_dtypes.bfloat16)
     full[: gemv.outputs, : gemv.inputs] = weights
     turned = full.reshape(gemv.passes, channels, BANKS, gemv.chunks, ROW)
