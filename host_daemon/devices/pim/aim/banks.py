@@ -94,20 +94,61 @@ class AimBanks:
         return known and operation.attributes.get(ARITHMETIC) == BF16
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
-        """The banks' result, as ``cost`` places it. Raises InvalidArgument where shapes do not
-        fit.
+        """The banks' result, as ``cost`` places it; the host computes products in bf16, too.
+
+        Raises InvalidArgument where shapes do not fit.
         """
         first = inputs[0] if inputs else None
-        if first is None or not self.computes(operation) or self.cost(operation) is None:
+        if first is None or not self.computes(operation):
             return None
-        if operation.op == "Mul":
-            result = units.multiply(first, _input(operation, inputs, 1))
-        elif operation.op in PRODUCTS:
-            result = _product(operation, first, _input(operation, inputs, 1), inputs)
-        else:
-            alpha = float(operation.attributes.get("alpha", 0.01))
-            result = activate(operation.op, first.ravel(), alpha).reshape(first.shape)
-        return [np.asarray(result.astype(first.dtype))]
+        compute = _at_host if self.cost(operation) is None else _in_banks
+        try:
+            return compute(operation, first, inputs)
+        except ValueError as error:
+            shapes = [None if each is None else list(each.shape) for each in inputs]
+            raise InvalidArgument(f"{operation.op}: shapes {shapes} do not fit") from error
+
+
+def _in_banks(
+    operation: Operation, first: Array, inputs: Sequence[Array | None]
+) -> Sequence[Array] | None:
+    """What the processing units compute."""
+    if operation.op == "Mul":
+        result = units.multiply(first, _input(operation, inputs, 1))
+    elif operation.op in PRODUCTS:
+        result = _product(operation, first, _input(operation, inputs, 1), inputs)
+    else:
+        alpha = float(operation.attributes.get("alpha", 0.01))
+        result = activate(operation.op, first.ravel(), alpha).reshape(first.shape)
+    return [np.asarray(result.astype(first.dtype))]
+
+
+def _at_host(
+    operation: Operation, first: Array, inputs: Sequence[Array | None]
+) -> Sequence[Array] | None:
+    """Products as processors with bf16 compute them: rounded operands, float32 sums, a rounded
+    result. None for all else: the common kernels on values that are bf16 already.
+    """
+    if operation.op not in PRODUCTS:
+        return None
+    left, right = rounded(first), rounded(_input(operation, inputs, 1))
+    if operation.op == "Gemm":
+        left = left.T if operation.attributes.get("transA") else left
+        right = right.T if operation.attributes.get("transB") else right
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.matmul(left, right)
+        if operation.op == "Gemm":
+            sums = _scaled(operation, sums, inputs)
+    return [np.asarray(rounded(sums).astype(first.dtype))]
+
+
+def _scaled(operation: Operation, sums: Floats, inputs: Sequence[Array | None]) -> Floats:
+    """A Gemm's factors and its bias, in float32."""
+    sums = sums * np.float32(operation.attributes.get("alpha", 1.0))
+    bias = inputs[2] if len(inputs) > 2 else None
+    if bias is not None:
+        sums = sums + rounded(bias) * np.float32(operation.attributes.get("beta", 1.0))
+    return sums
 
 
 def _input(operation: Operation, inputs: Sequence[Array | None], index: int) -> Array:
@@ -130,11 +171,8 @@ def _product(
     if bias_in_registers(operation):
         start = None if bias is None else bias.ravel()
         return np.stack([units.gemv(matrix, row, start) for row in given])
-    # The host scales and adds, in float32.
-    result = _matmul(given, matrix) * np.float32(operation.attributes.get("alpha", 1.0))
-    if bias is not None:
-        result = result + rounded(bias) * np.float32(operation.attributes.get("beta", 1.0))
-    return rounded(result)
+    # The host scales and adds.
+    return rounded(_scaled(operation, _matmul(given, matrix), inputs))
 
 
 def _matmul(left: NDArray[Any], right: NDArray[Any]) -> Floats:
