@@ -16,8 +16,15 @@ _OWN = ("channels", "banks", "blocks", "units", "internal", "peak", "energy")
 
 def figures(header: Header, parameters: NpuPimParameters) -> tuple[Figure, ...]:
     """All figures of a card, units as ``Figure`` says."""
-    found = list(npu_figures(header, parameters.npu))
     pim, dram = parameters.pim, parameters.banks
+    standby = {
+        "power idle": dram.cores * pim.power.channel_idle,
+        "power peak": dram.cores * pim.power.channel_active,
+    }
+    found = [
+        replace(each, value=each.value + standby.get(each.name, 0.0))
+        for each in npu_figures(header, parameters.npu)
+    ]
     inner = replace(header, kind=dram.kind, cores=dram.cores, clock_hz=dram.clock_hz)
     # Fields of the DRAM as its family knows them, without the table that they stand in here; where
     # it has none of its own, the NPU's of the same name.

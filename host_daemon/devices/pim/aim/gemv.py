@@ -30,7 +30,11 @@ _BROADCAST: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Gemv:
-    """``outputs`` x ``inputs`` on so many channels. ``keep``: write a buffer once that fits."""
+    """``outputs`` x ``inputs`` on so many channels.
+
+    ``keep``: the first pass alone writes the buffer. Results are right only where all inputs fit
+    (``fits``); a simulator without data times it all the same.
+    """
 
     outputs: int
     inputs: int
@@ -62,9 +66,9 @@ class Gemv:
         return -(-(self.inputs - (self.chunks - 1) * ROW) // LANES)
 
     @property
-    def kept(self) -> bool:
-        """Whether later passes find their inputs in the buffer."""
-        return self.keep and self.chunks == 1
+    def fits(self) -> bool:
+        """Whether later passes still find their inputs in the buffer."""
+        return self.chunks == 1
 
     def columns(self, chunk: int) -> int:
         """Groups of 16 inputs of a chunk."""
@@ -87,7 +91,7 @@ def instructions(gemv: Gemv) -> list[Instruction]:
         found.append(Instruction(Opcode.WR_BIAS, register=0, mask=mask))
         for chunk in range(gemv.chunks):
             size, row = gemv.columns(chunk), turn * gemv.chunks + chunk
-            if not gemv.kept or turn == 0:
+            if not gemv.keep or turn == 0:
                 found.append(Instruction(Opcode.WR_GB, size=size, register=0, mask=mask))
             found.append(Instruction(Opcode.MAC_ABK, size=size, mask=mask, row=row))
         found.append(Instruction(Opcode.RD_MAC, register=0, mask=mask))
@@ -124,7 +128,7 @@ def run(gemv: Gemv, channel: Channel) -> None:
         channel.wait()
 
     def again(turn: int) -> None:
-        one(turn + 1, write=not gemv.kept)
+        one(turn + 1, write=not gemv.keep)
 
     one(0, write=True)
     channel.repeat(again, gemv.passes - 1)

@@ -32,7 +32,11 @@ SIMULATED: Final = Timing(
 
 
 def gemv_of(row: Mapping[str, str]) -> Gemv:
-    """The product of a row. Raises InvalidArgument naming column and value."""
+    """The product of a row. Raises InvalidArgument naming column and value.
+
+    A case that ends with ``_gb_written_once`` writes the global buffer in its first pass only,
+    whatever the length of its inputs: the simulator holds no data that could be wrong.
+    """
     return Gemv(
         integer(row, "out_dim"),
         integer(row, "in_dim"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -44,7 +44,7 @@ class Work:
     commands: Mapping[Command, int]
     macs: int = 0
     converted: int = 0
-    moved: int = field(default=0)
+    moved: int = 0
 
 
 def work(operation: Operation, timing: Timing, channels: int) -> Work | None:
@@ -88,7 +88,8 @@ def _product(operation: Operation, timing: Timing, channels: int) -> Work | None
     # Products with matrices of their own share the channels out between them.
     together = min(gemm.batch, channels)
     each = channels // together
-    one = spent(Gemv(gemm.n, gemm.k, each, keep=True), timing)
+    cut = Gemv(gemm.n, gemm.k, each)
+    one = spent(replace(cut, keep=cut.fits), timing)
     times = gemm.m * gemm.batch
     commands = {command: count * each * times for command, count in one.commands.items()}
     converted = times * (gemm.k + gemm.n)

@@ -50,6 +50,14 @@ def test_a_vector_by_a_matrix_runs_in_the_banks() -> None:
     assert "bus" not in cost.cycles
 
 
+def test_inputs_that_do_not_fit_the_buffer_are_written_again() -> None:
+    cost = device().cost(operation("MatMul", (1, 2048), (2048, 1024)))
+    # 415 + 406 in the first pass, 820 in the second.
+    assert cost.cycles["banks"] == 1641
+    # Two passes of two chunks, on 32 channels: buffers, biases and results.
+    assert cost.bytes["dram"] == 32 * (2 * 128 + 2 + 2) * 32
+
+
 def test_what_is_done_sooner_by_the_host_is_the_hosts() -> None:
     """Rows that each keep 32 channels busy stay; a small matrix leaves most banks without work."""
     for rows in (1, 16, 256):
