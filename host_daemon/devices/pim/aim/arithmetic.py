@@ -29,11 +29,13 @@ LANES: Final = 16
 # As wide as float32's significand, so that aligning loses no more than a float32 sum would.
 ALIGNED_BITS: Final = 24
 # Outputs computed at once: their 16 products each stay in a core's cache.
-_BLOCK: Final = 1024
+_BLOCK: Final = 2048
 
 
 def rounded(values: NDArray[Any]) -> Floats:
     """Values to bf16, in float32."""
+    if values.dtype == np.float32 and not np.any(values.view(np.uint32) & 0xFFFF):
+        return np.asarray(values)  # bf16 already
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values.astype(ml_dtypes.bfloat16).astype(np.float32))
 
@@ -53,33 +55,66 @@ def gemv(weights: NDArray[Any], inputs: NDArray[Any], start: NDArray[Any] | None
     """
     k, n = weights.shape
     padded = -(-k // LANES) * LANES
-    vector = np.zeros(padded, np.float64)
+    vector = np.zeros(padded, np.float32)
     vector[:k] = rounded(inputs)
-    result = np.empty(n, np.float32)
+    result = np.zeros(n, np.float32)
+    if start is not None:
+        result[:] = rounded(start)
+    for first in range(0, n, _BLOCK):
+        block = slice(first, min(first + _BLOCK, n))
+        matrix = np.zeros((padded, block.stop - first), np.float32)
+        matrix[:k] = rounded(weights[:, block])
+        result[block] = _sum(matrix, vector, result[block])
+    return rounded(result)
+
+
+def _sum(matrix: Floats, vector: Floats, start: Floats) -> Floats:
+    """Add all groups of 16 rows to the registers, in order."""
+    if np.isfinite(matrix).all() and np.isfinite(vector).all() and np.isfinite(start).all():
+        try:
+            return _in_float32(matrix, vector, start.copy())
+        except FloatingPointError:
+            pass  # a product is beyond float32: the wide way is exact for all
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        for first in range(0, n, _BLOCK):
-            last = min(first + _BLOCK, n)
-            matrix = np.zeros((padded, last - first), np.float32)
-            matrix[:k] = rounded(weights[:, first:last])
-            sums = np.zeros(last - first, np.float32)
-            if start is not None:
-                sums[:] = rounded(start[first:last])
-            result[first:last] = _accumulate(matrix, vector, sums)
-        return rounded(result)
+        return _in_float64(matrix, vector.astype(np.float64), start.copy())
 
 
-def _accumulate(matrix: Floats, vector: NDArray[np.float64], sums: Floats) -> Floats:
-    """Add all groups of 16 rows to the sums, in order."""
+def _in_float32(matrix: Floats, vector: Floats, sums: Floats) -> Floats:
+    """Products of bf16 are exact in float32 unless they over- or underflow.
+
+    Raises FloatingPointError where one does, or a sum.
+    """
+    products = np.empty((LANES, matrix.shape[1]), np.float32)
+    scratch, whole = np.empty_like(products), np.empty(products.shape, np.int32)
+    with np.errstate(over="raise", under="raise", invalid="raise"):
+        for row in range(0, len(vector), LANES):
+            lanes = slice(row, row + LANES)
+            np.multiply(matrix[lanes], vector[lanes, None], out=products)
+            np.abs(products, out=scratch)
+            shift = _shift(np.maximum.reduce(scratch, axis=0))
+            # As it becomes an integer, what is behind the point is cut off.
+            scale = np.ldexp(np.float32(1), shift)
+            np.multiply(products, scale, out=whole, casting="unsafe")
+            total = np.add.reduce(whole, axis=0, dtype=np.int32).astype(np.float64)
+            sums += np.ldexp(total, -shift).astype(np.float32)
+    return sums
+
+
+def _shift(largest: NDArray[Any]) -> NDArray[np.int32]:
+    """By how many powers of two products grow so that their last kept bit is 1."""
+    return np.asarray(ALIGNED_BITS - np.frexp(largest)[1], np.int32)
+
+
+def _in_float64(matrix: Floats, vector: NDArray[np.float64], sums: Floats) -> Floats:
+    """The same for all numbers of bf16."""
     products = np.empty((LANES, matrix.shape[1]), np.float64)
     scratch = np.empty_like(products)
-    ordinary = bool(np.isfinite(matrix).all() and np.isfinite(vector).all())
     for row in range(0, len(vector), LANES):
         lanes = slice(row, row + LANES)
         np.multiply(matrix[lanes], vector[lanes, None], out=products)
-        special = None if ordinary else _take_special(products)
+        special = _take_special(products)
         total = _tree(products, scratch)
-        if special is not None:
-            total = np.where(special == 0, total, special)
+        total = np.where(special == 0, total, special)
         sums += total.astype(np.float32)
     return sums
 
@@ -87,12 +122,11 @@ def _accumulate(matrix: Floats, vector: NDArray[np.float64], sums: Floats) -> Fl
 def _tree(products: NDArray[np.float64], scratch: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sum of 16 finite products in each column, aligned to the largest. Overwrites both."""
     np.abs(products, out=scratch)
-    # The largest is below 2 to this exponent.
-    exponent = np.frexp(np.maximum.reduce(scratch, axis=0))[1]
-    shift = ALIGNED_BITS - exponent
+    shift = _shift(np.maximum.reduce(scratch, axis=0))
     np.multiply(products, np.ldexp(1.0, shift), out=products)
     np.trunc(products, out=products)
-    return np.asarray(np.ldexp(np.add.reduce(products, axis=0), -shift))
+    # An integer zero has no sign.
+    return np.asarray(np.ldexp(np.add.reduce(products, axis=0) + 0.0, -shift))
 
 
 def _take_special(products: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from host_daemon.devices.pim.aim.activation import FUNCTIONS, activate, table
-from host_daemon.devices.pim.aim.arithmetic import ALIGNED_BITS, gemv, multiply, rounded
+from host_daemon.devices.pim.aim.arithmetic import (
+    ALIGNED_BITS,
+    _in_float64,
+    gemv,
+    multiply,
+    rounded,
+)
 
 BF16, F32 = (8, -133), (24, -149)  # significant bits, exponent of the smallest number
 TOP = 128  # infinity begins at 2 to this
@@ -159,6 +165,20 @@ def test_blocks_of_outputs_do_not_show() -> None:
     weights, inputs = values(near_one(random, (40, 2500))), values(near_one(random, (40,)))
     whole = gemv(weights, inputs)
     assert np.array_equal(whole[1000:1100], gemv(weights[:, 1000:1100], inputs))
+
+
+def test_the_short_way_and_the_wide_one_agree() -> None:
+    random = np.random.default_rng(8)
+    for scale in (0, -60, -100, 63):  # the last ones leave float32 on the way
+        weights = values(near_one(random, (96, 50))) * np.float32(2.0**scale)
+        inputs = values(near_one(random, (96,)))
+        given = gemv(weights, inputs * np.float32(2.0**scale))
+        wide = _in_float64(
+            rounded(weights),
+            rounded(inputs * np.float32(2.0**scale)).astype(np.float64),
+            np.zeros(50, np.float32),
+        )
+        assert given.view(np.uint32).tolist() == rounded(wide).view(np.uint32).tolist()
 
 
 def test_what_alignment_cuts_off_is_lost() -> None:
