@@ -73,15 +73,28 @@ class Channel:
 
         They arrive one a cycle, from cycle 0.
         """
+        for _ in self.steps(transactions, leave):
+            pass
+        return self.now
+
+    def steps(self, transactions: Iterable[Transaction], leave: int = 0) -> Iterator[None]:
+        """The same, one command at a time."""
         source = iter(transactions)
         queue: list[Transaction] = []
-        while True:
+        _fill(queue, source)
+        while len(queue) > leave:
+            self._step(queue)
+            yield
             _fill(queue, source)
-            if len(queue) <= leave:
-                return self.now
-            self.step(queue)
 
-    def step(self, queue: list[Transaction]) -> None:
+    def settle(self, cycles: int) -> Iterator[None]:
+        """What still goes out in the cycles after the last transaction: PREs, and refreshes."""
+        end = self.now + cycles
+        while self._choose([])[0] < end:
+            self._step([])
+            yield
+
+    def _step(self, queue: list[Transaction]) -> None:
         """Issue one command: the best at the first cycle at which there is one."""
         if self.now == 0:
             self.now = 1  # the first transaction is in the queue after one cycle
