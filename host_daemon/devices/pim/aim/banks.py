@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.pim.aim import arithmetic as units
+from host_daemon.devices.pim.aim import recurrence
 from host_daemon.devices.pim.aim.activation import activate
 from host_daemon.devices.pim.aim.arithmetic import Floats, rounded
 from host_daemon.devices.pim.aim.commands import COMPUTE, Command
@@ -67,7 +68,8 @@ class AimBanks:
 
     def _cost(self, asked: Work) -> NodeCost:
         host = self._host
-        lanes = math.ceil(asked.converted / host.operations_per_cycle)
+        operations = asked.converted + asked.operations
+        lanes = math.ceil(operations / host.operations_per_cycle)
         bus = math.ceil(asked.moved / host.bytes_per_cycle)
         busy = {"banks": asked.cycles, "host": lanes, "bus": bus}
         pins = sum(asked.commands.get(each, 0) for each in _ON_PINS) * COLUMN
@@ -84,7 +86,7 @@ class AimBanks:
             critical_cycles=host.node_cycles + asked.cycles + max(lanes, bus),
             cycles={unit: value for unit, value in busy.items() if value},
             bytes={"dram": pins + asked.moved, "banks": inside},
-            joules=joules | host.joules(asked.converted, asked.moved),
+            joules=joules | host.joules(operations, asked.moved),
             macs=asked.macs,
         )
 
@@ -113,6 +115,8 @@ def _in_banks(
     operation: Operation, first: Array, inputs: Sequence[Array | None]
 ) -> Sequence[Array] | None:
     """What the processing units compute."""
+    if operation.op == "LSTM":
+        return recurrence.run(operation, inputs)[: len(operation.outputs)]
     if operation.op == "Mul":
         result = units.multiply(first, _input(operation, inputs, 1))
     elif operation.op in PRODUCTS:

@@ -24,8 +24,11 @@ BANKS: Final = 16
 LANES: Final = 16
 # bf16 values of a DRAM row of a bank, and of the global buffer.
 ROW: Final = 1024
-# The configuration register that says where vectors come from: 1 is the buffer.
+# Configuration registers: where vectors come from (1: the buffer), and the activation function.
 _BROADCAST: Final = 0
+FUNCTION: Final = 2
+# Tables of activation functions lie in rows that no program can name.
+FUNCTION_ROW: Final = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,15 @@ class Gemv:
     """``outputs`` x ``inputs`` on so many channels.
 
     ``keep``: the first pass alone writes the buffer. Results are right only where all inputs fit
-    (``fits``); a simulator without data times it all the same.
+    (``fits``); a simulator without data times it all the same. ``function``: the sums go through
+    the activation function of that number before they are read.
     """
 
     outputs: int
     inputs: int
     channels: int
     keep: bool = False
+    function: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -87,6 +92,8 @@ def instructions(gemv: Gemv) -> list[Instruction]:
     """The program as the host sends it."""
     mask = (1 << gemv.channels) - 1
     found = [Instruction(Opcode.W_CFR, register=_BROADCAST, data=1)]
+    if gemv.function is not None:
+        found.append(Instruction(Opcode.W_CFR, register=FUNCTION, data=gemv.function))
     for turn in range(gemv.passes):
         found.append(Instruction(Opcode.WR_BIAS, register=0, mask=mask))
         for chunk in range(gemv.chunks):
@@ -94,7 +101,10 @@ def instructions(gemv: Gemv) -> list[Instruction]:
             if not gemv.keep or turn == 0:
                 found.append(Instruction(Opcode.WR_GB, size=size, register=0, mask=mask))
             found.append(Instruction(Opcode.MAC_ABK, size=size, mask=mask, row=row))
-        found.append(Instruction(Opcode.RD_MAC, register=0, mask=mask))
+        if gemv.function is not None:
+            found.append(Instruction(Opcode.AF, mask=mask))
+        read = Opcode.RD_MAC if gemv.function is None else Opcode.RD_AF
+        found.append(Instruction(read, register=0, mask=mask))
     found.append(Instruction(Opcode.EOC))
     return found
 
@@ -124,7 +134,11 @@ def run(gemv: Gemv, channel: Channel) -> None:
 
         channel.repeat(chunk, gemv.chunks - 1)
         _chunk(channel, gemv.last_columns, first + gemv.chunks - 1, write=write)
-        channel.issue(Command.READ_MAC)
+        if gemv.function is None:
+            channel.issue(Command.READ_MAC)
+        else:
+            channel.issue(Command.AF, 1, FUNCTION_ROW + gemv.function)
+            channel.issue(Command.READ_AF)
         channel.wait()
 
     def again(turn: int) -> None:

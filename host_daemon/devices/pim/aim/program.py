@@ -13,6 +13,7 @@ from typing import Final
 
 from host_daemon.devices.pim.aim.channel import Channel, Run
 from host_daemon.devices.pim.aim.commands import Command
+from host_daemon.devices.pim.aim.gemv import FUNCTION, FUNCTION_ROW
 from host_daemon.devices.pim.aim.isr import Instruction, Opcode
 from host_daemon.devices.pim.aim.timing import Timing
 from vaccel.errors import InvalidArgument, Unsupported
@@ -30,9 +31,6 @@ _COMMANDS: Final = {
 # The host's own registers and sums: no command leaves for DRAM.
 _AT_HOST: Final = frozenset((Opcode.W_CFR, Opcode.W_GPR, Opcode.R_GPR, Opcode.EWADD))
 _BLOCKING: Final = frozenset((Opcode.RD_MAC, Opcode.RD_AF, Opcode.SYNC))
-# The tables of activation functions lie in rows that no program can name.
-_FUNCTION_ROW: Final = 1 << 29
-_FUNCTION_REGISTER: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def execute(program: Sequence[Instruction], timing: Timing, channels: int) -> Ex
     for number, each in enumerate(program[:-1], start=1):
         if each.opcode is Opcode.EOC:
             raise InvalidArgument(f"instruction {number}: EOC before the end")
-        if each.opcode is Opcode.W_CFR and each.register == _FUNCTION_REGISTER:
+        if each.opcode is Opcode.W_CFR and each.register == FUNCTION:
             function = each.data
         if each.opcode in _AT_HOST:
             continue
@@ -104,7 +102,7 @@ def _issue(channel: Channel, each: Instruction, number: int, function: int) -> N
             f"instruction {number}, {each.opcode}: commands to single banks are not modelled",
             hint="use the one for all banks",
         )
-    row = _FUNCTION_ROW + function if each.opcode is Opcode.AF else each.row
+    row = FUNCTION_ROW + function if each.opcode is Opcode.AF else each.row
     channel.issue(command, max(1, each.size), row)
 
 

@@ -16,28 +16,28 @@ from typing import Final
 
 from host_daemon.core.device import Operation
 from host_daemon.devices.lowering import lower
+from host_daemon.devices.pim.aim import recurrence
 from host_daemon.devices.pim.aim.activation import FUNCTIONS
 from host_daemon.devices.pim.aim.channel import Channel
 from host_daemon.devices.pim.aim.commands import Command
-from host_daemon.devices.pim.aim.gemv import BANKS, LANES, ROW, Gemv, spent
+from host_daemon.devices.pim.aim.gemv import BANKS, FUNCTION_ROW, LANES, ROW, Gemv, spent
 from host_daemon.devices.pim.aim.timing import Timing
 from host_daemon.devices.work import elements
 from vaccel.model import Shape
 
 PRODUCTS: Final = frozenset({"MatMul", "Gemm"})
-OPERATIONS: Final = PRODUCTS | FUNCTIONS | {"Mul"}
+OPERATIONS: Final = PRODUCTS | FUNCTIONS | {"Mul", "LSTM"}
 _GROUPS: Final = 4
 _BF16: Final = 2
-# The table of a function lies in a row of its own.
-_FUNCTION_ROW: Final = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """``cycles`` of the channels, which run side by side, and commands of all of them together.
 
-    Beside them the host turns ``converted`` values from and to bf16, and moves ``moved`` bytes of
-    DRAM over the bus to change their layout, there and back.
+    Beside them the host turns ``converted`` values from and to bf16, does so many ``operations``
+    of its own, and moves ``moved`` bytes of DRAM over the bus to change their layout, there and
+    back.
     """
 
     cycles: int
@@ -45,6 +45,7 @@ class Work:
     macs: int = 0
     converted: int = 0
     moved: int = 0
+    operations: int = 0
 
 
 def work(operation: Operation, timing: Timing, channels: int) -> Work | None:
@@ -56,15 +57,21 @@ def work(operation: Operation, timing: Timing, channels: int) -> Work | None:
         return None
     if operation.op in PRODUCTS:
         return _product(operation, timing, channels)
+    if operation.op == "LSTM":
+        return _recurrent(operation, timing, channels)
+    return _element_wise(operation, timing, channels)
+
+
+def _element_wise(operation: Operation, timing: Timing, channels: int) -> Work | None:
     shapes = [each[1] for each in operation.inputs[:2] if each]
-    if operation.op == "Mul" and (len(shapes) < 2 or shapes[0] != shapes[1]):
-        return None  # broadcasting is the host's
     count = elements(operation.inputs[0]) if operation.inputs else 0
     if count == 0:
         return None
-    if operation.op == "Mul":
-        return _multiply(count, timing, channels)
-    return _activate(count, timing, channels)
+    if operation.op != "Mul":
+        return _activate(count, timing, channels)
+    if len(shapes) < 2 or shapes[0] != shapes[1]:
+        return None  # broadcasting is the host's
+    return _multiply(count, timing, channels)
 
 
 def bias_in_registers(operation: Operation) -> bool:
@@ -104,6 +111,20 @@ def _product(operation: Operation, timing: Timing, channels: int) -> Work | None
     return Work(one.cycles * gemm.m * waves, commands, gemm.macs, converted, moved)
 
 
+def _recurrent(operation: Operation, timing: Timing, channels: int) -> Work | None:
+    if not recurrence.plain(operation):
+        return None
+    found = recurrence.cost(operation, timing, channels)
+    if found is None:
+        return None
+    cycles, commands, macs, converted, operations = found
+    # Weights that are no part of the program are laid out first.
+    elsewhere = [each for each in (1, 2) if each not in operation.constant_inputs]
+    matrix = sum(elements(operation.inputs[each]) for each in elsewhere)
+    moved = 2 * matrix * _BF16
+    return Work(cycles, commands, macs, converted + matrix, moved, operations)
+
+
 @lru_cache(maxsize=1024)
 def _multiply(count: int, timing: Timing, channels: int) -> Work:
     columns = -(-count // (_GROUPS * LANES * channels))
@@ -124,7 +145,7 @@ def _activate(count: int, timing: Timing, channels: int) -> Work:
 
     def turn(_: int) -> None:
         channel.issue(Command.WRITE_MAC)
-        channel.issue(Command.AF, 1, _FUNCTION_ROW)
+        channel.issue(Command.AF, 1, FUNCTION_ROW)
         channel.issue(Command.READ_AF)
         channel.wait()
 
