@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from host_daemon.core.device import Card, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.lowering import lower
 from host_daemon.devices.pim.parameters import PimParameters
 from host_daemon.devices.work import work
@@ -50,6 +50,8 @@ class HostModel:
         macs = lowered.macs if lowered else 0
         operations = 2 * macs + lowered.epilogue if lowered else asked.operations
         moved = asked.bytes_read + asked.bytes_written
+        if operation.attributes.get(ARITHMETIC) == "bf16":
+            moved //= 2  # in memory they have 16 bits; here they come as float32
         lanes = math.ceil(operations / self.operations_per_cycle)
         bus = math.ceil(moved / self.bytes_per_cycle)
         busy = {"host": lanes, "bus": bus}

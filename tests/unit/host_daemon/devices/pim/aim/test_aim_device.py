@@ -88,8 +88,8 @@ def test_fewer_channels_take_longer() -> None:
 
 
 def test_batches_share_the_channels() -> None:
-    one = device().cost(operation("MatMul", (1, 1, 512), (1, 512, 128)))
-    many = device().cost(operation("MatMul", (4, 1, 512), (4, 512, 128)))
+    one = device().cost(operation("MatMul", (1, 1, 2048), (1, 2048, 128)))
+    many = device().cost(operation("MatMul", (4, 1, 2048), (4, 2048, 128)))
     assert one.cycles["banks"] == many.cycles["banks"]
 
 
