@@ -1,10 +1,11 @@
 """Activation functions in the banks.
 
-Published (D. Kwon et al., JSSC 2023): sigmoid, tanh and GELU by a look-up table with interpolation
-that lies in a reserved row of each bank; ReLU and leaky ReLU by logic. Entries and range are not
-published. Taken here: one row of 1,024 bf16 values is 512 pairs of value and slope over [-8, 8), so
-that a segment is 1/32 wide; beyond it the function's limits hold. The input is the MAC register in
-bf16; value + slope * distance is computed in float32, and rounded to bf16.
+Published (D. Kwon et al., JSSC 2023, abstract): a look-up table in a reserved row of each bank, for
+GELU, sigmoid and tanh as well as ReLU and leaky ReLU. Entries, range and interpolation are not in
+what is freely readable. Taken here: one row of 1,024 bf16 values is 512 pairs of value and slope
+over [-8, 8), so that a segment is 1/32 wide; beyond it the function's limits hold; both ReLUs are
+exact. The input is the MAC register in bf16; value + slope * distance is computed in float32, and
+rounded to bf16.
 """
 
 from __future__ import annotations

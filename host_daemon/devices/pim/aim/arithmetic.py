@@ -1,9 +1,10 @@
 """What a processing unit of AiM computes, to the bit.
 
-Published (S. Lee et al., ISSCC 2022; D. Kwon et al., JSSC 2023): each bank has 16 bf16 multipliers,
-an adder tree and an accumulator; the products' mantissas are shifted bank-wide, to one exponent,
-before the tree adds them; registers are written and read in bf16. Widths are not published. Taken
-here, and stated wherever it is shown:
+Published: a processing unit a bank, multiplying bf16 at 1 GHz (S. Lee et al., ISSCC 2022), 256 bits
+of weights a command; a mantissa shift that is bank-wide (D. Kwon et al., JSSC 2023, abstract), so
+that products are aligned to one exponent before they are added; registers that are written and
+read in 16 bits (the public simulator). Widths are not in what is freely readable. Taken here, and
+stated wherever it is shown:
 
 1. Products are exact: 8 by 8 bits of significand.
 2. Of the 16 products the largest sets the exponent. All are kept to ``ALIGNED_BITS`` bits below it;
