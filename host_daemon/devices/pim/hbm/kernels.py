@@ -24,6 +24,7 @@ from host_daemon.devices.pim.hbm.transactions import (
     opening,
     write_grf,
     write_mode,
+    write_srf,
 )
 
 LANES: Final = 16
@@ -34,7 +35,8 @@ TILE_OUTPUTS: Final = BLOCKS * REGISTERS
 TILE_ELEMENTS: Final = BANKS * REGISTERS * LANES
 # Columns that the weights of one tile of GEMV take in each bank.
 _TILE_COLUMNS: Final = REGISTERS * REGISTERS
-FIRST_ROW, SECOND_ROW, RESULT_ROW = 0, 128, 256
+# Where the operands of element-wise kernels begin.
+FIRST_ROW, SECOND_ROW, RESULT_ROW, THIRD_ROW = 0, 128, 256, 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,46 @@ def _passes(rows: tuple[tuple[bool, int], ...]) -> Step:
     return tuple(step)
 
 
-def binary(tiles: int, words: int = 8) -> Kernel:
-    """Two operands, one result: ADD, MUL and the like."""
-    rows = ((False, FIRST_ROW), (False, SECOND_ROW), (True, RESULT_ROW))
-    return _elementwise(_passes(rows), tiles, words)
+def _rows(operands: tuple[int, ...]) -> Step:
+    return _passes((*((False, row) for row in operands), (True, RESULT_ROW)))
 
 
 def unary(tiles: int, words: int = 6) -> Kernel:
     """One operand, one result: RELU and the like."""
-    return _elementwise(_passes(((False, FIRST_ROW), (True, RESULT_ROW))), tiles, words)
+    return _elementwise(_rows((FIRST_ROW,)), tiles, words)
+
+
+def binary(tiles: int, words: int = 8) -> Kernel:
+    """Two operands, one result: ADD, MUL and the like."""
+    return _elementwise(_rows((FIRST_ROW, SECOND_ROW)), tiles, words)
+
+
+def ternary(tiles: int, words: int = 10) -> Kernel:
+    """Three operands, one result: a product and a sum."""
+    return _elementwise(_rows((FIRST_ROW, SECOND_ROW, THIRD_ROW)), tiles, words)
+
+
+def scaled(tiles: int, rounds: int, words: int = 6) -> Kernel:
+    """One operand, one result, and new scalars in the SRF for each round of tiles."""
+    step = _rows((FIRST_ROW,))
+    phases = (
+        Phase(write_srf()),
+        Phase(write_mode("pim")),
+        Phase(step, tiles, REGISTERS),
+        Phase(write_mode("all")),
+    )
+
+    def place(index: int) -> tuple[Phase, ...]:
+        if index == 0:
+            return phases
+        first = index * tiles * REGISTERS
+        moved = tuple(
+            each._replace(
+                row=each.row + (each.column + first) // COLUMNS,
+                column=(each.column + first) % COLUMNS,
+            )
+            for each in step
+        )
+        return (*phases[:2], Phase(moved, tiles, REGISTERS), phases[3])
+
+    return Kernel(words, rounds, place)
