@@ -46,7 +46,7 @@ def pimsimulator(row: Mapping[str, str]) -> int:
     """PIMSimulator's ``mem_cycles_1ns`` of a kernel."""
     if row.get("mode") != "pim":
         raise InvalidArgument(f"column mode = {row.get('mode')!r}", hint="pim is simulated")
-    return schedule(_timing(row.get("refresh", ""))).cycles(_kernel(row))
+    return schedule(_timing(row.get("refresh", ""))).spent(_kernel(row)).cycles
 
 
 ORACLES: Final = (

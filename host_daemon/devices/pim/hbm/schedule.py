@@ -11,10 +11,10 @@ that of the state machine, to the cycle, and costs microseconds.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from host_daemon.devices.pim.hbm.controller import Channel
-from host_daemon.devices.pim.hbm.kernels import Kernel
+from host_daemon.devices.pim.hbm.kernels import BLOCKS, Kernel
 from host_daemon.devices.pim.hbm.timing import Timing
 from host_daemon.devices.pim.hbm.transactions import (
     NO_MEMORY,
@@ -81,8 +81,25 @@ _NEAR: Final = 1500
 # A clock that a channel of its own starts at: not 0, where nothing has arrived yet.
 _START: Final = 1 << 20
 
-# Cycles, the state after, and which refreshes fell due.
-Effect = tuple[int, int, tuple[bool, ...]]
+
+
+class Effect(NamedTuple):
+    """Cycles, the number of the state after, banks opened, and which refreshes fell due."""
+
+    cycles: int
+    state: int
+    opened: int
+    fell: tuple[bool, ...]
+
+
+class Spent(NamedTuple):
+    """What a kernel takes of one channel: cycles from the first command to the last data, banks
+    opened (all of a parity at once count as eight), and refreshes of all ranks.
+    """
+
+    cycles: int
+    opened: int
+    refreshes: int
 
 
 class Schedule:
@@ -122,9 +139,9 @@ class Schedule:
             self._cuts[id(step)] = step, tuple(numbers)
         return self._cuts[id(step)][1]
 
-    def cycles(self, kernel: Kernel) -> int:
-        """Cycles of a kernel on a channel, from the first command to the last data, the refresh of
-        all ranks included. Every channel of a launch does the same at the same time.
+    def spent(self, kernel: Kernel) -> Spent:
+        """What a kernel takes of a channel. Every channel of a launch does the same at the same
+        time.
         """
         if len(self._known) > _MOST:
             self._forget()
@@ -138,18 +155,18 @@ class Schedule:
                 follows = phases[place + 1].step if place + 1 < len(phases) else after
                 run.go(phase, follows)
         run.go(Phase(last), ())
-        return run.now - 1 + self.timing.read_return
+        return Spent(run.now - 1 + self.timing.read_return, run.opened, run.refreshes)
 
     def undisturbed(self, state: int, step: Step, follows: Step) -> Effect:
         """The effect of a step with no refresh in sight."""
         key = (state, id(step), id(follows))
         if key not in self._known:
             far = (_FAR,) * self.timing.ranks
-            cycles, after = 0, state
+            cycles, after, opened = 0, state, 0
             for segment, following in self.pairs(step, follows):
-                one, after, _ = self.advance(after, segment, following, far)
-                cycles += one
-            self._known[key] = cycles, after, (False,) * self.timing.ranks
+                one = self.advance(after, segment, following, far)
+                cycles, after, opened = cycles + one.cycles, one.state, opened + one.opened
+            self._known[key] = Effect(cycles, after, opened, (False,) * self.timing.ranks)
         return self._known[key]
 
     def pairs(self, step: Step, follows: Step) -> list[tuple[int, int]]:
@@ -165,11 +182,17 @@ class Schedule:
         if found is None:
             channel = _restored(self.timing, self._states[state], _START)
             channel.due = [_START + each for each in due]
+            opened: list[int] = []
+            # In all-bank modes an ACT opens a bank of every block.
+            channel.sink = lambda command: opened.append(
+                (command.kind == "ACT") * (1 if channel.mode == "SB" else BLOCKS)
+            )
             seen = self._pieces[following] if following >= 0 else ()
             end = channel.run((*self._pieces[segment], *seen), len(seen))
             pairs = zip(channel.due, due, strict=True)
             fell = tuple(after > _START + before for after, before in pairs)
-            found = self._known[key] = end - _START, self.state_of(channel), fell
+            found = Effect(end - _START, self.state_of(channel), sum(opened), fell)
+            self._known[key] = found
         return found
 
 
@@ -182,6 +205,7 @@ class _Run:
         self.due = list(channel.due)
         self.next_due = min(self.due)
         self.state = known.state_of(channel)
+        self.opened = self.refreshes = 0
 
     def go(self, phase: Phase, follows: Step) -> None:
         """All repetitions of a phase, the last with what follows in sight."""
@@ -193,20 +217,20 @@ class _Run:
 
     def _repeat(self, step: Step, most: int) -> int:
         """One repetition, or as many as end before a refresh where the state stays the same."""
-        before, start, due = self.state, self.now, self.next_due
+        before, start, due, opened = self.state, self.now, self.next_due, self.opened
         self._once(step, step)
         if self.state != before or self.next_due != due:
             return 1
         cycles = self.now - start
         more = max(0, min(most - 1, (due - self.now) // cycles))
         self.now += more * cycles
+        self.opened += more * (self.opened - opened)
         return 1 + more
 
     def _once(self, step: Step, follows: Step) -> None:
-        cycles, state, _ = self.known.undisturbed(self.state, step, follows)
-        if self.now + cycles <= self.next_due:
-            self.now += cycles
-            self.state = state
+        effect = self.known.undisturbed(self.state, step, follows)
+        if self.now + effect.cycles <= self.next_due:
+            self._take(effect)
             return
         for segment, following in self.known.pairs(step, follows):
             self._segment(segment, following)
@@ -214,18 +238,21 @@ class _Run:
     def _segment(self, segment: int, following: int) -> None:
         distances = (max(0, each - self.now) for each in self.due)
         due = tuple(each if each < _NEAR else _FAR for each in distances)
-        cycles, state, fell = self.known.advance(
-            self.state, segment, following, (_FAR,) * len(due)
-        )
-        if self.now + cycles > self.next_due:
-            cycles, state, fell = self.known.advance(self.state, segment, following, due)
-        self.now += cycles
-        self.state = state
-        if any(fell):
+        effect = self.known.advance(self.state, segment, following, (_FAR,) * len(due))
+        if self.now + effect.cycles > self.next_due:
+            effect = self.known.advance(self.state, segment, following, due)
+        self._take(effect)
+        if any(effect.fell):
             interval = self.known.timing.refresh_interval
-            pairs = zip(self.due, fell, strict=True)
+            pairs = zip(self.due, effect.fell, strict=True)
             self.due = [each + interval * one for each, one in pairs]
             self.next_due = min(self.due)
+            self.refreshes += sum(effect.fell)
+
+    def _take(self, effect: Effect) -> None:
+        self.now += effect.cycles
+        self.state = effect.state
+        self.opened += effect.opened
 
 
 @lru_cache(maxsize=32)
