@@ -136,6 +136,8 @@ DATA_DISK_FILES: Final = 100_000
 CARD_FILE_BYTES: Final = 256 * KIB
 # What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
 DEVICE_STATE_BYTES: Final = 256 * MIB
+# Instructions of an AiM trace: some seconds of the card, some tens of megabytes here.
+PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
 # Quantities of a card that are shown and compared: a few dozen.
 FIGURES_PER_CARD: Final = 128
 
