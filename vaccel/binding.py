@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 
 from vaccel.errors import InvalidArgument
-from vaccel.model import Array, DType, Port, Shape, Strings, Tensor, Value
+from vaccel.model import (
+    MAP,
+    OPTIONAL,
+    SEQUENCE,
+    Array,
+    DType,
+    Items,
+    Nothing,
+    Port,
+    Shape,
+    Strings,
+    Table,
+    Tensor,
+    Value,
+)
 
 
 def signature_text(ports: Sequence[Port]) -> str:
@@ -72,14 +86,24 @@ def bind(
 
 
 def to_value(port: Port, given: Any) -> Value:
-    """A value for an input; Python numbers and lists take the input's own dtype."""
+    """A value for an input; Python numbers and lists take the input's own dtype.
+
+    A sequence is a list or tuple, an empty optional is None, a map is a dict.
+    """
+    if port.containers:
+        return _contained(port, given)
+    if given is None or isinstance(given, Items | Nothing | Table):
+        raise InvalidArgument(
+            f"input {port.name!r}: expected {port}, given {type(given).__name__}",
+            hint=f"give a NumPy array of {port.dtype.value}",
+        )
     if isinstance(given, Tensor | Strings):
-        value: Value = given
+        value: Tensor | Strings = given
     elif port.dtype is DType.STRING:
         array = np.asarray(given, dtype=object)
         value = Strings(array.shape, tuple(_string(item, port) for item in array.ravel()))
     elif isinstance(given, np.ndarray | np.generic):
-        value = tensor_of(np.asarray(given), port.name)
+        value = tensor_of(np.asarray(given), port.name, port.dtype)
     else:
         try:
             value = tensor_of(np.asarray(given, dtype=port.dtype.numpy), port.name)
@@ -93,6 +117,28 @@ def to_value(port: Port, given: Any) -> Value:
     return value
 
 
+def _contained(port: Port, given: Any) -> Value:
+    """A value for an input that is no plain tensor. Raises InvalidArgument naming its type."""
+    if isinstance(given, Items | Nothing | Table):
+        return given
+    outermost = port.containers[0]
+    if outermost == OPTIONAL:
+        return Nothing() if given is None else to_value(port.inner, given)
+    if outermost == SEQUENCE and isinstance(given, list | tuple):
+        return Items(tuple(to_value(port.inner, each) for each in given))
+    if outermost.startswith(MAP) and isinstance(given, dict):
+        key = Port(port.name, DType(outermost.removeprefix(MAP)), (None,))
+        value = Port(port.name, port.dtype, (None,))
+        keys, values = to_value(key, list(given)), to_value(value, list(given.values()))
+        if isinstance(keys, Tensor | Strings) and isinstance(values, Tensor | Strings):
+            return Table(keys, values)
+    expected = {OPTIONAL: "None", SEQUENCE: "a list"}.get(outermost, "a dict")
+    raise InvalidArgument(
+        f"input {port.name!r}: expected {port}, given {type(given).__name__}",
+        hint=f"give {expected}",
+    )
+
+
 def _string(item: object, port: Port) -> str:
     """A string as it is: the text of anything else would silently be another value."""
     if not isinstance(item, str):
@@ -103,10 +149,15 @@ def _string(item: object, port: Port) -> str:
     return str(item)
 
 
-def tensor_of(array: Array, name: str = "array") -> Tensor:
-    """A tensor with an array's bytes, without a copy where the array is in C order already."""
+def tensor_of(array: Array, name: str = "array", wanted: DType | None = None) -> Tensor:
+    """A tensor with an array's bytes, without a copy where the array is in C order already.
+
+    Where ``ml_dtypes`` is missing, unsigned integers are the bits of a narrow type ``wanted``.
+    """
     try:
         dtype = DType(array.dtype.newbyteorder("=").name)
+        if wanted is not None and wanted.narrow and array.dtype == wanted.numpy:
+            dtype = wanted
     except ValueError:
         raise InvalidArgument(
             f"input {name!r}: dtype {array.dtype} has no counterpart",
@@ -117,8 +168,20 @@ def tensor_of(array: Array, name: str = "array") -> Tensor:
     return Tensor(dtype, array.shape, data=data)
 
 
-def array_of(value: Value, data: bytes | memoryview | None = None) -> Array:
-    """An array of a value; ``data`` holds the bytes of a tensor that lay in device memory."""
+def object_of(value: Value) -> Any:
+    """An array, or for what contains arrays a list, a dict or None."""
+    match value:
+        case Items(values=values):
+            return [object_of(each) for each in values]
+        case Nothing():
+            return None
+        case Table(keys=keys, values=values):
+            return dict(zip(array_of(keys).tolist(), array_of(values).tolist(), strict=True))
+    return array_of(value)
+
+
+def array_of(value: Tensor | Strings, data: bytes | memoryview | None = None) -> Array:
+    """An array of a tensor; ``data`` holds its bytes where it lay in device memory."""
     if isinstance(value, Strings):
         return np.array(value.items, dtype=object).reshape(value.shape)
     raw = data if data is not None else value.data

@@ -42,6 +42,10 @@ PROGRAMS_PER_CONTEXT: Final = 256
 ARGUMENTS_PER_LAUNCH: Final = 4096
 TENSOR_RANK: Final = 16
 STRINGS_PER_VALUE: Final = 1 << 20
+# Containers within containers: an optional sequence of maps has three.
+VALUE_DEPTH: Final = 4
+# Items of one sequence that travel, and of all sequences within it.
+ITEMS_PER_VALUE: Final = 65_536
 # A protobuf cannot hold more; larger models come with external data, inside the upload.
 MODEL_BYTES: Final = 2 * GIB - 1
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.

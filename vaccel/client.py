@@ -311,10 +311,13 @@ class Fence:
         return completion
 
 
-class Outputs(dict[str, Array]):
-    """A model's outputs by name, and what the launch would have cost the device."""
+class Outputs(dict[str, Any]):
+    """A model's outputs by name, and what the launch would have cost the device.
 
-    def __init__(self, arrays: Mapping[str, Array], cost: Cost) -> None:
+    An output is an array; a sequence is a list of them, a map a dict, an empty optional None.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], cost: Cost) -> None:
         super().__init__(arrays)
         self.cost = cost
 

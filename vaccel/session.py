@@ -9,13 +9,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from vaccel import bounds, errors
-from vaccel.binding import array_of
+from vaccel.binding import array_of, object_of
 from vaccel.commands import Command, Completion, Launch
 from vaccel.compute import Compute, KernelSource, OnnxSource, Program, Progress
-from vaccel.model import Array, BufferRange, Cost, Strings, Tensor, Value
+from vaccel.model import BufferRange, Cost, Items, Tensor, Value
 
 T = TypeVar("T")
 
@@ -259,29 +259,32 @@ class Session:
     @asynccontextmanager
     async def staged(self, values: Mapping[str, Value]) -> AsyncIterator[dict[str, Value]]:
         """Values small enough to travel in a command; the rest is put in buffers meanwhile."""
-        staged: dict[str, Value] = {}
         buffers: list[int] = []
         room = bounds.INLINE_BYTES
+
+        async def stage(value: Value) -> Value:
+            nonlocal room
+            if isinstance(value, Items):
+                return Items(tuple([await stage(each) for each in value.values]))
+            data = value.data if isinstance(value, Tensor) else None
+            if not isinstance(value, Tensor) or data is None or len(data) <= room:
+                room -= 0 if data is None else len(data)
+                return value
+            buffer = await self.allocate(len(data))
+            buffers.append(buffer)
+            await self.write(BufferRange(buffer), memoryview(data))
+            return Tensor(value.dtype, value.shape, place=BufferRange(buffer))
+
         try:
-            for name, value in values.items():
-                data = value.data if isinstance(value, Tensor) else None
-                if isinstance(value, Strings) or data is None or len(data) <= room:
-                    room -= 0 if data is None else len(data)
-                    staged[name] = value
-                    continue
-                buffer = await self.allocate(len(data))
-                buffers.append(buffer)
-                await self.write(BufferRange(buffer), memoryview(data))
-                staged[name] = Tensor(value.dtype, value.shape, place=BufferRange(buffer))
-            yield staged
+            yield {name: await stage(value) for name, value in values.items()}
         finally:
             for buffer in buffers:
                 await self.free(buffer)
 
     async def run(
         self, stream: StreamState, program: int, values: Mapping[str, Value], timeout: float
-    ) -> tuple[dict[str, Array], Cost]:
-        """One launch from arrays to arrays."""
+    ) -> tuple[dict[str, Any], Cost]:
+        """One launch from arrays to arrays; see ``binding.object_of`` for what holds arrays."""
         async with self.staged(values) as arguments:
             fence = await stream.run([Launch(program, arguments)], timeout)
             completion = stream.claim(fence)
@@ -290,13 +293,15 @@ class Session:
         arrays = {n: await self.fetch(v) for n, v in completion.results.items()}
         return arrays, completion.cost or Cost()
 
-    async def fetch(self, value: Value) -> Array:
-        """A result as an array; a buffer that the worker made for it is given back."""
+    async def fetch(self, value: Value) -> Any:
+        """A result as an array, or what holds arrays; the worker's buffers are given back."""
+        if isinstance(value, Items):
+            return [await self.fetch(each) for each in value.values]
         if isinstance(value, Tensor) and value.place is not None:
             data = await self.read(value.place, value.nbytes)
             await self.free(value.place.buffer)
             return array_of(value, memoryview(data))
-        return array_of(value)
+        return object_of(value)
 
     async def close(self) -> None:
         """Free all. A peer that is gone has freed it already."""

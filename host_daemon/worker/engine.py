@@ -20,13 +20,14 @@ import onnxruntime as ort
 
 from host_daemon.compiler import sessions
 from host_daemon.worker.contexts import Context
-from host_daemon.worker.launch import Bound, Harvest, bind, harvest
+from host_daemon.worker.harvest import Harvest, harvest, placed
+from host_daemon.worker.launch import bind
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
 from vaccel import bounds
 from vaccel.commands import Completion, Copy, Fill, Launch, Nop, Signal, Store, WaitFence
 from vaccel.errors import Internal, InvalidArgument, VaccelError
-from vaccel.model import BufferRange, Cost, Tensor, Value
+from vaccel.model import Cost, Value
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -218,25 +219,21 @@ class Engine:
             unpin_all(bound.buffers)
         if context.closed is not None:
             raise context.closed
-        values = self._place(context, bound, gathered)
+        values = self._place(context, gathered)
         return Completion(fence, None, self._advance(cost), values), gathered.inline_bytes
 
-    def _place(self, context: Context, bound: Bound, gathered: Harvest) -> dict[str, Value]:
+    def _place(self, context: Context, gathered: Harvest) -> dict[str, Value]:
         """Make buffers for large results, and count the small ones until they are fetched."""
-        values = dict(gathered.values)
         made: list[int] = []
         try:
-            for name, (tensor, raw) in gathered.fresh.items():
-                buffer = context.buffers.adopt(raw)
-                made.append(buffer.number)
-                place = BufferRange(buffer.number)
-                values[name] = Tensor(tensor.dtype, tensor.shape, place=place)
+            for raw in gathered.fresh:
+                made.append(context.buffers.adopt(raw).number)
             self._memory.reserve(gathered.inline_bytes, "results")
         except VaccelError:
             for number in made:
                 context.buffers.free(number)
             raise
-        return {result.name: values[result.name] for result in bound.results}
+        return {name: placed(value, made) for name, value in gathered.values.items()}
 
     def _advance(self, cost: Cost) -> Cost:
         """Put a launch on the VF's clock."""

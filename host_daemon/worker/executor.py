@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -21,14 +22,14 @@ from host_daemon.compiler.program import (
 from host_daemon.core.device import Card, DeviceModel
 from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
-from host_daemon.worker.launch import array_of, check_names, check_shape
+from host_daemon.worker.launch import check_names, check_value, object_of
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.streams import check_waits, values_bytes
 from vaccel import bounds, ids
 from vaccel.commands import Command, Completion, Launch, Store
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
-from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
+from vaccel.model import Cost, Device, Profile, Shape, Strings, Tensor, Usage, Value
 
 Transfer = Callable[[Bytes], None]
 
@@ -334,19 +335,23 @@ def _check_submission(commands: Sequence[Command]) -> None:
 
 def _estimated(
     owner: Context, program: CompiledProgram, arguments: Mapping[str, Value]
-) -> tuple[dict[str, Shape], dict[str, Array]]:
-    """Shapes of all arguments, and private copies of those whose values steer."""
+) -> tuple[dict[str, Shape], dict[str, Any]]:
+    """Shapes of tensors, and private copies of those arguments whose values steer or contain
+    tensors.
+    """
     check_names(program, arguments)
     by_name = {port.name: port for port in program.inputs}
     shapes: dict[str, Shape] = {}
-    values: dict[str, Array] = {}
+    values: dict[str, Any] = {}
     for name, value in arguments.items():
-        dtype = DType.STRING if isinstance(value, Strings) else value.dtype
-        check_shape(by_name[name], dtype, value.shape)
+        check_value(by_name[name], value)
+        if not isinstance(value, Tensor | Strings):
+            values[name] = deepcopy(object_of(name, value, owner.buffers))
+            continue
         shapes[name] = value.shape
         has_data = isinstance(value, Strings) or value.data is not None or value.place is not None
         if name in program.steering and has_data:
-            values[name] = array_of(name, value, owner.buffers).copy()
+            values[name] = object_of(name, value, owner.buffers).copy()
     return shapes, values
 
 
