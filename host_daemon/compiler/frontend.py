@@ -1,8 +1,9 @@
 """The front end: untrusted bytes in, a checked model out. It never opens a file.
 
-Order matters here: everything that costs little and refuses much comes first, and ``onnx.checker``,
-which would look for external data on disk, sees a model only after it was found to refer to nothing
-outside.
+Order matters here: everything that costs little and refuses much comes first. ``wire`` bounds what
+protobuf will make of the bytes, and cuts large weights out, so that they are copied once;
+``onnx.checker``, which would look for external data on disk, sees a model only after it was found
+to refer to nothing outside.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import graphs
+from host_daemon.compiler import graphs, weights, wire
+from host_daemon.compiler.weights import Weights
 from vaccel import bounds
 from vaccel.errors import InvalidModel, Unsupported
 
@@ -29,37 +31,49 @@ _MODEL_HINT = "export the model as one self-contained .onnx file"
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
     """A model that passed. ``weight_bytes`` are of its initializers, ``nodes`` count nested ones
-    too.
+    too. ``proto`` has only places for the large initializers that ``weights`` holds.
     """
 
     proto: ModelProto
     sha256: str
     weight_bytes: int
     nodes: int
+    weights: Weights = field(default_factory=dict)
 
 
-def read(data: bytes) -> CheckedModel:
-    """Parse and check a model of at most bounds.MODEL_BYTES.
+def read(data: bytes | memoryview) -> CheckedModel:
+    """Parse and check a model of at most bounds.MODEL_BYTES. The bytes are not kept.
 
     Raises InvalidModel naming what is wrong and where; Unsupported for an opset that this version
     lacks.
     """
-    model = _parse(data)
+    view = memoryview(data)
+    _check_size(view)
+    skeleton = wire.cut_weights(view)
+    model = _parse(skeleton.data, len(view))
     _check_text(model)
     _refuse_external(model)
+    apart = weights.take(view, skeleton.cuts, model)
+    weights.mark(model, apart)
     _check_opsets(model)
     model = _inline_functions(model)
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
     _check(model)
-    return CheckedModel(model, hashlib.sha256(data).hexdigest(), weight_bytes, count)
+    return CheckedModel(model, hashlib.sha256(view).hexdigest(), weight_bytes, count, apart)
 
 
-def _parse(data: bytes) -> ModelProto:
-    size = len(data)
-    if size > bounds.MODEL_BYTES:
-        raise InvalidModel(f"model of {size} bytes: at most {bounds.MODEL_BYTES}", hint=_MODEL_HINT)
+def _check_size(data: memoryview) -> None:
+    if len(data) > bounds.MODEL_BYTES:
+        raise InvalidModel(
+            f"model of {len(data)} bytes: at most {bounds.MODEL_BYTES}", hint=_MODEL_HINT
+        )
+
+
+def _parse(data: bytes, size: int) -> ModelProto:
+    """Parse a skeleton of a model of ``size`` bytes."""
+    wire.check_structure(data)
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -245,22 +259,17 @@ def _name_nodes(model: ModelProto) -> None:
 
 
 def _check(model: ModelProto) -> None:
-    # The checker demands shapes that the format leaves optional: lend it some for the while.
-    lent = [
-        value.type.tensor_type
-        for value in (*model.graph.input, *model.graph.output)
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
-    ]
-    for tensor_type in lent:
-        tensor_type.shape.SetInParent()
+    shown = weights.as_inputs(model)
+    # The checker demands shapes that the format leaves optional: lend it some.
+    for value in (*shown.graph.input, *shown.graph.output):
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(shown)
     except onnx.checker.ValidationError as fault:
         raise InvalidModel(f"model: {_plain(fault)}") from fault
     except (MemoryError, ValueError, DecodeError, RuntimeError) as fault:
         raise InvalidModel(f"model cannot be checked: {_plain(fault)}") from fault
-    for tensor_type in lent:
-        tensor_type.ClearField("shape")
 
 
 def _plain(fault: Exception) -> str:

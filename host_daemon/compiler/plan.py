@@ -21,10 +21,15 @@ _LITERAL_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The operations of a launch, in order, and their cost from device time 0."""
+    """The operations of a launch, in order, and their cost from device time 0.
+
+    ``names`` are those of the nodes, ``costs`` what each operation costs by itself.
+    """
 
     operations: tuple[Operation, ...]
     cost: Cost
+    names: tuple[str, ...] = ()
+    costs: tuple[NodeCost, ...] = ()
 
 
 class Plans:
@@ -78,6 +83,7 @@ def make_plan(nodes: Sequence[Executed], analysis: Analysis, device: DeviceModel
     known: dict[tuple[str, tuple[Typed, ...], tuple[Typed, ...]], tuple[Operation, NodeCost]] = {}
     operations: list[Operation] = []
     costs: list[NodeCost] = []
+    names: list[str] = []
     for node in nodes:
         info = analysis.nodes.get(node.name)
         if info is not None and (info.free or _is_taken_in(info, node.name, analysis, device)):
@@ -90,7 +96,8 @@ def make_plan(nodes: Sequence[Executed], analysis: Analysis, device: DeviceModel
         operation, cost = known[key]
         operations.append(operation)
         costs.append(cost)
-    return Plan(tuple(operations), device.launch_cost(costs))
+        names.append(node.name)
+    return Plan(tuple(operations), device.launch_cost(costs), tuple(names), tuple(costs))
 
 
 def _is_taken_in(info: NodeInfo, name: str, analysis: Analysis, device: DeviceModel) -> bool:

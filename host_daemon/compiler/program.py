@@ -57,7 +57,10 @@ class CompiledProgram:
         self._target = target
         self._analysis: Analysis = analyse(model.proto)
         self._bytes = _serialize(model.proto)
-        self._session = sessions.open_session(self._bytes, sessions.options(target.threads))
+        self._weights = model.weights
+        self._session = sessions.open_session(
+            self._bytes, sessions.options(target.threads), self._weights
+        )
         self._plans = Plans()
         self._by_name = {port.name: port for port in self.inputs}
         # A program of one node is a kernel: the device may have arithmetic of its own for it.
@@ -103,6 +106,15 @@ class CompiledProgram:
 
         Raises InvalidArgument naming steering inputs whose values are missing.
         """
+        return self.plan(shapes, values, stop).cost
+
+    def plan(
+        self,
+        shapes: Mapping[str, Shape],
+        values: Mapping[str, Array],
+        stop: ort.RunOptions | None = None,
+    ) -> Plan:
+        """What a launch with such shapes would execute. As ``estimate``."""
         missing = sorted(name for name in self.steering if name in shapes and name not in values)
         if missing:
             raise InvalidArgument(
@@ -120,7 +132,7 @@ class CompiledProgram:
         if plan is None:
             plan, _ = self._trace(inputs, [port.name for port in self.outputs], stop)
             self._plans.put(key, plan)
-        return plan.cost
+        return plan
 
     def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Array]) -> Plan | None:
         """The plan of a kernel whose shapes say it all, so that nothing has to run to find it."""
@@ -147,6 +159,7 @@ class CompiledProgram:
             threads=target.threads,
             scratch=target.scratch,
             stop=stop,
+            apart=self._weights,
         )
         return make_plan(found.nodes, self._analysis, target.device), found.results
 
@@ -174,7 +187,7 @@ def _check_unstated(analysis: Analysis) -> None:
             )
 
 
-def compile_model(data: bytes, target: Target) -> CompiledProgram:
+def compile_model(data: bytes | memoryview, target: Target) -> CompiledProgram:
     """Compile ONNX bytes. Raises InvalidModel or Unsupported naming the node at fault."""
     return CompiledProgram(frontend.read(data), target)
 

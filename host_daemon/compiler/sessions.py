@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from vaccel.model import Array
 ort.set_default_logger_severity(4)
 
 _PROVIDERS: Final = ["CPUExecutionProvider"]
+_NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 # Everything that ORT raises by itself; all derive from Exception only.
 FAULTS: Final[tuple[type[Exception], ...]] = (
     RuntimeError,
@@ -119,8 +121,16 @@ def tracing_options(threads: int, prefix: Path) -> ort.SessionOptions:
     return chosen
 
 
-def open_session(model: bytes, chosen: ort.SessionOptions) -> ort.InferenceSession:
-    """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node."""
+def open_session(
+    model: bytes, chosen: ort.SessionOptions, apart: Mapping[str, Array] = _NONE
+) -> ort.InferenceSession:
+    """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node.
+
+    ``apart`` are weights that the model has only places for; they must live as long as the session.
+    """
+    if apart:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in apart.values()]
+        chosen.add_external_initializers(list(apart), values)
     try:
         return ort.InferenceSession(model, chosen, providers=_PROVIDERS)
     except FAULTS as fault:

@@ -72,15 +72,19 @@ def trace(
     threads: int,
     scratch: Path,
     stop: ort.RunOptions | None = None,
+    apart: Mapping[str, Array] | None = None,
 ) -> Trace:
     """Run a model once, recording it. The profile's file lives in ``scratch`` only while this runs.
+
+    ``apart`` are weights that the model has only places for.
 
     Raises what ``sessions.run`` raises; Exhausted past bounds.TRACE_NODES; HostFault without
     scratch.
     """
     prefix = scratch / f"trace-{secrets.token_hex(8)}"
     try:
-        session = sessions.open_session(model, sessions.tracing_options(threads, prefix))
+        chosen = sessions.tracing_options(threads, prefix)
+        session = sessions.open_session(model, chosen, apart or {})
         try:
             results = sessions.run(session, names, inputs, stop)
         finally:
