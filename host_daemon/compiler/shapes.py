@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from host_daemon.compiler.signature import FROM_ONNX, TO_ONNX
 from host_daemon.compiler.trace import Executed, Typed
+from host_daemon.compiler.weights import is_apart
 
 # Shapes of results follow from shapes of operands and from constants alone; no path depends on a
 # value, nothing is drawn at random, and a device prices the node as one.
@@ -34,20 +35,23 @@ _STEERING_BYTES: Final = 1024
 
 
 class KernelShapes:
-    """The node of a program that has one."""
+    """A node of the main graph; the only one where none is named."""
 
-    def __init__(self, model: ModelProto) -> None:
-        (self._node,) = model.graph.node
+    def __init__(self, model: ModelProto, node: NodeProto | None = None) -> None:
+        self._node = model.graph.node[0] if node is None else node
         self._opsets = list(model.opset_import)
         self._ir = model.ir_version
+        taken = set(self._node.input)
+        weights = [tensor for tensor in model.graph.initializer if tensor.name in taken]
         self._constants = {
-            tensor.name: (tensor.data_type, tuple(tensor.dims))
-            for tensor in model.graph.initializer
+            tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in weights
         }
         domain = self._node.domain in ("", "ai.onnx")
         self._known = domain and self._node.op_type in _BY_SHAPE and not model.functions
         self._steering = [
-            tensor for tensor in model.graph.initializer if tensor.ByteSize() <= _STEERING_BYTES
+            tensor
+            for tensor in weights
+            if tensor.ByteSize() <= _STEERING_BYTES and not is_apart(tensor)
         ]
 
     def execution(self, inputs: Mapping[str, Typed]) -> Executed | None:

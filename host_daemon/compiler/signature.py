@@ -46,7 +46,7 @@ FROM_ONNX: Final[dict[int, DType]] = {
             ("UINT2", DType.UINT2),
             ("INT2", DType.INT2),
         )
-        if name in TensorProto.DataType.keys()
+        if name in TensorProto.DataType.keys()  # noqa: SIM118 - it is no dict
     },
 }
 TO_ONNX: Final[dict[DType, int]] = {dtype: number for number, dtype in FROM_ONNX.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from host_daemon.worker.memory import Buffers, DeviceMemory
-from host_daemon.worker.programs import Programs
+from host_daemon.worker.programs import Programs, Retire, close_at_once
 from host_daemon.worker.streams import Stream
 from vaccel import bounds
 from vaccel.errors import Exhausted, InvalidArgument, NotFound, VaccelError
@@ -26,11 +26,11 @@ class QueueTotals:
 class Context:
     """One context."""
 
-    def __init__(self, name: str, memory: DeviceMemory) -> None:
+    def __init__(self, name: str, memory: DeviceMemory, retire: Retire = close_at_once) -> None:
         self.name = name
         self.memory = memory
         self.buffers = Buffers(memory)
-        self.programs = Programs(memory)
+        self.programs = Programs(memory, retire)
         self.streams: dict[int, Stream] = {}
         self.closed: VaccelError | None = None
         # Its queue pair, where it has one: who is told of fences, and of the end.
@@ -66,10 +66,18 @@ class Context:
 
 
 class Contexts:
-    """The contexts of a VF. ``new_name`` gives names that are unique across hosts."""
+    """The contexts of a VF. ``new_name`` gives names that are unique across hosts; ``retire`` takes
+    programs that are unloaded.
+    """
 
-    def __init__(self, memory: DeviceMemory, new_name: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        memory: DeviceMemory,
+        new_name: Callable[[], str],
+        retire: Retire = close_at_once,
+    ) -> None:
         self._memory = memory
+        self._retire = retire
         self._new_name = new_name
         self._contexts: dict[str, Context] = {}
 
@@ -86,7 +94,7 @@ class Contexts:
                 f"VF has {bounds.CONTEXTS_PER_VF} contexts, the most there can be",
                 hint="close some",
             )
-        context = Context(self._new_name(), self._memory)
+        context = Context(self._new_name(), self._memory, self._retire)
         self._contexts[context.name] = context
         return context
 

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ import numpy as np
 import onnxruntime as ort
 
 from host_daemon.compiler import sessions
+from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.contexts import Context
 from host_daemon.worker.harvest import Harvest, harvest, placed
 from host_daemon.worker.launch import bind
@@ -235,12 +237,21 @@ class Engine:
             raise
         return {name: placed(value, made) for name, value in gathered.values.items()}
 
-    def _advance(self, cost: Cost) -> Cost:
+    def retire(self, program: CompiledProgram) -> None:
+        """Close a program on the kernels' thread, behind what runs there now."""
+        with suppress(RuntimeError):  # the thread has ended, and the device goes with the worker
+            self._thread.submit(program.close)
+
+    def charge(self, cost: Cost) -> None:
+        """Put work that is no launch on the VF's clock: the writing of a program's weights."""
+        self._advance(cost, launches=0)
+
+    def _advance(self, cost: Cost, launches: int = 1) -> Cost:
         """Put a launch on the VF's clock."""
         totals = self.totals
         spent = cost.device_ns or round(cost.critical_cycles * 1e9 / self._clock_hz)
         start = totals.device_ns
         totals.device_ns = start + spent
-        totals.launches += 1
+        totals.launches += launches
         totals.joules += cost.total_joules
         return replace(cost, start_ns=start, end_ns=start + spent)

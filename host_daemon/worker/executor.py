@@ -71,8 +71,12 @@ class Executor:
         self._vf = vf
         self.epoch = vf.epoch
         self._memory = DeviceMemory(vf.profile.memory_bytes)
-        self._contexts = Contexts(self._memory, lambda: ids.new_id("ctx", vf.unix_ms(), vf.random))
         self._engine = Engine(self._memory, vf.model.clock_hz)
+        self._contexts = Contexts(
+            self._memory,
+            lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
+            self._engine.retire,
+        )
         self._target = Target(vf.model, vf.threads, vf.scratch)
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
@@ -195,7 +199,10 @@ class Executor:
         owner = self._contexts.find(context)
         owner.programs.check_room()
         compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        if compiled.programming is not None:
+            self._engine.charge(compiled.programming)
         if owner.closed is not None:
+            self._engine.retire(compiled)
             raise owner.closed
         return owner.programs.add(compiled)
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.memory import DeviceMemory
 from vaccel import bounds
 from vaccel.compute import Program
 from vaccel.errors import Exhausted, NotFound
 
+Retire = Callable[[CompiledProgram], None]
+
+
+def close_at_once(program: CompiledProgram) -> None:
+    """Close a program where no thread runs it."""
+    program.close()
+
 
 class Programs:
-    """Compiled programs by number; their weights count as device memory."""
+    """Compiled programs by number; their weights count as device memory.
 
-    def __init__(self, memory: DeviceMemory) -> None:
+    ``retire`` closes a program once nothing runs it any more.
+    """
+
+    def __init__(self, memory: DeviceMemory, retire: Retire = close_at_once) -> None:
         self._memory = memory
+        self._retire = retire
         self._programs: dict[int, CompiledProgram] = {}
         self._last = 0
 
@@ -30,8 +43,12 @@ class Programs:
 
     def add(self, compiled: CompiledProgram) -> Program:
         """Keep a program. Raises Exhausted where its weights find no room."""
-        self.check_room()
-        self._memory.reserve(compiled.weight_bytes, "weights of the program")
+        try:
+            self.check_room()
+            self._memory.reserve(compiled.weight_bytes, "weights of the program")
+        except Exhausted:
+            self._retire(compiled)
+            raise
         self._last += 1
         self._programs[self._last] = compiled
         return Program(
@@ -55,6 +72,7 @@ class Programs:
         compiled = self._programs.pop(number, None)
         if compiled is not None:
             self._memory.release(compiled.weight_bytes)
+            self._retire(compiled)
 
     def clear(self) -> None:
         """Forget all."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.npu import energy, vector
-from host_daemon.devices.npu.kernels import compute
+from host_daemon.devices.npu.kernels import compute, is_product
 from host_daemon.devices.npu.lowering import Lowered, lower
 from host_daemon.devices.npu.memory import Traffic, least_sram
 from host_daemon.devices.npu.overlapped import Timing, overlapped
@@ -105,8 +105,8 @@ class NpuDevice(Stateless):
             return str(asked)
         first = next((each for each in operation.inputs if each is not None), None)
         name = BY_DTYPE.get(first[0]) if first else None
-        if name == "fp16" and name not in self._machines:
-            # Every fp16 is an fp32: arrays without the one compute it in the other.
+        if name in ("fp16", "bf16") and name not in self._machines:
+            # Every fp16 and bf16 is an fp32: arrays without the one compute it in the other.
             name = "fp32"
         return name if name in self._machines else None
 
@@ -193,6 +193,19 @@ class NpuDevice(Stateless):
         joules["static"] = seconds * watts
         joules["launch"] = own.energy.launch
         return Cost(cycles, moved, joules, places, critical, 0, math.ceil(seconds * 1e9))
+
+    def computes(self, operation: Operation) -> bool:
+        """Products that state an arithmetic, or are of a type that the common kernels lack.
+
+        Raises Unsupported for an arithmetic that the card lacks.
+        """
+        if not is_product(operation):
+            return False
+        arithmetic = self._arithmetic_of(operation)
+        if ARITHMETIC in operation.attributes:
+            return True
+        first = operation.inputs[0] if operation.inputs else None
+        return first is not None and first[0].narrow and arithmetic not in (None, "fp32")
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
         """Exact integer products; None where the common kernels are already this device's

@@ -31,6 +31,11 @@ def prove() -> None:
     common.exact()
 
 
+def is_product(operation: Operation) -> bool:
+    """Whether it is a product that has arithmetic of its own here."""
+    return operation.domain in ("", "ai.onnx") and operation.op in _INTEGER | _FLOATING
+
+
 def compute(
     operation: Operation, inputs: Sequence[Array | None], arithmetic: str | None
 ) -> Sequence[Array] | None:
