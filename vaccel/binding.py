@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from vaccel.model import (
     Tensor,
     Value,
 )
+
+# Inputs, and letters of a name, that an error shows.
+_SHOWN: Final = 32
 
 
 def signature_text(ports: Sequence[Port]) -> str:
@@ -73,16 +76,54 @@ def bind(
     known = {port.name: port for port in ports}
     if unknown := sorted(set(given) - set(known)):
         raise InvalidArgument(
-            f"no input is called {unknown[0]!r}; the program takes {signature_text(ports)}",
+            f"no input is called {unknown[0]!r}: the program takes {signature_text(ports)},"
+            f" given {_given_text(given)}",
             hint="use one of these names, or give the arrays by position",
         )
     missing = [p.name for p in ports if p.name not in given and not p.optional]
     if missing:
         raise InvalidArgument(
-            f"input {missing[0]!r} is missing; the program takes {signature_text(ports)}",
+            f"input {missing[0]!r} is missing: the program takes {signature_text(ports)},"
+            f" given {_given_text(given)}",
             hint=f"give an array for {missing[0]!r}",
         )
-    return {name: to_value(known[name], array) for name, array in given.items()}
+    values = {name: to_value(known[name], array) for name, array in given.items()}
+    _check_symbols(known, values)
+    return values
+
+
+def _given_text(given: Mapping[str, Any]) -> str:
+    """What was given, as a person reads it."""
+    parts = []
+    for name, value in list(given.items())[:_SHOWN]:
+        dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+        text = type(value).__name__ if shape is None else f"{dtype or 'string'}{list(shape)}"
+        parts.append(f"{name[:_SHOWN]}: {text}")
+    return ", ".join(parts) or "nothing"
+
+
+def _check_symbols(ports: Mapping[str, Port], values: Mapping[str, Value]) -> None:
+    """Raise InvalidArgument where one symbol would stand for two sizes."""
+    found: dict[str, tuple[int, str]] = {}
+    for name, value in values.items():
+        port = ports[name]
+        if not isinstance(value, Tensor | Strings) or port.shape is None or port.containers:
+            continue
+        for axis, (symbol, size) in enumerate(zip(port.shape, value.shape, strict=True)):
+            if not isinstance(symbol, str):
+                continue
+            before, where = found.setdefault(symbol, (size, name))
+            if before != size:
+                raise InvalidArgument(
+                    f"input {name!r}: expected {port}, given {list(value.shape)}: axis {axis} is"
+                    f" {size}, but {symbol} is {before} in input {where!r},"
+                    f" {ports[where]}, given {list(_shape_of(values[where]))}",
+                    hint=f"give arrays with one size for {symbol}",
+                )
+
+
+def _shape_of(value: Value) -> Shape:
+    return value.shape if isinstance(value, Tensor | Strings) else ()
 
 
 def to_value(port: Port, given: Any) -> Value:

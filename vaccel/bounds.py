@@ -39,6 +39,8 @@ CONTEXTS_LOST: Final = 4096
 STREAMS_PER_CONTEXT: Final = 64
 BUFFERS_PER_CONTEXT: Final = 65_536
 PROGRAMS_PER_CONTEXT: Final = 256
+# Kernels that an app's device keeps compiled; programs that it loads itself have the rest.
+KERNELS_KEPT: Final = 96
 ARGUMENTS_PER_LAUNCH: Final = 4096
 TENSOR_RANK: Final = 16
 STRINGS_PER_VALUE: Final = 1 << 20
@@ -105,6 +107,8 @@ WORKER_SPEC_BYTES: Final = 128 * KIB
 
 # --- calls in flight ------------------------------------------------------------------------
 CALLS_PER_PRINCIPAL: Final = 64
+# Calls of models that an app's device has under way; more wait their turn in the app.
+CALLS_IN_FLIGHT: Final = 32
 LINK_CALLS: Final = 256
 
 # --- objects --------------------------------------------------------------------------------

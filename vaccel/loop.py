@@ -6,6 +6,7 @@ A daemon thread per process, started when first needed.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from collections.abc import Coroutine
@@ -28,6 +29,11 @@ def _get() -> asyncio.AbstractEventLoop:
             _owner = os.getpid()
             threading.Thread(target=_loop.run_forever, name="vaccel", daemon=True).start()
         return _loop
+
+
+def start(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Run a coroutine there, and do not wait for it."""
+    return asyncio.run_coroutine_threadsafe(work, _get())
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

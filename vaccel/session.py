@@ -191,6 +191,8 @@ class Session:
         self.compute = compute
         self.context = context
         self._streams = 0
+        self._queued: StreamState | None = None
+        self._in_flight = asyncio.Semaphore(bounds.CALLS_IN_FLIGHT)
 
     def stream(self) -> StreamState:
         """A new in-order stream."""
@@ -288,6 +290,23 @@ class Session:
         async with self.staged(values) as arguments:
             fence = await stream.run([Launch(program, arguments)], timeout)
             completion = stream.claim(fence)
+        return await self._results(completion)
+
+    async def queue(
+        self, program: int, values: Mapping[str, Value]
+    ) -> tuple[dict[str, Any], Cost]:
+        """As ``run``, and many such launches travel and wait at once, in a stream of their own."""
+        if self._queued is None:
+            self._queued = self.stream()
+        stream = self._queued
+        async with self._in_flight, self.staged(values) as arguments:
+            fence = await stream.submit([Launch(program, arguments)])
+            number = stream.number
+            await stream.wait(fence, bounds.WAIT_SECONDS, number)
+            completion = stream.claim(fence, number)
+        return await self._results(completion)
+
+    async def _results(self, completion: Completion) -> tuple[dict[str, Any], Cost]:
         if completion.error is not None:
             raise completion.error
         arrays = {n: await self.fetch(v) for n, v in completion.results.items()}

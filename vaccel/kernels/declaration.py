@@ -16,7 +16,8 @@ Dimensions are written as text, separated by commas:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,16 +66,6 @@ class Attribute:
     choices: tuple[str, ...] = ()
     axis: str = ""
 
-    def text(self, value: object) -> str:
-        """A value as it travels."""
-        if isinstance(value, bool):
-            return str(int(value))
-        if isinstance(value, (str, DType)):
-            return str(value)
-        if isinstance(value, Sequence):
-            return ",".join(str(int(each)) for each in value)
-        return str(value)
-
     def read(self, text: str) -> Setting:
         """A value that travelled. Raises InvalidArgument naming attribute and text."""
         try:
@@ -121,6 +112,15 @@ class Attribute:
         if self.default is None:
             return self.name
         return f"{self.name}={self.default!r}"
+
+
+def setting_text(value: object) -> str:
+    """A setting as it travels: a number, a flag as 0 or 1, integers separated by commas."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ",".join(str(operator.index(each)) for each in value)
+    return str(value)
 
 
 def _known(text: str) -> str:
@@ -217,13 +217,15 @@ class Kernel:
     @property
     def signature(self) -> str:
         """Operands and settings as a call shows them."""
-        parts = [
-            f"{each}=None" if each.optional else str(each) for each in self.operands
-        ] + [str(each) for each in self.attributes]
+        parts = [f"{each}=None" if each.optional else str(each) for each in self.operands]
+        parts += [str(each) for each in self.attributes]
         if self.products:
             parts.append("arithmetic=''")
         given = ", ".join(map(str, self.results))
         return f"{self.name}({', '.join(parts)}) → {given}"
+
+    def __str__(self) -> str:
+        return self.signature
 
     def attribute(self, name: str) -> Attribute | None:
         """An attribute by name."""

@@ -19,10 +19,10 @@ def bind_operands(kernel: Kernel, given: Sequence[Port]) -> dict[str, Port]:
     Raises InvalidArgument naming the operand that is unknown, doubled or missing.
     """
     found: dict[str, Port] = {}
-    order = iter(_names(kernel, len(given)))
+    order = iter(names(kernel, len(given)))
     for port in given:
         name = port.name or next((each for each in order if each not in found), "")
-        if not name or _declared(kernel, name) is None:
+        if not name or declared(kernel, name) is None:
             raise InvalidArgument(
                 f"kernel {kernel.name}: no operand {(name or str(port))[: bounds.NAME_BYTES]!r}",
                 hint="it takes " + ", ".join(map(str, kernel.operands)),
@@ -40,17 +40,18 @@ def bind_operands(kernel: Kernel, given: Sequence[Port]) -> dict[str, Port]:
                 f"kernel {kernel.name}: operand {operand} is missing, given {listed}",
                 hint="it takes " + ", ".join(map(str, kernel.operands)),
             )
-    return {name: found[name] for name in _names(kernel, len(given)) if name in found}
+    return {name: found[name] for name in names(kernel, len(given)) if name in found}
 
 
-def _names(kernel: Kernel, count: int) -> list[str]:
-    names: list[str] = []
+def names(kernel: Kernel, count: int) -> list[str]:
+    """Names of operands in order; a repeated one as often as operands are given."""
+    found: list[str] = []
     for operand in kernel.operands:
         if operand.repeated:
-            names += [f"{operand.name}{index}" for index in range(count)]
+            found += [f"{operand.name}{index}" for index in range(count)]
         else:
-            names.append(operand.name)
-    return names
+            found.append(operand.name)
+    return found
 
 
 def types_of(kernel: Kernel, ports: Mapping[str, Port]) -> list[DType | None]:
@@ -60,7 +61,7 @@ def types_of(kernel: Kernel, ports: Mapping[str, Port]) -> list[DType | None]:
     """
     found: list[DType | None] = []
     for operand in kernel.operands:
-        dtypes = [port.dtype for name, port in ports.items() if _declared(kernel, name) is operand]
+        dtypes = [port.dtype for name, port in ports.items() if declared(kernel, name) is operand]
         if len(set(dtypes)) > 1:
             listed = ", ".join(dtype.value for dtype in dtypes[:32])
             raise InvalidArgument(
@@ -71,7 +72,8 @@ def types_of(kernel: Kernel, ports: Mapping[str, Port]) -> list[DType | None]:
     return found
 
 
-def _declared(kernel: Kernel, name: str) -> Operand | None:
+def declared(kernel: Kernel, name: str) -> Operand | None:
+    """What the kernel says of an operand, or None where it has none of that name."""
     for operand in kernel.operands:
         if name == operand.name and not operand.repeated:
             return operand
@@ -87,7 +89,7 @@ def check_operands(kernel: Kernel, ports: Mapping[str, Port], settings: Settings
     """
     fit = _Fit(kernel, ports, settings)
     for name, port in ports.items():
-        operand = _declared(kernel, name)
+        operand = declared(kernel, name)
         if operand is not None and port.shape is not None:
             fit.operand(operand, name, port.shape)
     dims = {name: port.shape for name, port in ports.items() if port.shape is not None}
@@ -232,7 +234,8 @@ def open_shape(
     for index, size in enumerate(shape):
         if at <= index < at + extra:
             token = tokens[at]
-            dims.append(None if token == _ANY else f"{token[:-1]}{index - at}")
+            free = token == _ANY or operand.repeated
+            dims.append(None if free else f"{token[:-1]}{index - at}")
             continue
         token = tokens[index if index < at else index - extra + 1]
         dims.append(_open(kernel, token, size, settings))

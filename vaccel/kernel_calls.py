@@ -1,0 +1,168 @@
+"""Single kernels on arrays: checked here against the table, compiled once, kept for the next."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaccel import binding, bounds, kernels
+from vaccel.errors import InvalidArgument, VaccelError
+from vaccel.kernels import fit
+from vaccel.kernels.declaration import Kernel, Setting, setting_text
+from vaccel.loaded_model import Model, Outputs
+from vaccel.model import DType, Port, Strings, Tensor
+
+if TYPE_CHECKING:
+    from vaccel.client import Device
+
+Key = tuple[str, tuple[tuple[str, DType, tuple[int | str | None, ...]], ...], tuple[str, ...]]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A compiled kernel, and how many calls of it are under way."""
+
+    model: Model
+    users: int = 0
+
+
+class KernelCalls:
+    """The kernels of one device, the least recently used ones forgotten. Any thread may use it."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        name: str,
+        positional: Sequence[Any],
+        named: Mapping[str, Any],
+        settings: Mapping[str, Any],
+    ) -> Outputs:
+        """Run a kernel. Operands that are None are left out.
+
+        Raises NotFound for an unknown kernel, InvalidArgument, before anything travels, where
+        operands do not fit the kernel or one another.
+        """
+        kernel = kernels.find(name)
+        texts = {key: setting_text(value) for key, value in settings.items()}
+        read = kernel.settings(texts)
+        tensors = _tensors(kernel, _by_name(kernel, positional, named))
+        ports = {n: Port(n, each.dtype, each.shape) for n, each in tensors.items()}
+        ports = fit.bind_operands(kernel, list(ports.values()))
+        kernel.variant(fit.types_of(kernel, ports))
+        fit.check_operands(kernel, ports, read)
+        opened = [_opened(kernel, port, read) for port in ports.values()]
+        with self._model(kernel, opened, texts) as model:
+            return model(*(tensors[port.name] for port in model.inputs))
+
+    @contextmanager
+    def _model(
+        self, kernel: Kernel, ports: Sequence[Port], texts: Mapping[str, str]
+    ) -> Iterator[Model]:
+        key = (
+            kernel.name,
+            tuple((port.name, port.dtype, port.shape or ()) for port in ports),
+            tuple(f"{name}={text}" for name, text in sorted(texts.items())),
+        )
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None:
+                model = self._device.kernel(kernel.name, *ports, **texts)
+                kept = self._kept[key] = _Kept(model)
+            self._kept.move_to_end(key)
+            kept.users += 1
+            spare = self._spare()
+        for each in spare:
+            with suppress(VaccelError):  # it is forgotten here in any case
+                each.unload()
+        try:
+            yield kept.model
+        finally:
+            with self._lock:
+                kept.users -= 1
+
+    def _spare(self) -> list[Model]:
+        """Kernels beyond those that are kept, taken out; the lock is held."""
+        over = len(self._kept) - bounds.KERNELS_KEPT
+        idle = [key for key, kept in self._kept.items() if not kept.users] if over > 0 else []
+        return [self._kept.pop(key).model for key in idle[: max(0, over)]]
+
+
+def _opened(kernel: Kernel, port: Port, settings: Mapping[str, Setting]) -> Port:
+    operand = fit.declared(kernel, port.name)
+    shape = tuple(dim for dim in port.shape or () if isinstance(dim, int))
+    if operand is None:
+        return port
+    return Port(port.name, port.dtype, fit.open_shape(kernel, operand, shape, settings))
+
+
+def _by_name(
+    kernel: Kernel, positional: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = fit.names(kernel, len(positional))
+    if len(positional) > len(names):
+        raise InvalidArgument(
+            f"kernel {kernel.name}: {len(positional)} operands given",
+            hint="it takes " + ", ".join(map(str, kernel.operands)),
+        )
+    given = dict(zip(names, positional, strict=False)) | dict(named)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _tensors(kernel: Kernel, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Operands as tensors. Python numbers and lists take a type that suits the arrays."""
+    found = {
+        name: value if isinstance(value, Tensor) else _tensor(name, value)
+        for name, value in given.items()
+        if isinstance(value, Tensor | Strings | np.ndarray | np.generic)
+    }
+    loose = {name: value for name, value in given.items() if name not in found}
+    if loose:
+        dtypes = [each.dtype for each in found.values()]
+        for first in (*dtypes[:1], None, DType.FLOAT32):
+            tried = found | {n: _guess(n, value, first) for n, value in loose.items()}
+            if _suits(kernel, tried):
+                found = tried
+                break
+        else:
+            found |= {name: _guess(name, value, None) for name, value in loose.items()}
+    return {name: found[name] for name in given}
+
+
+def _suits(kernel: Kernel, tensors: Mapping[str, Tensor]) -> bool:
+    ports = {name: Port(name, each.dtype, None) for name, each in tensors.items()}
+    try:
+        kernel.variant(fit.types_of(kernel, ports))
+    except InvalidArgument:
+        return False
+    return True
+
+
+def _guess(name: str, value: Any, dtype: DType | None) -> Tensor:
+    """A Python value as a tensor: of a type where its numbers are of that sort, else of its own."""
+    try:
+        plain = np.asarray(value)
+        # An integer may become a float, but nothing is cut off.
+        sorts = {"b": "b", "i": "iuf", "u": "iuf", "f": "f"}.get(plain.dtype.kind, "")
+        if dtype is not None and dtype.numpy.kind in sorts:
+            return binding.tensor_of(np.asarray(value, dtype=dtype.numpy), name)
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise InvalidArgument(
+            f"operand {name!r}: {fault}", hint="give a NumPy array or a number"
+        ) from None
+    return _tensor(name, plain)
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Strings):
+        raise InvalidArgument(f"operand {name!r}: no kernel takes strings", hint="give numbers")
+    return binding.tensor_of(np.asarray(value), name)
