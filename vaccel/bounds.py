@@ -108,7 +108,7 @@ WORKER_SPEC_BYTES: Final = 128 * KIB
 # --- calls in flight ------------------------------------------------------------------------
 CALLS_PER_PRINCIPAL: Final = 64
 # Calls of models that an app's device has under way; more wait their turn in the app.
-CALLS_IN_FLIGHT: Final = 32
+CALLS_IN_FLIGHT: Final = 16
 LINK_CALLS: Final = 256
 
 # --- objects --------------------------------------------------------------------------------

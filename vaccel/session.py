@@ -19,7 +19,7 @@ from vaccel.model import BufferRange, Cost, Items, Tensor, Value
 
 T = TypeVar("T")
 
-# Chunks under way at once: enough to hide a round trip, few enough for the server's quota.
+# Chunks of all calls under way at once: enough to hide a round trip, few enough for a quota.
 _PIPELINE: Final = 8
 # How long a call is tried again while the peer is away: longer than a daemon's restart takes.
 _RETRY_SECONDS: Final = 20.0
@@ -193,6 +193,7 @@ class Session:
         self._streams = 0
         self._queued: StreamState | None = None
         self._in_flight = asyncio.Semaphore(bounds.CALLS_IN_FLIGHT)
+        self._chunks = asyncio.Semaphore(_PIPELINE)
 
     def stream(self) -> StreamState:
         """A new in-order stream."""
@@ -218,10 +219,9 @@ class Session:
 
     async def write(self, place: BufferRange, data: memoryview) -> None:
         """Any number of bytes, chunked, several chunks under way."""
-        gate = asyncio.Semaphore(_PIPELINE)
 
         async def send(start: int) -> None:
-            async with gate:
+            async with self._chunks:
                 chunk = bytes(data[start : start + bounds.CHUNK_BYTES])
                 at = place.offset + start
                 await patiently(lambda: self.compute.write(self.context, place.buffer, at, chunk))
@@ -230,11 +230,10 @@ class Session:
 
     async def read(self, place: BufferRange, length: int) -> bytearray:
         """Any number of bytes, chunked, several chunks under way."""
-        gate = asyncio.Semaphore(_PIPELINE)
         data = bytearray(length)
 
         async def fetch(start: int) -> None:
-            async with gate:
+            async with self._chunks:
                 count = min(bounds.CHUNK_BYTES, length - start)
                 at = place.offset + start
                 data[start : start + count] = await patiently(
