@@ -41,6 +41,11 @@ def _unpool(node: NodeProto, kinds: Kinds) -> bool:
     return _present(node, 2)
 
 
+def _dropout(node: NodeProto, kinds: Kinds) -> bool:
+    # In training, a seed draws other numbers than the reference's.
+    return _present(node, 2)
+
+
 def _resize(node: NodeProto, kinds: Kinds) -> bool:
     # With aligned corners ORT divides by the result's length, ONNX by length times scale.
     aligned = _text(node, "coordinate_transformation_mode") == "align_corners"
@@ -56,6 +61,7 @@ _DEVIATIONS: Final[Mapping[str, Callable[[NodeProto, Kinds], bool]]] = {
     "Attention": _attention,
     "DFT": _transform,
     "STFT": _transform,
+    "Dropout": _dropout,
     "MaxUnpool": _unpool,
     "ReduceMax": _extreme,
     "ReduceMin": _extreme,

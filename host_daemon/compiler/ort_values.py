@@ -24,6 +24,7 @@ from vaccel.model import Array, DType
 _Bits = NDArray[np.uint8]
 # ORT's names of element types, where they are not ONNX's in lower case.
 _NAMES: Final[Mapping[str, str]] = {"int64_t": "int64"}
+_NARROW: Final = frozenset(dtype.value for dtype in DType if dtype.narrow)
 _BY_NAME: Final[Mapping[str, int]] = {
     name.lower(): number for name, number in TensorProto.DataType.items() if number
 }
@@ -33,7 +34,7 @@ def is_narrow(value: Any) -> bool:
     """Whether a value holds a tensor that ORT takes only as an ``OrtValue``."""
     if isinstance(value, list):
         return any(is_narrow(each) for each in value)
-    return isinstance(value, np.ndarray) and value.dtype.kind == "V"
+    return isinstance(value, np.ndarray) and value.dtype.name in _NARROW
 
 
 def feed(name: str, value: Any) -> Any:
@@ -42,7 +43,7 @@ def feed(name: str, value: Any) -> Any:
     Raises Unsupported for a sequence of a narrow type.
     """
     if isinstance(value, np.ndarray):
-        return to_ort(value) if value.dtype.kind == "V" else value
+        return to_ort(value) if value.dtype.name in _NARROW else value
     if isinstance(value, list) and is_narrow(value):
         raise Unsupported(f"{name!r} is a sequence of {value[0].dtype.name}")
     return value

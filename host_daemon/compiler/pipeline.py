@@ -59,7 +59,7 @@ class _ReferenceStep:
             node.op_type,
             tuple(typed(inputs[name]) for name in node.input if name),
             tuple(typed(results[name]) for name in node.output if name),
-            Engine.REFERENCE,
+            Engine.REFERENCE.value,
         )
         return Trace((executed,), results)
 

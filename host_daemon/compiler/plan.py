@@ -14,6 +14,7 @@ from host_daemon.compiler.analysis import Analysis, NodeInfo
 from host_daemon.compiler.trace import Executed, Typed
 from host_daemon.core.device import ARITHMETIC, DeviceModel, NodeCost, Operation
 from vaccel import bounds
+from vaccel.errors import InvalidArgument
 from vaccel.model import Cost, DType
 
 Key = tuple[tuple[str, tuple[Any, ...], bytes], ...]
@@ -116,12 +117,22 @@ def make_plan(
         if node not in known:
             operation = lower(node, info, analysis, residents.get(node.name, ""))
             operation = in_its_arithmetic(operation, node.name, info, analysis, device)
-            known[node] = (operation, _placed(device.cost(operation), node.place))
+            known[node] = (operation, _placed(_cost(operation, info, device), node.place))
         operation, cost = known[node]
         operations.append(operation)
         costs.append(cost)
         names.append(node.name)
     return Plan(tuple(operations), device.launch_cost(costs), tuple(names), tuple(costs))
+
+
+def _cost(operation: Operation, info: NodeInfo | None, device: DeviceModel) -> NodeCost:
+    try:
+        return device.cost(operation)
+    except InvalidArgument:
+        if info is not None:
+            raise
+        # A node that ORT wrote came without its attributes: it counts by what it moves.
+        return device.cost(Operation("Identity", operation.inputs, operation.outputs))
 
 
 def _placed(cost: NodeCost, place: str) -> NodeCost:

@@ -19,10 +19,11 @@ from host_daemon.compiler import frontend, kernels, signature
 from host_daemon.compiler.analysis import Analysis, analyse
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.frontend import CheckedModel
+from host_daemon.compiler.memory_plan import Fit
 from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
 from host_daemon.compiler.session_step import Opening, serialize
 from host_daemon.compiler.shapes import KernelShapes
-from host_daemon.compiler.trace import Executed, Trace
+from host_daemon.compiler.trace import Executed, Trace, typed
 from host_daemon.core.device import DeviceModel
 from vaccel.compute import KernelSource
 from vaccel.errors import InvalidArgument
@@ -31,11 +32,15 @@ from vaccel.model import Array, Cost, DType, Port, Shape
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to compile for: the VF's device, host threads, and a folder for traces."""
+    """What to compile for: the VF's device, host threads, and a folder for traces.
+
+    ``memory_bytes`` is the VF's device memory, which a launch has to fit; 0 where nobody asks.
+    """
 
     device: DeviceModel
     threads: int
     scratch: Path
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class CompiledProgram:
         self.sha256 = model.sha256
         self._device = target.device
         self._analysis: Analysis = analyse(model.proto)
+        self._fit = Fit(model.proto, model.weight_bytes, target.memory_bytes)
+        self._fit.check_known(model.known)
         opening = Opening(target.threads, target.scratch, model.weights)
         self._body = open_body(model, self._analysis, target.device, opening)
         self._plans = Plans()
@@ -80,6 +87,7 @@ class CompiledProgram:
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
+            self._fit.check(inputs, self._analysis.steering)
             names = [port.name for port in self.outputs] if self._is_kernel else list(wanted)
             plan, found = self._trace(inputs, names, stop)
             if not self._analysis.random:
@@ -126,18 +134,17 @@ class CompiledProgram:
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
+            self._fit.check(inputs, self._analysis.steering)
             plan, _ = self._trace(inputs, [port.name for port in self.outputs], stop)
             self._plans.put(key, plan)
         return plan
 
     def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Any]) -> Plan | None:
         """The plan of a kernel whose shapes say it all, so that nothing has to run to find it."""
-        typed = {
-            name: (DType(str(each.dtype)), each.shape)
-            for name, each in inputs.items()
-            if not each.dtype.hasobject
-        }
-        node = self._shapes.execution(typed) if self._shapes else None
+        if self._shapes is None:
+            return None
+        specs = {name: typed(each) for name, each in inputs.items()}
+        node = self._shapes.execution({name: spec for name, spec in specs.items() if spec})
         if node is None:
             return None
         plan = self._planned((node,))

@@ -21,7 +21,7 @@ from host_daemon.devices.registry import model as device_model
 from tests.conformance.models import F32, graph, model, value
 from tests.unit.host_daemon.compiler.conftest import CountingDevice
 from vaccel.errors import InvalidModel, Unsupported
-from vaccel.model import Array
+from vaccel.model import Array, DType
 
 NODE = helper.make_node
 BF16 = TensorProto.BFLOAT16
@@ -92,7 +92,7 @@ def test_a_device_keeps_the_weights_of_its_nodes(tmp_path: Path) -> None:
     w = np.arange(12, dtype=np.float32).reshape(4, 3) - 5
     v = np.arange(6, dtype=np.float32).reshape(2, 3)
     np.testing.assert_array_equal(outcome.results["y"], 2 * (np.maximum(x @ w, 0) @ v.T))
-    assert [each.inputs[0] for each in device.runs][0][1] == (5, 4)
+    assert device.runs[0].inputs[0] == (DType.FLOAT32, (5, 4))
     priced = {each.op: each for each in device.asked}
     assert priced["MatMul"].resident
     assert not priced["Relu"].resident
@@ -192,7 +192,7 @@ def test_a_node_that_nobody_computes_is_named(tmp_path: Path) -> None:
         )
     )
     lost.opset_import.add(domain="com.microsoft", version=1)
-    with pytest.raises((Unsupported, InvalidModel), match="slope|Gradient"):
+    with pytest.raises((Unsupported, InvalidModel), match=r"slope|Gradient"):
         compiled(lost, CountingDevice(), tmp_path)
 
 
