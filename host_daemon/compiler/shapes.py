@@ -47,6 +47,8 @@ class KernelShapes:
             tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in weights
         }
         domain = self._node.domain in ("", "ai.onnx")
+        # ONNX infers nothing of its result, which is as its first operand.
+        self._as_first = self._node.op_type == "GroupNormalization"
         self._known = domain and self._node.op_type in _BY_SHAPE and not model.functions
         self._steering = [
             tensor
@@ -65,10 +67,12 @@ class KernelShapes:
             return None
         # A constant that is also an input is a default: the launch brought another value.
         constants = [tensor for tensor in self._steering if tensor.name not in inputs]
+        typed = tuple((FROM_ONNX[kinds[name][0]], kinds[name][1]) for name in names)
+        if self._as_first:
+            return Executed(self._node.name, self._node.op_type, typed, typed[:1])
         outputs = self._outputs({name: kinds[name] for name in names}, constants)
         if outputs is None:
             return None
-        typed = tuple((FROM_ONNX[kinds[name][0]], kinds[name][1]) for name in names)
         return Executed(self._node.name, self._node.op_type, typed, outputs)
 
     def _outputs(

@@ -65,6 +65,7 @@ class Attribute:
     default: Setting | None = None
     choices: tuple[str, ...] = ()
     axis: str = ""
+    least: int | None = None
 
     def read(self, text: str) -> Setting:
         """A value that travelled. Raises InvalidArgument naming attribute and text."""
@@ -78,10 +79,10 @@ class Attribute:
 
     def _parse(self, text: str) -> Setting:
         if self.kind == "float":
-            number = float(text)
-            if math.isnan(number):
+            real = float(text)
+            if math.isnan(real):
                 raise ValueError
-            return number
+            return real
         if self.kind == "bool":
             return {"0": False, "1": True, "False": False, "True": True}[_known(text)]
         if self.kind in ("choice", "dtype"):
@@ -89,7 +90,10 @@ class Attribute:
                 raise ValueError
             return text
         if self.kind == "int":
-            return _integer(text)
+            number = _integer(text)
+            if self.least is not None and number < self.least:
+                raise ValueError
+            return number
         numbers = tuple(_integer(each) for each in text.split(",")) if text else ()
         if len(numbers) > INTEGERS_PER_ATTRIBUTE:
             raise ValueError
@@ -101,7 +105,7 @@ class Attribute:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         kinds = {
-            "int": "an integer",
+            "int": "an integer" + (f" of {self.least} or more" if self.least is not None else ""),
             "float": "a number",
             "bool": "0 or 1",
             "ints": f"at most {INTEGERS_PER_ATTRIBUTE} integers separated by commas",

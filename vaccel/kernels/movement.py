@@ -33,7 +33,7 @@ def _check_top_k(case: Case) -> str:
     if not dims:
         return "x has no axis"
     size = dims[int(str(case.settings["axis"])) % len(dims)]
-    if k < 0 or (isinstance(size, int) and k > size):
+    if isinstance(size, int) and k > size:
         return f"k {k} is not within {size} elements"
     return ""
 
@@ -164,7 +164,7 @@ _PICKING: Final = (
         (Operand("values", "r…"), Operand("indices", "r…")),
         _PICKED,
         (
-            Attribute("k", "int", "how many"),
+            Attribute("k", "int", "how many", least=0),
             _AXIS,
             Attribute("largest", "bool", "the greatest; else the least", True),
         ),

@@ -114,11 +114,8 @@ def check_window(case: Case, data: str, kernel: tuple[object, ...]) -> str:
 
 
 def _check_convolution(case: Case) -> str:
-    group = case.settings.get("group", 1)
-    filters = case.dims["weight"][0]
-    if not isinstance(group, int) or group < 1:
-        return f"group {group} is less than 1"
-    if isinstance(filters, int) and filters % group:
+    group, filters = case.settings["group"], case.dims["weight"][0]
+    if isinstance(group, int) and isinstance(filters, int) and filters % group:
         return f"{filters} filters are no multiple of {group} groups"
     return check_window(case, "x", case.dims["weight"][2:])
 
@@ -133,7 +130,7 @@ def _check_depthwise(case: Case) -> str:
 _SIDES: Final = ("w", "h, w", "d, h, w")
 _TAPS: Final = ("kw", "kh, kw", "kd, kh, kw")
 _OUT: Final = ("ow", "oh, ow", "od, oh, ow")
-_GROUP: Final = Attribute("group", "int", "groups of channels that do not mix", 1)
+_GROUP: Final = Attribute("group", "int", "groups of channels that do not mix", 1, least=1)
 
 
 def _convolution(rank: int) -> Kernel:

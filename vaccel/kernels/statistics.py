@@ -15,6 +15,7 @@ _AXES: Final = Attribute("axes", "ints", "axes to reduce; none given: all", (), 
 _KEEP: Final = Attribute("keepdims", "bool", "whether reduced axes stay, of size 1", False)
 _AXIS: Final = Attribute("axis", "int", "the axis that it is taken along", -1, axis="one")
 _EPSILON: Final = Attribute("epsilon", "float", "added to the variance", 1e-5)
+_GROUPS: Final = Attribute("groups", "int", "how many groups the channels are in", least=1)
 
 
 def _reduction(
@@ -67,9 +68,7 @@ _REDUCTIONS: Final = (
 
 def _check_groups(case: Case) -> str:
     groups, channels = case.settings["groups"], case.sizes.get("c")
-    if not isinstance(groups, int) or groups < 1:
-        return f"groups {groups} is less than 1"
-    if channels and channels % groups:
+    if channels and isinstance(groups, int) and channels % groups:
         return f"{channels} channels are no multiple of {groups} groups"
     return ""
 
@@ -119,7 +118,7 @@ _NORMALISATIONS: Final = (
         (Operand("x", "n, c, s…"), Operand("scale", "c"), Operand("bias", "c")),
         (Operand("result", "n, c, s…"),),
         same(FLOATS, 3),
-        (Attribute("groups", "int", "how many groups the channels are in"), _EPSILON),
+        (_GROUPS, _EPSILON),
         check=_check_groups,
     ),
 )
