@@ -53,7 +53,7 @@ MODEL_BYTES: Final = 2 * GIB - 1
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.
 MODEL_NODES: Final = 200_000
 # Messages that a model's protobuf holds beside its weights: each is some hundred bytes of memory.
-MODEL_MESSAGES: Final = 1_500_000
+MODEL_MESSAGES: Final = 1_000_000
 # Graphs within graphs. Real models nest a handful; protobuf's own parser gives up at 32.
 MODEL_DEPTH: Final = 24
 # Node executions that one launch may make while its cost is found: a loop that runs on.

@@ -61,9 +61,22 @@ def mark(model: ModelProto, names: Iterable[str]) -> None:
             tensor.external_data.add(key="location", value=PLACE)
 
 
+def unmark(model: ModelProto) -> None:
+    """Undo ``mark``: the initializers have neither data nor a place."""
+    for tensor in model.graph.initializer:
+        if is_apart(tensor):
+            tensor.ClearField("data_location")
+            del tensor.external_data[:]
+
+
 def is_apart(tensor: TensorProto) -> bool:
     """Whether an initializer is only the place of a weight that lies elsewhere."""
     return tensor.data_location == TensorProto.EXTERNAL
+
+
+def used(graph: GraphProto, weights: Weights) -> dict[str, Array]:
+    """Those weights that a graph has places for: what a session over it wants."""
+    return {t.name: weights[t.name] for t in graph.initializer if is_apart(t)}
 
 
 def inlined(graph: GraphProto, weights: Weights) -> GraphProto:

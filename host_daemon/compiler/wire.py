@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from onnx import TensorProto
 
@@ -86,8 +86,7 @@ _SCHEMA: Final[Mapping[str, Mapping[int, str]]] = {
 _MESSAGE_DEPTH: Final = 96
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field: its number, its wire type, where it begins, and where its value does and ends."""
 
     number: int
@@ -188,11 +187,11 @@ def check_structure(skeleton: bytes) -> None:
 
     Raises InvalidModel naming the node. A small skeleton cannot hold much: only its depth counts.
     """
-    _Structure(memoryview(skeleton)).model()
+    _Structure(skeleton).model()
 
 
 class _Structure:
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = data
         self._messages = 0
         self._node: Field | None = None
@@ -216,7 +215,7 @@ class _Structure:
                 )
             if inner == "node" and graphs <= 1:
                 self._node = field
-            if inner != "leaf":
+            if inner != "leaf" and field.end > field.at:
                 deeper = graphs + (inner == "graph")
                 self._walk(inner, field.at, field.end, depth + 1, deeper)
 
@@ -226,33 +225,43 @@ class _Structure:
         names = {3: "", 4: "", 2: ""}
         for field in fields(self._data, self._node.at, self._node.end):
             if field.number in names and field.wire == _BYTES:
-                text = bytes(self._data[field.at : min(field.end, field.at + bounds.NAME_BYTES)])
+                text = self._data[field.at : min(field.end, field.at + bounds.NAME_BYTES)]
                 names[field.number] = names[field.number] or text.decode("utf-8", "replace")
         return f"node {printable(names[3] or names[2])} ({printable(names[4])}): "
 
 
-def fields(data: memoryview, at: int, end: int) -> Iterator[Field]:
-    """The fields of a message. Raises InvalidModel where the bytes are none."""
+def fields(data: memoryview | bytes, at: int, end: int) -> Iterator[Field]:
+    """The fields of a message. Raises InvalidModel where the bytes are none.
+
+    Keys and lengths of one byte, which nearly all are, take a short way.
+    """
     while at < end:
         start = at
-        key, at = read_varint(data, at, end)
-        number, wire = key >> 3, key & 7
+        key = data[at]
+        at += 1
+        if key > 0x7F:
+            key, at = read_varint(data, start, end)
+        wire = key & 7
         if wire == _BYTES:
-            length, at = read_varint(data, at, end)
-            stop = at + length
+            if at < end and data[at] < 0x80:
+                stop = at + 1 + data[at]
+                at += 1
+            else:
+                length, at = read_varint(data, at, end)
+                stop = at + length
         elif wire == _VARINT:
             _, stop = read_varint(data, at, end)
         elif wire in (_FIXED64, _FIXED32):
             stop = at + (8 if wire == _FIXED64 else 4)
         else:
             raise not_onnx(data)
-        if stop > end or number == 0:
+        if stop > end or key < 8:
             raise not_onnx(data)
-        yield Field(number, wire, start, at, stop)
+        yield Field(key >> 3, wire, start, at, stop)
         at = stop
 
 
-def read_varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: memoryview | bytes, at: int, end: int) -> tuple[int, int]:
     """(value, where the next byte is). Raises InvalidModel past the end or ten bytes."""
     value = shift = 0
     while at < end and shift < 70:
@@ -275,6 +284,6 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def not_onnx(data: memoryview) -> InvalidModel:
+def not_onnx(data: memoryview | bytes) -> InvalidModel:
     """What is said of bytes that are no protobuf."""
     return InvalidModel(f"model of {len(data)} bytes is not ONNX, or is truncated", hint=_HINT)

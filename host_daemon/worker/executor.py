@@ -77,7 +77,7 @@ class Executor:
             lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
             self._engine.retire,
         )
-        self._target = Target(vf.model, vf.threads, vf.scratch)
+        self._target = Target(vf.model, vf.threads, vf.scratch, vf.profile.memory_bytes)
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
         self.queues: QueueLender | None = None

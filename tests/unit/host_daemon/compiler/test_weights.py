@@ -60,7 +60,7 @@ def test_small_tensors_stay_in_the_graph() -> None:
 def test_a_shape_that_its_bytes_do_not_fill_is_named() -> None:
     made = dense()
     made.graph.initializer[0].dims[0] = 65
-    with pytest.raises(InvalidModel, match="'w' of shape .65, 16. needs 4160 bytes and has 4096"):
+    with pytest.raises(InvalidModel, match=r"'w' of shape .65, 16. needs 4160 bytes and has 4096"):
         frontend.read(made.SerializeToString())
 
 
