@@ -187,6 +187,13 @@ def _string(item: object, port: Port) -> str:
             f"input {port.name!r}: expected {port}, given an item of {type(item).__name__}",
             hint="convert the items to str; bytes with .decode()",
         )
+    try:
+        item.encode()
+    except UnicodeEncodeError as fault:
+        raise InvalidArgument(
+            f"input {port.name!r}: expected {port}, given {ascii(item[:80])}, which is no UTF-8",
+            hint=f"it was decoded with a wrong encoding: {fault.reason}",
+        ) from None
     return str(item)
 
 
