@@ -115,7 +115,8 @@ class Attribute:
     def __str__(self) -> str:
         if self.default is None:
             return self.name
-        return f"{self.name}={self.default!r}"
+        one = isinstance(self.default, tuple) and len(self.default) == 1
+        return f"{self.name}={self.default[0] if one else self.default!r}"  # type: ignore[index]
 
 
 def setting_text(value: object) -> str:

@@ -130,6 +130,7 @@ def _check_depthwise(case: Case) -> str:
 _SIDES: Final = ("w", "h, w", "d, h, w")
 _TAPS: Final = ("kw", "kh, kw", "kd, kh, kw")
 _OUT: Final = ("ow", "oh, ow", "od, oh, ow")
+_OVER: Final = ("one axis, such as time", "the two axes of an image", "the three axes of a volume")
 _GROUP: Final = Attribute("group", "int", "groups of channels that do not mix", 1, least=1)
 
 
@@ -138,7 +139,7 @@ def _convolution(rank: int) -> Kernel:
     return Kernel(
         f"conv{rank}d",
         "product",
-        f"The convolution over {rank} axis" + ("es" if rank > 1 else ""),
+        f"The convolution over {_OVER[rank - 1]}",
         "result[n, f, p] = Σ x[n, c, p·stride + t·dilation - padding] · weight[f, c, t] + bias[f]",
         (
             Operand("x", f"n, c, {sides}"),
@@ -157,7 +158,8 @@ _DEPTHWISE: Final = Kernel(
     "depthwise_conv2d",
     "product",
     "A convolution of each channel by itself; f is a multiple of c",
-    "result[n, f, p] = Σₜ x[n, f·c/F, p·stride + t·dilation - padding] · weight[f, 0, t] + bias[f]",
+    "result[n, f, p] = Σₜ x[n, ⌊f·c/F⌋, p·stride + t·dilation - padding] · weight[f, 0, t]"
+    " + bias[f]",
     (
         Operand("x", "n, c, h, w"),
         Operand("weight", "f, 1, kh, kw"),
