@@ -191,7 +191,7 @@ def _string(item: object, port: Port) -> str:
         item.encode()
     except UnicodeEncodeError as fault:
         raise InvalidArgument(
-            f"input {port.name!r}: expected {port}, given {ascii(item[:80])}, which is no UTF-8",
+            f"input {port.name!r}: expected {port}, given {item[:80]!a}, which is no UTF-8",
             hint=f"it was decoded with a wrong encoding: {fault.reason}",
         ) from None
     return str(item)
