@@ -11,12 +11,13 @@ import onnxruntime as ort
 from host_daemon.compiler.analysis import Analysis
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.pipeline import Parts, Pipeline
-from host_daemon.compiler.placement import Placement, check_valid
+from host_daemon.compiler.placement import Placement
 from host_daemon.compiler.session_step import Opening, SessionStep
 from host_daemon.compiler.trace import Trace
 from host_daemon.core.device import DeviceModel, NodeCost
-from vaccel.errors import InvalidModel, Unsupported
+from vaccel.errors import InvalidModel, Unsupported, VaccelError
 
+_UNKNOWN: Final = "is not a registered function/op"
 # Two programs of one worker may be of the same bytes: the device must know their weights apart.
 _serials: Final = count(1)
 
@@ -60,12 +61,18 @@ def open_body(
     Raises InvalidModel, or Unsupported naming a node that nobody computes.
     """
     placement = Placement(model.proto, analysis, device)
+    refusal: VaccelError | None = None
     if not placement.engines:
         try:
             return Whole(model, opening)
-        except Unsupported:
-            pass  # some node has no kernel: others compute that one
-        except InvalidModel as refusal:
-            check_valid(model.proto, refusal)
+        except (Unsupported, InvalidModel) as fault:
+            # Some node has no kernel for its types, or none at all: others compute that one.
+            refusal = fault
     resident = f"{model.sha256[:16]}.{next(_serials)}"
-    return Pipeline(Parts(model, analysis, device, opening, resident), placement)
+    try:
+        return Pipeline(Parts(model, analysis, device, opening, resident), placement)
+    except Unsupported as fault:
+        # ORT knows of more that can be wrong with a model than ONNX's own checks; what it does not
+        # know at all is the other's to name.
+        wrong = isinstance(refusal, InvalidModel) and _UNKNOWN not in refusal.message
+        raise (refusal if refusal is not None and wrong else fault) from fault

@@ -65,16 +65,27 @@ def read(data: bytes | memoryview) -> CheckedModel:
     view = memoryview(data)
     _check_size(view)
     skeleton = wire.cut_weights(view)
-    model = _parse(skeleton.data, len(view))
+    model = parse(skeleton.data, len(view))
+    apart = weights.take(view, skeleton.cuts, model)
+    return admit(model, apart, hashlib.sha256(view).hexdigest())
+
+
+def parse(skeleton: bytes, size: int) -> ModelProto:
+    """A model of ``size`` bytes, without its large weights, that refers to nothing outside."""
+    model = _parse(skeleton, size)
     _check_text(model)
     _refuse_external(model)
-    apart = weights.take(view, skeleton.cuts, model)
+    return model
+
+
+def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
+    """Check what was parsed, with the weights that were apart from it. Raises as ``read``."""
     # Nothing here trains: what an optimiser would want is not looked at.
     model.ClearField("training_info")
     _check_opsets(model)
     weights.mark(model, apart)
     model = _modern(model, apart)
-    model = operators.write_out(_inline_functions(model))
+    model = _inline_functions(model)
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
@@ -82,7 +93,6 @@ def read(data: bytes | memoryview) -> CheckedModel:
     sanity.check(model, apart)
     known = inference.infer(model)
     sanity.check_shapes(model, known)
-    sha256 = hashlib.sha256(view).hexdigest()
     return CheckedModel(model, sha256, weight_bytes, count, apart, known)
 
 
@@ -200,6 +210,7 @@ def _modern(model: ModelProto, apart: Weights) -> ModelProto:
             hint="export it with a newer opset",
         ) from fault
     weights.mark(made, apart)
+    operators.spread_slopes(made)
     return made
 
 

@@ -132,15 +132,6 @@ def _check_stated(analysis: Analysis, engines: Mapping[str, Engine]) -> None:
             )
 
 
-def check_valid(model: ModelProto, refusal: InvalidModel) -> None:
-    """Raise the refusal where ONNX itself finds that types or shapes do not fit."""
-    try:
-        shown = weights.as_inputs(model)
-        onnx.shape_inference.infer_shapes(shown, check_type=True, strict_mode=True)
-    except _FAULTS as fault:
-        raise refusal from fault
-
-
 def _inferred(model: ModelProto) -> dict[str, TypeProto]:
     try:
         inferred = onnx.shape_inference.infer_shapes(weights.as_inputs(model))

@@ -183,7 +183,7 @@ def lower(
     """An executed node as the device knows it; ``resident`` where it keeps the node's weights."""
     if info is None:
         # ORT wrote the node itself, as the body of a function that it has no kernel for.
-        return Operation(node.op, node.inputs, node.outputs)
+        return Operation(node.op, node.inputs, node.outputs, _seen(node))
     return Operation(
         info.op,
         _at_places(info.inputs, node.inputs, analysis),
@@ -193,6 +193,16 @@ def lower(
         info.domain,
         resident,
     )
+
+
+def _seen(node: Executed) -> dict[str, Any]:
+    """Attributes of a node without any, as far as shapes tell: the groups of a convolution."""
+    if node.op != "Conv" or len(node.inputs) < 2 or not node.inputs[0] or not node.inputs[1]:
+        return {}
+    data, filters = node.inputs[0][1], node.inputs[1][1]
+    if len(data) < 2 or len(filters) < 2 or not filters[1] or data[1] % filters[1]:
+        return {}
+    return {"group": data[1] // filters[1]}
 
 
 def _at_places(

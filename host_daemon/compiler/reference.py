@@ -7,6 +7,7 @@ and by its being one VF's alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ class ReferenceNode:
         graph.output.extend(ValueInfoProto(name=name) for name in self._gives)
         alone = ModelProto(ir_version=model.ir_version, graph=graph)
         alone.opset_import.extend(model.opset_import)
+        if node.op_type == "ImageDecoder" and find_spec("PIL") is None:
+            raise Unsupported(
+                f"node {self._title}: this host decodes no images: it has no Pillow",
+                hint="decode the image before, and give the model its pixels",
+            )
         if node.op_type in RANDOM_OPS:
             # Workers are forked: they must not all draw the same numbers.
             np.random.seed()
