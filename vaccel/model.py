@@ -201,8 +201,9 @@ class Port:
     containers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        dims = "…" if self.shape is None else ", ".join(str(d or "?") for d in self.shape)
-        around = "".join(f"{each} to " if MAP in each else f"{each} of " for each in self.containers)
+        known = ("?" if dim in (None, "") else str(dim) for dim in self.shape or ())
+        dims = "…" if self.shape is None else ", ".join(known)
+        around = "".join(f"{each} {'to' if MAP in each else 'of'} " for each in self.containers)
         return f"{self.name}: {around}{self.dtype.value}[{dims}]"
 
     @property

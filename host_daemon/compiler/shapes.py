@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from host_daemon.compiler.signature import FROM_ONNX, TO_ONNX
 from host_daemon.compiler.trace import Executed, Typed
 from host_daemon.compiler.weights import is_apart
+from vaccel.errors import InvalidArgument
 
 # Shapes of results follow from shapes of operands and from constants alone; no path depends on a
 # value, nothing is drawn at random, and a device prices the node as one.
@@ -30,6 +31,7 @@ GroupNormalization QuantizeLinear DequantizeLinear
 Gather GatherElements TopK Transpose Concat Slice Pad Reshape Expand Tile
 """
 _BY_SHAPE: Final = frozenset(_BY_SHAPE_TEXT.split())
+_RECURRENT: Final = frozenset({"RNN", "GRU", "LSTM"})
 # A constant that steers is a few integers; a larger one is data, of which the shape will do.
 _STEERING_BYTES: Final = 1024
 
@@ -68,12 +70,23 @@ class KernelShapes:
         # A constant that is also an input is a default: the launch brought another value.
         constants = [tensor for tensor in self._steering if tensor.name not in inputs]
         typed = tuple((FROM_ONNX[kinds[name][0]], kinds[name][1]) for name in names)
+        self._check_elements(typed)
         if self._as_first:
             return Executed(self._node.name, self._node.op_type, typed, typed[:1])
         outputs = self._outputs({name: kinds[name] for name in names}, constants)
         if outputs is None:
             return None
         return Executed(self._node.name, self._node.op_type, typed, outputs)
+
+    def _check_elements(self, inputs: Sequence[Typed]) -> None:
+        """Raise InvalidArgument for a recurrence over nothing: ORT's kernels abort the process."""
+        if self._node.op_type in _RECURRENT and any(0 in shape for _, shape in inputs):
+            shapes = ", ".join(str(list(shape)) for _, shape in inputs)
+            raise InvalidArgument(
+                f"node {self._node.name!r} ({self._node.op_type}): an operand has no elements:"
+                f" {shapes}",
+                hint="give at least one step and one sequence",
+            )
 
     def _outputs(
         self, inputs: Mapping[str, tuple[int, tuple[int, ...]]], constants: Sequence[TensorProto]

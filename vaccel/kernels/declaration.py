@@ -204,7 +204,8 @@ class Kernel:
     """A kernel by name. ``products`` take one setting more, ``arithmetic``: the arrays' numbers.
 
     ``fixed`` names symbols that must be numbers when the kernel is compiled; "*" is all of them.
-    ``check`` says what does not fit beyond the dimensions, or "".
+    ``check`` says what does not fit beyond the dimensions, or "". An operand without elements is
+    taken where it has a dimension of ``empty``; "*" is any.
     """
 
     name: str
@@ -218,6 +219,7 @@ class Kernel:
     products: bool = False
     fixed: tuple[str, ...] = ()
     check: Callable[[Case], str] | None = None
+    empty: tuple[str, ...] = ("*",)
 
     @property
     def signature(self) -> str:

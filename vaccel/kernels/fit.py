@@ -19,10 +19,11 @@ def bind_operands(kernel: Kernel, given: Sequence[Port]) -> dict[str, Port]:
     Raises InvalidArgument naming the operand that is unknown, doubled or missing.
     """
     found: dict[str, Port] = {}
-    order = iter(names(kernel, len(given)))
+    known = dict.fromkeys(names(kernel, len(given)))
+    order = iter(known)
     for port in given:
         name = port.name or next((each for each in order if each not in found), "")
-        if not name or declared(kernel, name) is None:
+        if name not in known:
             raise InvalidArgument(
                 f"kernel {kernel.name}: no operand {(name or str(port))[: bounds.NAME_BYTES]!r}",
                 hint="it takes " + ", ".join(map(str, kernel.operands)),
@@ -40,7 +41,7 @@ def bind_operands(kernel: Kernel, given: Sequence[Port]) -> dict[str, Port]:
                 f"kernel {kernel.name}: operand {operand} is missing, given {listed}",
                 hint="it takes " + ", ".join(map(str, kernel.operands)),
             )
-    return {name: found[name] for name in names(kernel, len(given)) if name in found}
+    return {name: found[name] for name in known if name in found}
 
 
 def names(kernel: Kernel, count: int) -> list[str]:
@@ -145,6 +146,12 @@ class _Fit:
         for token, dim in fixed:
             if isinstance(dim, int):
                 self._one(token, dim, name)
+        self._check_empty(tokens, shape, name)
+
+    def _check_empty(self, tokens: tuple[str, ...], shape: tuple[Dim, ...], name: str) -> None:
+        free = set(self._kernel.empty)
+        if 0 in shape and not free & {*tokens, "*"}:
+            self.refuse(f"{name} has no elements")
 
     def _one(self, token: str, dim: int, name: str) -> None:
         if token.isdecimal():

@@ -72,7 +72,7 @@ def _check_pad(case: Case) -> str:
                 return f"{side} elements cannot be reflected along axis {axis} of {size}"
             if case.settings["mode"] != "constant" and side < 0:
                 return f"mode {case.settings['mode']} cannot cut, but pads has {side}"
-        if isinstance(size, int) and size + pads[axis] + pads[axis + rank] < 0:
+        if isinstance(size, int) and size + min(pads[axis], 0) + min(pads[axis + rank], 0) < 0:
             return f"pads cut more than the {size} elements of axis {axis}"
     return ""
 

@@ -51,6 +51,7 @@ def _recurrent(name: str, gates: int, summary: str, formula: str) -> Kernel:
         (_DIRECTION, *extra),
         fixed=("h",),
         check=_check_direction,
+        empty=(),
     )
 
 
@@ -92,6 +93,7 @@ _ATTENTION: Final = (
         tuple(Types(each.operands[:4], ("T",), each.variables) for each in _MASKED),
         (_SCALE, _CAUSAL),
         check=_check_heads,
+        empty=(),
     ),
     Kernel(
         "cached_attention",
@@ -117,6 +119,7 @@ _ATTENTION: Final = (
         ),
         (_SCALE, _CAUSAL),
         check=lambda case: _check_heads(case) or _check_cache(case),
+        empty=("p",),
     ),
 )
 

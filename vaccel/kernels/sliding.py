@@ -69,6 +69,7 @@ KERNELS: Final = (
         _RESULT,
         same(FLOATS),
         check=_check_global,
+        empty=(),
     ),
     Kernel(
         "global_average_pool",
@@ -79,5 +80,6 @@ KERNELS: Final = (
         _RESULT,
         same(FLOATS),
         check=_check_global,
+        empty=(),
     ),
 )

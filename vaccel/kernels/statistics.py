@@ -43,6 +43,7 @@ def _position(name: str, summary: str) -> Kernel:
         _REDUCED,
         (Types(("T",), ("int64",), {"T": NUMBERS}),),
         (_AXIS, _KEEP),
+        empty=(),
     )
 
 
@@ -83,6 +84,7 @@ _NORMALISATIONS: Final = (
         (Operand("result", "s…, c"),),
         same(FLOATS, 3),
         (_EPSILON,),
+        empty=(),
     ),
     Kernel(
         "rms_norm",
@@ -93,6 +95,7 @@ _NORMALISATIONS: Final = (
         (Operand("result", "s…, c"),),
         same(FLOATS, 2),
         (_EPSILON,),
+        empty=(),
     ),
     Kernel(
         "batch_norm",
@@ -120,6 +123,7 @@ _NORMALISATIONS: Final = (
         same(FLOATS, 3),
         (_GROUPS, _EPSILON),
         check=_check_groups,
+        empty=(),
     ),
 )
 

@@ -19,7 +19,7 @@ def test_every_kernel_is_listed(ctl, host):
 def test_one_kernel_in_full(ctl):
     out = ctl("ops matmul").out
     assert out.startswith("matmul(a[…, m, k], b[…, k, n], arithmetic='') → result[…, m, n]\n")
-    for part in ("Σₖ a[…, m, k] · b[…, k, n]", "A, B → int32", ">>> print(ops.matmul(device, a, b))"):
+    for part in ("Σₖ a[…, m, k] · b[…, k, n]", "A, B → int32", ">>> print(ops.matmul(device, a"):
         assert part in out
     one = json.loads(ctl("ops clip --json").out)
     assert one["types"] == ["T → T (T: float32, float16, int8, uint8, int32, int64)"]

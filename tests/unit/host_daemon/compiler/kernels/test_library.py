@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from host_daemon.compiler.kernels.graphs import DRAWINGS
 from host_daemon.compiler.program import Target, compile_kernel
+from host_daemon.devices import registry
 from tests.unit.host_daemon.compiler.kernels import cases
 from vaccel.compute import KernelSource
 from vaccel.errors import InvalidArgument, NotFound, Unsupported
@@ -72,6 +74,18 @@ def test_every_kernel_runs_in_every_type_as_its_signature_says(
     cases.run(npu, name, example(name, kind), **SETTINGS.get(name, {}))
 
 
+@pytest.mark.parametrize("card", registry.cards())
+def test_every_kernel_runs_on_every_card(card: str, tmp_path: Path) -> None:
+    found = registry.load_card(registry.find_card(card))
+    target = Target(registry.model(found, found.profiles[0]), 1, tmp_path)
+    for name, kernel in KERNELS.items():
+        kind = next(iter(kernel.types[0].variables.values()))[0]
+        arrays, settings = example(name, kind), SETTINGS.get(name, {})
+        program = cases.run(target, name, arrays, **settings).program
+        cost = program.estimate({key: array.shape for key, array in arrays.items()}, {})
+        assert sum(cost.nodes.values()) >= 1 and cost.critical_cycles > 0, name
+
+
 # ONNX Runtime has no kernel of its own and runs the operator's definition, of several nodes.
 COMPOSED = {"rms_norm", "group_norm", "silu", "mish", "hard_swish"}
 
@@ -120,6 +134,9 @@ REFUSED: dict[str, Refusal] = {
     "too many": ("relu", (port("", 2), port("", 2)), {}, ("no operand", "x[s…]")),
     "twice": ("add", (port("a", 2), port("a", 2)), {}, ("'a' is given twice",)),
     "a name": ("add", (port("a", 2), port("c", 2)), {}, ("no operand 'c'",)),
+    "a number": ("concat", (port("parts0", 2), port("parts7", 2)), {}, ("no operand 'parts7'",)),
+    "a digit": ("concat", (port("parts0", 2), port("parts\u0661", 2)), {}, ("no operand 'parts",)),
+    "none": ("concat", (), {}, ("parts[p…]… is missing, given none",)),
     "a setting": ("softmax", (port("x", 2),), {"speed": "1"}, ("'speed'", "axis")),
     "no axis": ("softmax", (port("x", 2, 3),), {"axis": "-3"}, ("axis -3", "x: float32[2, 3]")),
     "no number": ("softmax", (port("x", 2),), {"axis": "1e3"}, ("axis is '1e3'", "integer")),
@@ -207,6 +224,8 @@ REFUSED: dict[str, Refusal] = {
         {"axis": "1"},
         ("indices reach 3 along axis 0",),
     ),
+    "no elements": ("layer_norm", (port("x", 0, 2), port("scale", 2)), {}, ("x has no elements",)),
+    "no cut": ("pad", (port("x", 9),), {"pads": "-20,20"}, ("pads cut more than the 9",)),
     "k": ("top_k", (port("x", 3),), {"k": "4"}, ("k 4", "3 elements")),
     "an order": ("transpose", (port("x", 2, 3),), {"perm": "1"}, ("no order of 2 axes",)),
     "parts": ("concat", (port("", 2, 3), port("", 3, 3)), {"axis": "1"}, ("parts1 has 3",)),
@@ -251,6 +270,20 @@ def test_what_does_not_exist_is_named(npu: Target) -> None:
         compile_kernel(KernelSource("matmul", sides, {"arithmetic": "fp4"}), npu).estimate(
             {"a": (2, 2), "b": (2, 2)}, {}
         )
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_a_recurrence_over_nothing_is_refused(npu: Target, name: str) -> None:
+    """ONNX Runtime ends the process, or gives what lay in memory before."""
+    full = example(name, DType.FLOAT32)
+    ports = tuple(Port(n, DType.FLOAT32, (None,) * 2 + a.shape[2:]) for n, a in full.items())
+    program = compile_kernel(KernelSource(name, ports), npu)
+    for axis in (0, 1):
+        arrays = full | {"x": np.take(full["x"], [], axis)}
+        with pytest.raises(InvalidArgument, match=r"no elements: \["):
+            program.run(arrays, [each.name for each in program.outputs])
+        with pytest.raises(InvalidArgument, match="x has no elements"):
+            cases.compiled(npu, name, arrays)
 
 
 def test_symbols_are_kept_in_the_signature(npu: Target) -> None:
