@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from host_daemon.compiler import frontend, kernels, signature
+from host_daemon.compiler import frontend, kernels, signature, vxp
 from host_daemon.compiler.analysis import Analysis, analyse
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.frontend import CheckedModel
@@ -35,12 +35,14 @@ class Target:
     """What to compile for: the VF's device, host threads, and a folder for traces.
 
     ``memory_bytes`` is the VF's device memory, which a launch has to fit; 0 where nobody asks.
+    ``identity`` names what program files must be compiled for; None where any will do.
     """
 
     device: DeviceModel
     threads: int
     scratch: Path
     memory_bytes: int = 0
+    identity: vxp.Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,12 @@ class CompiledProgram:
                 f"cost depends on the values of {', '.join(missing)}, which are not given",
                 hint="give these inputs with their data; shapes do for the others",
             )
-        inputs = {
-            name: values[name] if name in values else _neutral(self._by_name[name], shape)
+        neutral = {
+            name: _neutral(self._by_name[name], shape)
             for name, shape in shapes.items()
+            if name not in values
         }
+        inputs = neutral | dict(values)
         key = key_of(inputs, self._analysis.steering)
         plan = None if self._analysis.random else self._plans.get(key)
         if plan is None:
@@ -184,8 +188,15 @@ class CompiledProgram:
 
 
 def compile_model(data: bytes | memoryview, target: Target) -> CompiledProgram:
-    """Compile ONNX bytes. Raises InvalidModel or Unsupported naming the node at fault."""
-    return CompiledProgram(frontend.read(data), target)
+    """Compile ONNX bytes, or open a program file. The bytes are not kept.
+
+    Raises InvalidModel or Unsupported naming the node at fault.
+    """
+    view = memoryview(data)
+    if not vxp.is_vxp(view):
+        return CompiledProgram(frontend.read(view), target)
+    with vxp.opened(view, target.identity) as model:
+        return CompiledProgram(model, target)
 
 
 def compile_kernel(source: KernelSource, target: Target) -> CompiledProgram:

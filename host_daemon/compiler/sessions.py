@@ -168,7 +168,7 @@ def run(
     """Run a session. Raises InvalidArgument with the node's name where the inputs do not suit it.
 
     Setting ``stop.terminate`` from another thread ends it with Cancelled. ``narrow``: some output
-    is of a type that NumPy lacks (``has_narrow_outputs``).
+    is of a type that NumPy lacks.
     """
     try:
         feeds = {name: ort_values.feed(name, value) for name, value in inputs.items()}
@@ -194,12 +194,6 @@ def run_options() -> ort.RunOptions:
     chosen = ort.RunOptions()
     chosen.log_severity_level = 4
     return chosen
-
-
-def has_narrow_outputs(session: ort.InferenceSession) -> bool:
-    """Whether outputs of a session must leave it as ``OrtValue``."""
-    kinds = (ort_values.type_of(output.type) for output in session.get_outputs())
-    return any(kind is not None and ort_values.is_narrow_type(kind) for kind in kinds)
 
 
 def _as_ort(value: Any) -> ort.OrtValue:

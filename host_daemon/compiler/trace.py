@@ -26,7 +26,8 @@ Typed = tuple[DType, Shape]
 
 _KERNEL: Final = "_kernel_time"
 # Casts that ORT inserts where its CPU has no kernel of a narrow type: no part of the model.
-_INSERTED: Final = ("InsertedPrecisionFreeCast_", "InsertedCast_")
+INSERTED_CAST: Final = "InsertedCast_"
+_INSERTED: Final = ("InsertedPrecisionFreeCast_", INSERTED_CAST)
 _DTYPES: Final[dict[str, DType]] = {
     "double": DType.FLOAT64,
     "float": DType.FLOAT32,
