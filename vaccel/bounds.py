@@ -54,6 +54,8 @@ MODEL_BYTES: Final = 2 * GIB - 1
 MODEL_NODES: Final = 200_000
 # Messages that a model's protobuf holds beside its weights: each is some hundred bytes of memory.
 MODEL_MESSAGES: Final = 1_000_000
+# The header of a program file: mostly a row for each large weight.
+PROGRAM_HEADER_BYTES: Final = 32 * MIB
 # Graphs within graphs. Real models nest a handful; protobuf's own parser gives up at 32.
 MODEL_DEPTH: Final = 24
 # Node executions that one launch may make while its cost is found: a loop that runs on.
@@ -107,8 +109,8 @@ WORKER_SPEC_BYTES: Final = 128 * KIB
 
 # --- calls in flight ------------------------------------------------------------------------
 CALLS_PER_PRINCIPAL: Final = 64
-# Calls of models that an app's device has under way; more wait their turn in the app.
-CALLS_IN_FLIGHT: Final = 16
+# Calls of models that an app's device has under way, each in a stream; more wait in the app.
+CALLS_IN_FLIGHT: Final = 8
 LINK_CALLS: Final = 256
 
 # --- objects --------------------------------------------------------------------------------

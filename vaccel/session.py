@@ -191,7 +191,7 @@ class Session:
         self.compute = compute
         self.context = context
         self._streams = 0
-        self._queued: StreamState | None = None
+        self._idle: list[StreamState] = []
         self._in_flight = asyncio.Semaphore(bounds.CALLS_IN_FLIGHT)
         self._chunks = asyncio.Semaphore(_PIPELINE)
 
@@ -289,27 +289,24 @@ class Session:
         async with self.staged(values) as arguments:
             fence = await stream.run([Launch(program, arguments)], timeout)
             completion = stream.claim(fence)
-        return await self._results(completion)
-
-    async def queue(
-        self, program: int, values: Mapping[str, Value]
-    ) -> tuple[dict[str, Any], Cost]:
-        """As ``run``, and many such launches travel and wait at once, in a stream of their own."""
-        if self._queued is None:
-            self._queued = self.stream()
-        stream = self._queued
-        async with self._in_flight, self.staged(values) as arguments:
-            fence = await stream.submit([Launch(program, arguments)])
-            number = stream.number
-            await stream.wait(fence, bounds.WAIT_SECONDS, number)
-            completion = stream.claim(fence, number)
-        return await self._results(completion)
-
-    async def _results(self, completion: Completion) -> tuple[dict[str, Any], Cost]:
         if completion.error is not None:
             raise completion.error
         arrays = {n: await self.fetch(v) for n, v in completion.results.items()}
         return arrays, completion.cost or Cost()
+
+    async def queue(
+        self, program: int, values: Mapping[str, Value]
+    ) -> tuple[dict[str, Any], Cost]:
+        """As ``run``, and several at once: each in a stream that no other call is in.
+
+        So that one which fails, or is cut short, takes no other along.
+        """
+        async with self._in_flight:
+            stream = self._idle.pop() if self._idle else self.stream()
+            try:
+                return await self.run(stream, program, values, bounds.WAIT_SECONDS)
+            finally:
+                self._idle.append(stream)
 
     async def fetch(self, value: Value) -> Any:
         """A result as an array, or what holds arrays; the worker's buffers are given back."""
