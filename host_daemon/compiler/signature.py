@@ -49,6 +49,8 @@ FROM_ONNX: Final[dict[int, DType]] = {
         if name in TensorProto.DataType.keys()  # noqa: SIM118 - it is no dict
     },
 }
+# What exporters write for a size that is not known, and not the same wherever it stands.
+_NO_SYMBOLS: Final = frozenset({"", "?", "-1", "None"})
 TO_ONNX: Final[dict[DType, int]] = {dtype: number for number, dtype in FROM_ONNX.items()}
 
 
@@ -98,9 +100,11 @@ def _port(value: ValueInfoProto, noun: str, optional: bool) -> Port:
     dims: list[int | str | None] = []
     for dim in tensor.shape.dim:
         if dim.WhichOneof("value") == "dim_value":
-            dims.append(dim.dim_value)
+            # Some exporters write -1 for what is not known.
+            dims.append(dim.dim_value if dim.dim_value >= 0 else None)
         else:
-            dims.append(dim.dim_param[: bounds.NAME_BYTES] or None)
+            symbol = dim.dim_param[: bounds.NAME_BYTES]
+            dims.append(None if symbol in _NO_SYMBOLS else symbol)
     return Port(name, dtype, tuple(dims), optional, containers)
 
 

@@ -121,6 +121,30 @@ def onnx(
 
 
 @app.command()
+def agreement(
+    inputs: Annotated[int, typer.Option(min=1, metavar="N", help="Inputs for each model.")] = 200,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Models with this in their name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compare public models on a VF with ONNX Runtime in process; exit 1 where one differs."""
+    from vaccel.bench import agreement as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(progress, inputs, only)
+    if as_json:
+        print(result.as_json())
+    else:
+        _table(
+            f"within {result.relative:g} relative plus {result.absolute:g}, synthetic inputs",
+            ("model", "agreed", "inputs", "worst / allowed"),
+            [(r.model, str(r.agreed), str(r.inputs), f"{r.worst:.3f}") for r in result.rows],
+        )
+    if not result.agreed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def latency(
     where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
