@@ -46,6 +46,8 @@ _AS_STORED: Final[Mapping[int, frozenset[int]]] = {
     _FLOATS: frozenset({TensorProto.FLOAT}),
     _DOUBLES: frozenset({TensorProto.DOUBLE}),
 }
+# Types of the tensors that can be cut out.
+CUT_TYPES: Final = _AS_STORED[_RAW]
 # Messages within messages: kind → field number → kind of what it holds.
 _SCHEMA: Final[Mapping[str, Mapping[int, str]]] = {
     "model": {7: "graph", 8: "leaf", 14: "leaf", 20: "training", 25: "function", 26: "leaf"},

@@ -19,11 +19,12 @@ from host_daemon.compiler.program import (
     compile_kernel,
     compile_model,
 )
+from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
 from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.launch import check_names, check_value, object_of
-from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
+from host_daemon.worker.memory import Bytes, DeviceMemory, check_range, pin_all, unpin_all
 from host_daemon.worker.streams import check_waits, values_bytes
 from vaccel import bounds, ids
 from vaccel.commands import Command, Completion, Launch, Store
@@ -77,7 +78,9 @@ class Executor:
             lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
             self._engine.retire,
         )
-        self._target = Target(vf.model, vf.threads, vf.scratch, vf.profile.memory_bytes)
+        identity = Identity(vf.card.kind, vf.card.name, vf.profile.name)
+        memory = vf.profile.memory_bytes
+        self._target = Target(vf.model, vf.threads, vf.scratch, memory, identity)
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
         self.queues: QueueLender | None = None
@@ -195,10 +198,17 @@ class Executor:
         return source.array[offset : offset + length].tobytes()
 
     async def load_program(self, context: str, source: OnnxSource | KernelSource) -> Program:
-        """As the port says. The model is copied out of its buffer before anything parses it."""
+        """As the port says. A model's buffer is pinned while it is read, and not needed after."""
         owner = self._contexts.find(context)
         owner.programs.check_room()
-        compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        read = {}
+        if isinstance(source, OnnxSource):
+            read = {source.buffer: owner.buffers.find(source.buffer)}
+        pin_all(read)
+        try:
+            compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        finally:
+            unpin_all(read)
         if compiled.programming is not None:
             self._engine.charge(compiled.programming)
         if owner.closed is not None:
@@ -306,7 +316,7 @@ class Executor:
         if source.length > bounds.MODEL_BYTES:
             raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
         view = buffer.array[source.offset : source.offset + source.length]
-        return lambda _: compile_model(view.tobytes(), self._target)
+        return lambda _: compile_model(view.data, self._target)
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:
