@@ -127,6 +127,11 @@ class Pipeline:
         return bool(named)
 
     @property
+    def on_device(self) -> bool:
+        """Whether a device's node is all there is."""
+        return len(self._steps) == len(self._devices) == 1
+
+    @property
     def programming(self) -> tuple[NodeCost, ...]:
         """What it cost to put weights where the device keeps them."""
         return tuple(each.kept for each in self._devices if each.kept is not None)

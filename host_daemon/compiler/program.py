@@ -20,6 +20,7 @@ from host_daemon.compiler.analysis import Analysis, analyse
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.memory_plan import Fit
+from host_daemon.compiler.pipeline import Pipeline
 from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
 from host_daemon.compiler.session_step import Opening, serialize
 from host_daemon.compiler.shapes import KernelShapes
@@ -72,7 +73,8 @@ class CompiledProgram:
         self._by_name = {port.name: port for port in self.inputs}
         # A program of one node is a kernel: the device may have arithmetic of its own for it.
         self._is_kernel = model.nodes == 1 and isinstance(self._body, Whole)
-        self._shapes = KernelShapes(model.proto) if self._is_kernel else None
+        alone = self._is_kernel or (isinstance(self._body, Pipeline) and self._body.on_device)
+        self._shapes = KernelShapes(model.proto) if alone and model.nodes == 1 else None
         self.steering = self._analysis.steering & self._by_name.keys()
 
     def run(

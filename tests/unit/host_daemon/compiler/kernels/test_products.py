@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_daemon.compiler.program import Target
+from host_daemon.compiler.program import Target, compile_kernel
 from tests.unit.host_daemon.compiler.kernels import cases, roundoff
+from vaccel.compute import KernelSource
 from vaccel.kernels import KERNELS
 from vaccel.kernels.products import spread
+from vaccel.model import DType, Port
 
 MATRICES = ("matmul", "batched_matmul", "gemv", "linear")
 WINDOWS = ("conv1d", "conv2d", "conv3d", "depthwise_conv2d")
@@ -154,6 +156,15 @@ def test_the_bounds_tell_arithmetics_apart(npu: Target) -> None:
     for finer, coarser in pairwise(order):
         bound = roundoff.product(a, b, a @ b, np.matmul, finer, 2)
         assert (errors[coarser] > bound).any(), (finer, coarser)
+
+
+def test_an_estimate_in_any_arithmetic_computes_nothing(npu: Target) -> None:
+    """A product of this size would take minutes."""
+    shapes = {"a": (30_000, 30_000), "b": (30_000, 30_000)}
+    for name, kind in (("bf16", DType.FLOAT32), ("fp8_e4m3", DType.FLOAT32), ("int8", DType.INT8)):
+        ports = tuple(Port(each, kind, shape) for each, shape in shapes.items())
+        program = compile_kernel(KernelSource("matmul", ports, {"arithmetic": name}), npu)
+        assert program.estimate(shapes, {}).nodes == {"array": 1}
 
 
 def test_a_short_product_is_faster_on_the_card(npu: Target) -> None:
