@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -19,6 +19,10 @@ from host_daemon.compiler.steering import RANDOM_OPS
 from vaccel.errors import Exhausted, InvalidArgument, Unsupported, VaccelError
 
 
+# A condition that no model can name.
+_ALWAYS: Final = "\0always"
+
+
 class ReferenceNode:
     """One node, containers with their graphs included. Raises Unsupported where ONNX has no
     reference for it.
@@ -27,8 +31,9 @@ class ReferenceNode:
     def __init__(self, node: NodeProto, model: ModelProto, takes: Sequence[str]) -> None:
         self._title = title(node)
         self._gives = [name for name in node.output if name]
-        graph = GraphProto(name="node", node=[node])
-        graph.input.extend(ValueInfoProto(name=name) for name in takes)
+        self._given: dict[str, Any] = {}
+        graph = GraphProto(name="node", node=[self._complete(node)])
+        graph.input.extend(ValueInfoProto(name=name) for name in (*takes, *self._given))
         graph.output.extend(ValueInfoProto(name=name) for name in self._gives)
         alone = ModelProto(ir_version=model.ir_version, graph=graph)
         alone.opset_import.extend(model.opset_import)
@@ -48,11 +53,22 @@ class ReferenceNode:
                 hint="write it with other operators",
             ) from fault
 
+    def _complete(self, node: NodeProto) -> NodeProto:
+        """A loop without a condition, given one: the reference takes its absence for no turn."""
+        if node.op_type != "Loop" or (len(node.input) > 1 and node.input[1]):
+            return node
+        made = NodeProto()
+        made.CopyFrom(node)
+        made.input.extend([""] * (2 - len(made.input)))
+        made.input[1] = _ALWAYS
+        self._given[_ALWAYS] = np.array(True)
+        return made
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Results by name. Raises InvalidArgument naming the node where the inputs do not suit."""
         try:
             with np.errstate(all="ignore"):
-                results = self._evaluator.run(None, dict(inputs))
+                results = self._evaluator.run(None, {**inputs, **self._given})
         except MemoryError as fault:
             raise Exhausted(f"node {self._title} ran out of memory: {_text(fault)}") from fault
         except ImportError as fault:
