@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaccel import binding, bounds, kernels
-from vaccel.errors import InvalidArgument, VaccelError
+from vaccel.errors import InvalidArgument, Unsupported, VaccelError
 from vaccel.kernels import fit
-from vaccel.kernels.declaration import Kernel, Setting, setting_text
+from vaccel.kernels.declaration import ARITHMETIC, Kernel, Setting, setting_text
 from vaccel.loaded_model import Model, Outputs
 from vaccel.model import DType, Port, Strings, Tensor
 
@@ -55,6 +55,7 @@ class KernelCalls:
         kernel = kernels.find(name)
         texts = {key: setting_text(value) for key, value in settings.items()}
         read = kernel.settings(texts)
+        self._check_arithmetic(kernel, texts)
         tensors = _tensors(kernel, _by_name(kernel, positional, named))
         ports = {n: Port(n, each.dtype, each.shape) for n, each in tensors.items()}
         ports = fit.bind_operands(kernel, list(ports.values()))
@@ -63,6 +64,14 @@ class KernelCalls:
         opened = [_opened(kernel, port, read) for port in ports.values()]
         with self._model(kernel, opened, texts) as model:
             return model(*(tensors[port.name] for port in model.inputs))
+
+    def _check_arithmetic(self, kernel: Kernel, texts: Mapping[str, str]) -> None:
+        asked, known = texts.get(ARITHMETIC, ""), self._device.info.arithmetic
+        if asked and asked not in known:
+            raise Unsupported(
+                f"kernel {kernel.name}: {self._device.info.card} does not compute in {asked!r}",
+                hint="it does in " + ", ".join(known),
+            )
 
     @contextmanager
     def _model(

@@ -202,8 +202,9 @@ def compile_model(data: bytes | memoryview, target: Target) -> CompiledProgram:
 
 
 def compile_kernel(source: KernelSource, target: Target) -> CompiledProgram:
-    """Compile one kernel by name. Raises NotFound or InvalidArgument."""
-    return CompiledProgram(frontend.read(serialize(kernels.build(source))), target)
+    """Compile one kernel by name. Raises NotFound, InvalidArgument or Unsupported."""
+    built = kernels.build(source, target.device.arithmetic)
+    return CompiledProgram(frontend.read(serialize(built)), target)
 
 
 def _neutral(port: Port, shape: Shape) -> Array:

@@ -7,6 +7,8 @@ arithmetic, a one-node program runs there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
@@ -16,20 +18,27 @@ from host_daemon.compiler.signature import TO_ONNX
 from host_daemon.core.device import ARITHMETIC
 from vaccel import bounds, kernels
 from vaccel.compute import KernelSource
-from vaccel.errors import InvalidArgument
+from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.kernels import declaration, fit
 from vaccel.kernels.declaration import Kernel, Operand
 from vaccel.model import Port
 
 
-def build(source: KernelSource) -> ModelProto:
+def build(source: KernelSource, arithmetic: Sequence[str]) -> ModelProto:
     """The kernel's graph; its outputs are called as the kernel's results.
 
-    Raises NotFound for an unknown kernel, InvalidArgument naming the operand or attribute at fault,
-    and with all operands side by side where they do not fit together.
+    ``arithmetic`` is what the device has. Raises NotFound for an unknown kernel, InvalidArgument
+    naming the operand or attribute at fault, and with all operands side by side where they do not
+    fit together; Unsupported for another arithmetic.
     """
     kernel = kernels.find(source.name)
     settings = kernel.settings(source.attributes)
+    stated = source.attributes.get(declaration.ARITHMETIC, "")
+    if stated and stated not in arithmetic:
+        raise Unsupported(
+            f"kernel {kernel.name}: the device does not compute in {stated[:80]!r}",
+            hint="it does in " + ", ".join(arithmetic),
+        )
     for port in source.operands:
         _check_dims(port)
     ports = fit.bind_operands(kernel, source.operands)
@@ -41,11 +50,8 @@ def build(source: KernelSource) -> ModelProto:
     }
     draft = Draft(kernel, ports, settings, results)
     DRAWINGS[kernel.name](draft)
-    if kernel.products and source.attributes.get(declaration.ARITHMETIC):
-        # The device knows which there are, and refuses others by name.
-        draft.main.metadata_props.add(
-            key=ARITHMETIC, value=source.attributes[declaration.ARITHMETIC]
-        )
+    if stated:
+        draft.main.metadata_props.add(key=ARITHMETIC, value=stated)
     return _with_result_shapes(kernel, ports, _model(draft))
 
 
