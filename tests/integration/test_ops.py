@@ -10,15 +10,27 @@ import numpy as np
 import pytest
 
 import vaccel
-from tests.integration.daemon_host import DaemonHost
+from host_daemon.compiler.program import Target
+from host_daemon.devices.registry import find_card, load_card, model
+from tests.integration.daemon_host import PROFILE, DaemonHost
+from tests.unit.host_daemon.compiler.kernels import cases
 from vaccel import ops
 from vaccel.errors import InvalidArgument, NotFound, Unsupported
+from vaccel.kernels import KERNELS
 
 
 @pytest.fixture(scope="module")
 def device() -> Iterator[vaccel.Device]:
     with DaemonHost() as host, host.vf("ops") as vf, vaccel.open(address=vf.socket) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def npu(tmp_path_factory: pytest.TempPathFactory) -> Target:
+    """What the daemon's VFs are made of."""
+    card = load_card(find_card("kcloud-1"))
+    profile = next(each for each in card.profiles if each.name == PROFILE)
+    return Target(model(card, profile), 1, tmp_path_factory.mktemp("scratch"))
 
 
 def test_every_example_runs(device: vaccel.Device) -> None:
@@ -107,6 +119,28 @@ def test_one_compiled_kernel_serves_many_shapes(device: vaccel.Device) -> None:
     for size in range(2, 9):
         assert ops.gemv(device, ONES(size, size + 1), ONES(size + 1)).tolist() == [size + 1] * size
     assert len(device._kernels._kept) == kept
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_worker_computes_as_this_process_does(
+    device: vaccel.Device, npu: Target, name: str
+) -> None:
+    """To the bit: what is proven of programs in process holds of a VF."""
+    kernel = KERNELS[name]
+    arithmetics = ("", "bf16", "fp8_e4m3") if kernel.products else ("",)
+    for kind in next(iter(kernel.types[0].variables.values())):
+        arrays = cases.example(name, kind)
+        for arithmetic in arithmetics:
+            settings = cases.SETTINGS.get(name, {}) | (
+                {"arithmetic": arithmetic} if arithmetic else {}
+            )
+            given = device._kernels.run(name, (), arrays, settings)
+            wanted = cases.run(npu, name, arrays, **settings)
+            assert given.keys() == wanted.results.keys()
+            for key, array in wanted.results.items():
+                assert np.array_equal(given[key], array, equal_nan=array.dtype.kind == "f"), key
+            shapes = {key: array.shape for key, array in arrays.items()}
+            assert given.cost.critical_cycles == wanted.program.estimate(shapes, {}).critical_cycles
 
 
 def test_tensors_in_device_memory_are_operands_too(device: vaccel.Device) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -98,5 +98,44 @@ def wide(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
-def scratch(path: Path, device: object) -> Target:
-    return Target(device, 1, path)  # type: ignore[arg-type]
+# Settings that have no default, and sizes that must suit them.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "max_pool": {"kernel": (2,)},
+    "average_pool": {"kernel": (2,)},
+    "cast": {"to": "int8"},
+    "group_norm": {"groups": 2},
+    "top_k": {"k": 2},
+    "slice": {"starts": (0,), "ends": (1,)},
+    "pad": {"pads": (1, 1, 0, 0)},
+    "reshape": {"shape": (-1,)},
+    "expand": {"shape": (2, 3, 4)},
+    "tile": {"repeats": (2, 1)},
+}
+SIZES = {"c": 4, "h": 4, "w": 6, "f": 8, "kw": 3, "kh": 3, "kd": 3, "d": 1, "g": 2, "a": 5, "p": 3}
+SPACE = {"conv3d": {"d": 5}, "attention": {"d": 3}, "cached_attention": {"d": 3}}
+
+
+def example(name: str, kind: DType) -> dict[str, np.ndarray]:
+    """Operands of a kernel, the first of a type."""
+    kernel = KERNELS[name]
+    types = next(t for t in kernel.types if kind in next(iter(t.variables.values())))
+    sizes = {**SIZES, **SPACE.get(name, {})}
+    rng, found = np.random.default_rng(0), {}
+    for operand, wanted in zip(kernel.operands, types.operands, strict=False):
+        shape: list[int] = []
+        for token in operand.tokens:
+            factor, _, symbol = token.rpartition("*")
+            size = sizes.get(symbol.partition("/")[0], 2)
+            if token.endswith("…"):
+                shape += [] if token == "…" else [3, 4]
+            else:
+                shape.append(int(token) if token.isdecimal() else size * int(factor or 1))
+        dtype = (types.variables.get(wanted) or (DType(wanted),))[0]
+        if wanted == next(iter(types.variables)):
+            dtype = kind
+        name_ = f"{operand.name}0" if operand.repeated else operand.name
+        found[name_] = numbers(rng, tuple(shape), dtype.value, 0.5, 1)
+    if name in ("gather", "embedding", "gather_elements"):
+        last = list(found)[1]
+        found[last] = found[last] % 2
+    return found

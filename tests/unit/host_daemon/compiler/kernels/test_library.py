@@ -12,53 +12,11 @@ from host_daemon.compiler.kernels.graphs import DRAWINGS
 from host_daemon.compiler.program import Target, compile_kernel
 from host_daemon.devices import registry
 from tests.unit.host_daemon.compiler.kernels import cases
+from tests.unit.host_daemon.compiler.kernels.cases import SETTINGS, example
 from vaccel.compute import KernelSource
 from vaccel.errors import InvalidArgument, NotFound, Unsupported
 from vaccel.kernels import KERNELS
 from vaccel.model import DType, Port
-
-# Settings that have no default, and sizes that must suit them.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "max_pool": {"kernel": (2,)},
-    "average_pool": {"kernel": (2,)},
-    "cast": {"to": "int8"},
-    "group_norm": {"groups": 2},
-    "top_k": {"k": 2},
-    "slice": {"starts": (0,), "ends": (1,)},
-    "pad": {"pads": (1, 1, 0, 0)},
-    "reshape": {"shape": (-1,)},
-    "expand": {"shape": (2, 3, 4)},
-    "tile": {"repeats": (2, 1)},
-}
-SIZES = {"c": 4, "h": 4, "w": 6, "f": 8, "kw": 3, "kh": 3, "kd": 3, "d": 1, "g": 2, "a": 5, "p": 3}
-SPACE = {"conv3d": {"d": 5}, "attention": {"d": 3}, "cached_attention": {"d": 3}}
-
-
-def example(name: str, kind: DType) -> dict[str, np.ndarray]:
-    """Operands of a kernel, the first of a type."""
-    kernel = KERNELS[name]
-    types = next(t for t in kernel.types if kind in next(iter(t.variables.values())))
-    sizes = {**SIZES, **SPACE.get(name, {})}
-    rng, found = np.random.default_rng(0), {}
-    for operand, wanted in zip(kernel.operands, types.operands, strict=False):
-        shape: list[int] = []
-        for token in operand.tokens:
-            factor, _, symbol = token.rpartition("*")
-            size = sizes.get(symbol.partition("/")[0], 2)
-            if token.endswith("…"):
-                shape += [] if token == "…" else [3, 4]
-            else:
-                shape.append(int(token) if token.isdecimal() else size * int(factor or 1))
-        dtype = (types.variables.get(wanted) or (DType(wanted),))[0]
-        if wanted == next(iter(types.variables)):
-            dtype = kind
-        name_ = f"{operand.name}0" if operand.repeated else operand.name
-        found[name_] = cases.numbers(rng, tuple(shape), dtype.value, 0.5, 1)
-    if name in ("gather", "embedding", "gather_elements"):
-        last = list(found)[1]
-        found[last] = found[last] % 2
-    return found
-
 
 ALL = [
     (name, kind)
