@@ -21,7 +21,8 @@ from vaccel.errors import InvalidArgument
 # value, nothing is drawn at random, and a device prices the node as one.
 _BY_SHAPE_TEXT: Final = """
 MatMul MatMulInteger QLinearMatMul Gemm Conv ConvInteger QLinearConv
-MaxPool AveragePool GlobalMaxPool GlobalAveragePool RNN GRU LSTM Attention
+ConvTranspose MaxPool AveragePool GlobalMaxPool GlobalAveragePool
+RNN GRU LSTM Attention RotaryEmbedding
 Abs Neg Sign Reciprocal Sqrt Exp Log Sin Cos Tanh Erf Floor Ceil Round IsNaN Not Relu Sigmoid
 Gelu Swish Mish Softplus Softsign HardSwish Elu LeakyRelu Clip Cast
 Add Sub Mul Div Pow Mod Min Max Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor Where

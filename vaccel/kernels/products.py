@@ -127,6 +127,26 @@ def _check_depthwise(case: Case) -> str:
     return check_window(case, "x", case.dims["weight"][2:])
 
 
+def _check_transposed(case: Case) -> str:
+    group, channels = case.settings["group"], case.sizes.get("c")
+    if isinstance(group, int) and channels and channels % group:
+        return f"{channels} channels are no multiple of {group} groups"
+    names = ("stride", "padding", "dilation")
+    found = {name: spread(case.settings[name], 2, name) for name in names}
+    for value in found.values():
+        if isinstance(value, str):
+            return value
+    for axis, size in enumerate(case.dims["x"][2:]):
+        side = case.dims["weight"][2 + axis]
+        if isinstance(size, int) and isinstance(side, int):
+            stride, dilation = int(found["stride"][axis]), int(found["dilation"][axis])
+            pads = int(found["padding"][axis]) + int(found["padding"][axis + 2])
+            wide = (size - 1) * stride + (side - 1) * dilation + 1
+            if size < 1 or side < 1 or wide <= pads:
+                return f"padding {pads} leaves nothing of {wide} along axis {axis + 2}"
+    return ""
+
+
 _SIDES: Final = ("w", "h, w", "d, h, w")
 _TAPS: Final = ("kw", "kh, kw", "kd, kh, kw")
 _OUT: Final = ("ow", "oh, ow", "od, oh, ow")
@@ -173,4 +193,20 @@ _DEPTHWISE: Final = Kernel(
     check=_check_depthwise,
 )
 
-KERNELS: Final = (*_MATRICES, *map(_convolution, (1, 2, 3)), _DEPTHWISE)
+_TRANSPOSED: Final = Kernel(
+    "conv_transpose2d",
+    "product",
+    "The gradient of a convolution: each pixel adds a patch, so that images grow",
+    "result[n, f, p·stride + t·dilation - padding] += x[n, c, p] · weight[c, f, t];  + bias[f]",
+    (
+        Operand("x", "n, c, h, w"),
+        Operand("weight", "c, f/group, kh, kw"),
+        Operand("bias", "f", optional=True),
+    ),
+    (Operand("result", "n, f, oh, ow"),),
+    (Types(("T", "T", "T"), ("T",), {"T": FLOATS}),),
+    (*window(2), _GROUP),
+    check=_check_transposed,
+)
+
+KERNELS: Final = (*_MATRICES, *map(_convolution, (1, 2, 3)), _DEPTHWISE, _TRANSPOSED)

@@ -123,6 +123,23 @@ _ATTENTION: Final = (
     ),
 )
 
+_ROTARY: Final = Kernel(
+    "rotary_embedding",
+    "attention",
+    "Pairs of elements turned by the angle of their position; interleaved: neighbours are a pair",
+    "first·cos - second·sin, first·sin + second·cos, at positions[b, l]",
+    (
+        Operand("x", "b, h, l, 2*r"),
+        Operand("cos", "p, r"),
+        Operand("sin", "p, r"),
+        Operand("positions", "b, l"),
+    ),
+    (Operand("result", "b, h, l, 2*r"),),
+    (Types(("T", "T", "T", "int64"), ("T",), {"T": FLOATS}),),
+    (Attribute("interleaved", "bool", "pairs of neighbours; else of halves", False),),
+    empty=(),
+)
+
 
 def _check_cache(case: Case) -> str:
     new, past, every = (case.sizes.get(name) for name in "spa")
@@ -131,4 +148,4 @@ def _check_cache(case: Case) -> str:
     return ""
 
 
-KERNELS: Final = (*_CELLS, *_ATTENTION)
+KERNELS: Final = (*_CELLS, *_ATTENTION, _ROTARY)

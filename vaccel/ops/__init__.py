@@ -81,6 +81,7 @@ from vaccel.ops.products import (
     conv1d,
     conv2d,
     conv3d,
+    conv_transpose2d,
     depthwise_conv2d,
     gemv,
     linear,
@@ -99,6 +100,7 @@ from vaccel.ops.sequences import (
     gru,
     lstm,
     rnn,
+    rotary_embedding,
 )
 from vaccel.ops.sliding import (
     average_pool,
@@ -152,6 +154,7 @@ __all__: Final = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_transpose2d",
     "cos",
     "cumsum",
     "depthwise_conv2d",
@@ -212,6 +215,7 @@ __all__: Final = [
     "reshape",
     "rms_norm",
     "rnn",
+    "rotary_embedding",
     "round",
     "sigmoid",
     "sign",

@@ -184,3 +184,32 @@ def depthwise_conv2d(
         dilation=dilation,
         arithmetic=arithmetic,
     )
+
+
+@kernel
+def conv_transpose2d(
+    device: Device,
+    x: Given,
+    weight: Given,
+    bias: Given | None = None,
+    *,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    group: int = 1,
+) -> Array:
+    """A convolution backwards: an image grows.
+
+    >>> x, weight = np.float32([[1, 2]]).reshape(1, 1, 1, 2), np.ones((1, 1, 1, 2), np.float32)
+    >>> print(ops.conv_transpose2d(device, x, weight, stride=2).ravel())
+    [1. 1. 2. 2.]
+    """
+    return result(
+        device,
+        "conv_transpose2d",
+        {"x": x, "weight": weight, "bias": bias},
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        group=group,
+    )

@@ -149,3 +149,18 @@ def cached_attention(
     operands |= {"mask": mask} if mask is not None else {}
     given = results(device, "cached_attention", operands, scale=scale, causal=causal)
     return Cached(*given)
+
+
+@kernel
+def rotary_embedding(
+    device: Device, x: Given, cos: Given, sin: Given, positions: Given, *, interleaved: bool = False
+) -> Array:
+    """Positions, as angles.
+
+    >>> x = np.float32([1, 2, 3, 4]).reshape(1, 1, 1, 4)
+    >>> cos, sin = np.float32([[1, 1], [0, 0]]), np.float32([[0, 0], [1, 1]])  # of 0, 90 degrees
+    >>> print(ops.rotary_embedding(device, x, cos, sin, [[1]]).ravel())
+    [-3. -4.  1.  2.]
+    """
+    operands = {"x": x, "cos": cos, "sin": sin, "positions": positions}
+    return result(device, "rotary_embedding", operands, interleaved=interleaved)

@@ -39,10 +39,17 @@ def _attention(draft: Draft) -> None:
     draft.node("Attention", inputs, **settings)
 
 
+def _rotary(draft: Draft) -> None:
+    draft.opset = 23
+    inputs = ["x", "cos", "sin", "positions"]
+    draft.node("RotaryEmbedding", inputs, interleaved=draft.integer("interleaved"))
+
+
 SEQUENCES: Final[dict[str, Callable[[Draft], None]]] = {
     "rnn": _recurrent("RNN"),
     "gru": _recurrent("GRU"),
     "lstm": _recurrent("LSTM"),
     "attention": _attention,
     "cached_attention": _attention,
+    "rotary_embedding": _rotary,
 }

@@ -65,6 +65,11 @@ def _depthwise(draft: Draft) -> None:
     _convolution(draft, channels)
 
 
+def _transposed(draft: Draft) -> None:
+    settings = _window(draft, 2) | {"group": draft.integer("group")}
+    draft.node("ConvTranspose", draft.given("x", "weight", "bias"), **settings)
+
+
 def _max_pool(draft: Draft) -> None:
     rank = _rank(draft)
     sides = _setting(draft, "kernel", rank)
@@ -87,6 +92,7 @@ WINDOWS: Final[dict[str, Callable[[Draft], None]]] = {
     "conv2d": _conv,
     "conv3d": _conv,
     "depthwise_conv2d": _depthwise,
+    "conv_transpose2d": _transposed,
     "max_pool": _max_pool,
     "average_pool": _average_pool,
     "global_max_pool": lambda draft: draft.node("GlobalMaxPool", ["x"]),

@@ -135,7 +135,7 @@ def example(name: str, kind: DType) -> dict[str, np.ndarray]:
             dtype = kind
         name_ = f"{operand.name}0" if operand.repeated else operand.name
         found[name_] = numbers(rng, tuple(shape), dtype.value, 0.5, 1)
-    if name in ("gather", "embedding", "gather_elements"):
-        last = list(found)[1]
+    if name in ("gather", "embedding", "gather_elements", "rotary_embedding"):
+        last = list(found)[-1]
         found[last] = found[last] % 2
     return found

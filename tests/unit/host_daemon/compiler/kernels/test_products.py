@@ -140,6 +140,57 @@ def test_integer_products_are_exact(npu: Target, name: str, left: str, right: st
     check()
 
 
+def spread_out(x: np.ndarray, w: np.ndarray, chosen: dict) -> np.ndarray:
+    """The definition of a transposed convolution, one input pixel after another."""
+    group, names = chosen["group"], ("stride", "padding", "dilation")
+    stride, pads, dilation = (spread(chosen[name], 2, name) for name in names)
+    reach = [(side - 1) * step + 1 for side, step in zip(w.shape[2:], dilation, strict=True)]
+    wide = [(s - 1) * step + r for s, step, r in zip(x.shape[2:], stride, reach, strict=True)]
+    channels, filters = x.shape[1] // group, w.shape[1]
+    result = np.zeros((x.shape[0], filters * group, *wide))
+    for i, j in np.ndindex(*x.shape[2:]):
+        corner = i * stride[0], j * stride[1]
+        patch = tuple(slice(c, c + r, d) for c, r, d in zip(corner, reach, dilation, strict=True))
+        for g in range(group):
+            own = slice(g * channels, (g + 1) * channels)
+            added = np.einsum("nc,cfhw->nfhw", x[:, own, i, j], w[own])
+            result[(slice(None), slice(g * filters, (g + 1) * filters), *patch)] += added
+    return result[:, :, pads[0] : wide[0] - pads[2], pads[1] : wide[1] - pads[3]]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_transposed_convolution_is_within_its_bound(npu: Target, kind: str) -> None:
+    """Every result is a sum of as many products as there are channels and taps, at most."""
+
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng, group = np.random.default_rng(seed), data.draw(st.integers(1, 2))
+        draw = st.integers(1, 3)
+        sides = data.draw(st.tuples(draw, draw))
+        chosen = {
+            "stride": (data.draw(draw),),
+            "padding": data.draw(st.sampled_from([(0,), (0, 0, 0, 0)])),
+            "dilation": (data.draw(st.integers(1, 2)),),
+            "group": group,
+        }
+        if min(sides) > 1:
+            chosen["padding"] = (1, 0, 0, 1)
+        channels, filters = group * data.draw(draw), data.draw(draw)
+        shapes = {"x": (2, channels, 3, 4), "weight": (channels, filters, *sides)}
+        shapes["bias"] = (filters * group,)
+        arrays = {name: cases.numbers(rng, shape, kind) for name, shape in shapes.items()}
+        found = cases.run(npu, "conv_transpose2d", arrays, **chosen).results["result"]
+        x, w, bias = cases.wide(arrays).values()
+        exact = spread_out(x, w, chosen) + bias[:, None, None]
+        sizes = spread_out(np.abs(x), np.abs(w), chosen) + np.abs(bias[:, None, None])
+        depth = channels // group * sides[0] * sides[1] + 2
+        error = roundoff.stored(exact, roundoff.gamma(depth) * sizes, kind)
+        assert (np.abs(found - exact) <= error).all()
+
+    check()
+
+
 def test_the_bounds_tell_arithmetics_apart(npu: Target) -> None:
     """A bound that everything met would say nothing."""
     rng = np.random.default_rng(5)

@@ -228,6 +228,41 @@ def test_attention_is_within_the_bound_of_its_scores(npu: Target, name: str, kin
     check()
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("kind", FLOATS)
+def test_positions_turn_pairs(npu: Target, kind: str, interleaved: bool) -> None:
+    """Two products and a sum: within gamma(3) of their sizes, in float16 each rounded."""
+
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        shapes = cases.dims(data.draw, KERNELS["rotary_embedding"])
+        arrays = {
+            name: cases.numbers(rng, shape, kind, -1, 1)
+            for name, shape in shapes.items()
+            if name != "positions"
+        }
+        arrays["positions"] = rng.integers(0, len(arrays["cos"]), shapes["positions"])
+        own = {"interleaved": interleaved}
+        found = cases.run(npu, "rotary_embedding", arrays, **own).results["result"]
+        x, *angles = (arrays[name].astype(np.float64) for name in ("x", "cos", "sin"))
+        cos, sin = (angle[arrays["positions"]][:, None] for angle in angles)
+        half = x.shape[-1] // 2
+        pair = (slice(0, None, 2), slice(1, None, 2)) if interleaved else None
+        one, two = pair or (slice(0, half), slice(half, None))
+        exact, sizes = np.empty_like(x), np.empty_like(x)
+        first, second = x[..., one], x[..., two]
+        exact[..., one], exact[..., two] = first * cos - second * sin, first * sin + second * cos
+        sizes[..., one] = np.abs(first * cos) + np.abs(second * sin)
+        sizes[..., two] = np.abs(first * sin) + np.abs(second * cos)
+        short = FORMATS["float16"].u if kind == "float16" else 0.0
+        error = stored(exact, (gamma(3) + 2 * short) * sizes, kind)
+        assert (np.abs(found - exact) <= error).all()
+
+    check()
+
+
 @pytest.mark.parametrize("past", [0, 3])
 def test_a_query_sees_no_later_key(npu: Target, past: int) -> None:
     rng, name = np.random.default_rng(past), "cached_attention" if past else "attention"
