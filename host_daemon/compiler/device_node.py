@@ -120,7 +120,7 @@ class DeviceNode:
         if isinstance(self._fallback, SessionStep):
             return self._fallback.run(values, stop)
         given = {n: values[n] if n in values else self._known[n] for n in needs(self._node)}
-        return self._fallback.run(given)
+        return self._fallback.run(given, stop)
 
     def _open_others(self) -> SessionStep | ReferenceNode:
         step = Step(Engine.RUNTIME, (self._node,), self._step.takes, self._step.gives)

@@ -46,11 +46,11 @@ class _ReferenceStep:
         takes = [*step.takes, *self._constants]
         self._reference = ReferenceNode(node, model, takes)
 
-    def run(self, values: Mapping[str, Any], stop: object) -> dict[str, Any]:
+    def run(self, values: Mapping[str, Any], stop: ort.RunOptions | None) -> dict[str, Any]:
         inputs = self._constants | {name: values[name] for name in self._takes}
-        return self._reference.run(inputs)
+        return self._reference.run(inputs, stop)
 
-    def trace(self, values: Mapping[str, Any], stop: object) -> Trace:
+    def trace(self, values: Mapping[str, Any], stop: ort.RunOptions | None) -> Trace:
         results = self.run(values, stop)
         inputs = self._constants | dict(values)
         node = self._node

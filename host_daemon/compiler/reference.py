@@ -6,21 +6,47 @@ and by its being one VF's alone.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.ops import op_loop
 
 from host_daemon.compiler.graphs import title
 from host_daemon.compiler.steering import RANDOM_OPS
-from vaccel.errors import Exhausted, InvalidArgument, Unsupported, VaccelError
+from vaccel.errors import Cancelled, Exhausted, InvalidArgument, Unsupported, VaccelError
+
+# What the launch under way on a thread is stopped by.
+_launch = threading.local()
 
 
-# A condition that no model can name.
-_ALWAYS: Final = "\0always"
+class Loop(op_loop.Loop):
+    """The reference's loop, that ends where its launch is stopped, and that may have no condition:
+    the reference takes the absence of one for no turn.
+    """
+
+    op_domain = ""
+
+    def __init__(self, node: NodeProto, run_params: dict[str, Any]) -> None:
+        super().__init__(node, run_params)
+        turn = self._run_body
+
+        def stoppable(*args: Any, **named: Any) -> Any:
+            stop = getattr(_launch, "stop", None)
+            if stop is not None and stop.terminate:
+                raise Cancelled("launch stopped: its context closed")
+            return turn(*args, **named)
+
+        self._run_body = stoppable
+
+    def _run(self, M: Any, cond: Any, *args: Any, **named: Any) -> Any:
+        run: Any = super()._run
+        return run(M, np.array(True) if cond is None else cond, *args, **named)
 
 
 class ReferenceNode:
@@ -31,9 +57,8 @@ class ReferenceNode:
     def __init__(self, node: NodeProto, model: ModelProto, takes: Sequence[str]) -> None:
         self._title = title(node)
         self._gives = [name for name in node.output if name]
-        self._given: dict[str, Any] = {}
-        graph = GraphProto(name="node", node=[self._complete(node)])
-        graph.input.extend(ValueInfoProto(name=name) for name in (*takes, *self._given))
+        graph = GraphProto(name="node", node=[node])
+        graph.input.extend(ValueInfoProto(name=name) for name in takes)
         graph.output.extend(ValueInfoProto(name=name) for name in self._gives)
         alone = ModelProto(ir_version=model.ir_version, graph=graph)
         alone.opset_import.extend(model.opset_import)
@@ -46,35 +71,28 @@ class ReferenceNode:
             # Workers are forked: they must not all draw the same numbers.
             np.random.seed()
         try:
-            self._evaluator = ReferenceEvaluator(alone)
+            self._evaluator = ReferenceEvaluator(alone, new_ops=[Loop])
         except Exception as fault:
             raise Unsupported(
                 f"node {self._title}: no kernel computes it on this host: {_text(fault)}",
                 hint="write it with other operators",
             ) from fault
 
-    def _complete(self, node: NodeProto) -> NodeProto:
-        """A loop without a condition, given one: the reference takes its absence for no turn."""
-        if node.op_type != "Loop" or (len(node.input) > 1 and node.input[1]):
-            return node
-        made = NodeProto()
-        made.CopyFrom(node)
-        made.input.extend([""] * (2 - len(made.input)))
-        made.input[1] = _ALWAYS
-        self._given[_ALWAYS] = np.array(True)
-        return made
+    def run(self, inputs: Mapping[str, Any], stop: ort.RunOptions | None = None) -> dict[str, Any]:
+        """Results by name. Raises InvalidArgument naming the node where the inputs do not suit.
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Results by name. Raises InvalidArgument naming the node where the inputs do not suit."""
+        Setting ``stop.terminate`` ends it at the next turn of a loop.
+        """
+        _launch.stop = stop
         try:
             with np.errstate(all="ignore"):
-                results = self._evaluator.run(None, {**inputs, **self._given})
+                results = self._evaluator.run(None, dict(inputs))
         except MemoryError as fault:
             raise Exhausted(f"node {self._title} ran out of memory: {_text(fault)}") from fault
-        except ImportError as fault:
-            raise Unsupported(f"node {self._title}: {_text(fault)}") from fault
         except VaccelError:
             raise
+        except ImportError as fault:
+            raise Unsupported(f"node {self._title}: {_text(fault)}") from fault
         except Exception as fault:  # what NumPy raises depends on what a tenant gave
             raise InvalidArgument(f"launch failed: node {self._title}: {_text(fault)}") from fault
         return {n: _plain(each) for n, each in zip(self._gives, results, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 from onnx.numpy_helper import from_array
 
+from host_daemon.compiler import sessions
 from host_daemon.compiler.body import Whole
 from host_daemon.compiler.pipeline import Pipeline
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from tests.conformance.models import BOOL, F32, I64, graph, model, value
 from tests.unit.host_daemon.compiler.conftest import CountingDevice
-from vaccel.errors import Exhausted, InvalidArgument
+from vaccel.errors import Cancelled, Exhausted, InvalidArgument
 
 NODE = helper.make_node
 BF16 = TensorProto.BFLOAT16
@@ -62,7 +64,7 @@ def test_only_the_form_that_deviates_is_taken_from_onnx_runtime(tmp_path: Path) 
     np.testing.assert_allclose(given.ravel(), [1, 1 + 3 / 1.4], rtol=1e-6)
 
 
-def test_a_container_with_a_node_that_is_missing_runs_whole_on_the_reference(
+def test_a_container_with_a_node_that_is_missing_runs_on_the_reference_and_stops(
     tmp_path: Path,
 ) -> None:
     """A loop that adds in bf16, which captures a value of the outer graph."""
@@ -83,6 +85,12 @@ def test_a_container_with_a_node_that_is_missing_runs_whole_on_the_reference(
         )
     )
     program = compiled(made, tmp_path)
+    endless = {"x": np.float32([1]), "turns": np.array(1 << 62, np.int64)}
+    stop = sessions.run_options()
+    with pytest.raises(Cancelled), ThreadPoolExecutor(1) as pool:
+        running = pool.submit(program.run, endless, ["y"], stop)
+        stop.terminate = True
+        running.result(60)
     for turns in (0, 3):
         inputs = {"x": np.float32([1.5]), "turns": np.array(turns, np.int64)}
         assert program.run(inputs, ["y"]).results["y"].tolist() == [1.5 * (1 + turns)]
