@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from vaccel import binding, bounds, kernels
-from vaccel.errors import InvalidArgument, Unsupported, VaccelError
+from vaccel.errors import Exhausted, InvalidArgument, Unsupported, VaccelError
 from vaccel.kernels import fit
 from vaccel.kernels.declaration import ARITHMETIC, Kernel, Setting, setting_text
 from vaccel.loaded_model import Model, Outputs
@@ -21,7 +21,10 @@ from vaccel.model import DType, Port, Strings, Tensor
 if TYPE_CHECKING:
     from vaccel.client import Device
 
-Key = tuple[str, tuple[tuple[str, DType, tuple[int | str | None, ...]], ...], tuple[str, ...]]
+# A kernel's name, its operands and its settings: as they were given, and as it is compiled.
+Asked = tuple[str, tuple[Port, ...], tuple[tuple[str, str], ...]]
+# Calls whose operands were found to fit are remembered, so many of them.
+_CHECKED: Final = 1024
 
 
 @dataclass(slots=True)
@@ -37,7 +40,8 @@ class KernelCalls:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
+        self._checked: dict[Asked, tuple[Port, ...]] = {}
         self._lock = threading.Lock()
 
     def run(
@@ -54,16 +58,28 @@ class KernelCalls:
         """
         kernel = kernels.find(name)
         texts = {key: setting_text(value) for key, value in settings.items()}
-        read = kernel.settings(texts)
-        self._check_arithmetic(kernel, texts)
         tensors = _tensors(kernel, _by_name(kernel, positional, named))
-        ports = {n: Port(n, each.dtype, each.shape) for n, each in tensors.items()}
-        ports = fit.bind_operands(kernel, list(ports.values()))
-        kernel.variant(fit.types_of(kernel, ports))
-        fit.check_operands(kernel, ports, read)
-        opened = [_opened(kernel, port, read) for port in ports.values()]
+        ports = tuple(Port(n, each.dtype, each.shape) for n, each in tensors.items())
+        asked = (name, ports, tuple(texts.items()))
+        opened = self._checked.get(asked)
+        if opened is None:
+            opened = self._check(kernel, ports, texts)
+            if len(self._checked) >= _CHECKED:
+                self._checked.clear()
+            self._checked[asked] = opened
         with self._model(kernel, opened, texts) as model:
             return model(*(tensors[port.name] for port in model.inputs))
+
+    def _check(
+        self, kernel: Kernel, given: Sequence[Port], texts: Mapping[str, str]
+    ) -> tuple[Port, ...]:
+        """What to compile for operands that fit: as few numbers as the kernel allows."""
+        settings = kernel.settings(texts)
+        self._check_arithmetic(kernel, texts)
+        ports = fit.bind_operands(kernel, given)
+        kernel.variant(fit.types_of(kernel, ports))
+        fit.check_operands(kernel, ports, settings)
+        return tuple(_opened(kernel, port, settings) for port in ports.values())
 
     def _check_arithmetic(self, kernel: Kernel, texts: Mapping[str, str]) -> None:
         asked, known = texts.get(ARITHMETIC, ""), self._device.info.arithmetic
@@ -75,35 +91,40 @@ class KernelCalls:
 
     @contextmanager
     def _model(
-        self, kernel: Kernel, ports: Sequence[Port], texts: Mapping[str, str]
+        self, kernel: Kernel, ports: tuple[Port, ...], texts: Mapping[str, str]
     ) -> Iterator[Model]:
-        key = (
-            kernel.name,
-            tuple((port.name, port.dtype, port.shape or ()) for port in ports),
-            tuple(f"{name}={text}" for name, text in sorted(texts.items())),
-        )
+        key = (kernel.name, ports, tuple(sorted(texts.items())))
         with self._lock:
             kept = self._kept.get(key)
             if kept is None:
-                model = self._device.kernel(kernel.name, *ports, **texts)
-                kept = self._kept[key] = _Kept(model)
+                kept = self._kept[key] = _Kept(self._load(kernel, ports, texts))
             self._kept.move_to_end(key)
             kept.users += 1
-            spare = self._spare()
-        for each in spare:
-            with suppress(VaccelError):  # it is forgotten here in any case
-                each.unload()
+            self._forget(len(self._kept) - bounds.KERNELS_KEPT)
         try:
             yield kept.model
         finally:
             with self._lock:
                 kept.users -= 1
 
-    def _spare(self) -> list[Model]:
-        """Kernels beyond those that are kept, taken out; the lock is held."""
-        over = len(self._kept) - bounds.KERNELS_KEPT
-        idle = [key for key, kept in self._kept.items() if not kept.users] if over > 0 else []
-        return [self._kept.pop(key).model for key in idle[: max(0, over)]]
+    def _load(self, kernel: Kernel, ports: Sequence[Port], texts: Mapping[str, str]) -> Model:
+        """Compile; where the context holds too many programs, kernels that are idle make room."""
+        try:
+            return self._device.kernel(kernel.name, *ports, **texts)
+        except Exhausted:
+            if not self._forget(len(self._kept)):
+                raise
+            return self._device.kernel(kernel.name, *ports, **texts)
+
+    def _forget(self, count: int) -> int:
+        """Unload at most so many idle kernels, those used longest ago first; how many it were."""
+        if count <= 0:
+            return 0
+        idle = [key for key, kept in self._kept.items() if not kept.users][:count]
+        for key in idle:
+            with suppress(VaccelError):  # it is forgotten here in any case
+                self._kept.pop(key).model.unload()
+        return len(idle)
 
 
 def _opened(kernel: Kernel, port: Port, settings: Mapping[str, Setting]) -> Port:

@@ -15,13 +15,20 @@ from host_daemon.devices.registry import find_card, load_card, model
 from tests.integration.daemon_host import PROFILE, DaemonHost
 from tests.unit.host_daemon.compiler.kernels import cases
 from vaccel import ops
-from vaccel.errors import InvalidArgument, NotFound, Unsupported
+from vaccel.errors import Exhausted, InvalidArgument, NotFound, Unsupported
 from vaccel.kernels import KERNELS
+from vaccel.model import DType, Port
 
 
 @pytest.fixture(scope="module")
-def device() -> Iterator[vaccel.Device]:
-    with DaemonHost() as host, host.vf("ops") as vf, vaccel.open(address=vf.socket) as opened:
+def host() -> Iterator[DaemonHost]:
+    with DaemonHost() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def device(host: DaemonHost) -> Iterator[vaccel.Device]:
+    with host.vf("ops") as vf, vaccel.open(address=vf.socket) as opened:
         yield opened
 
 
@@ -156,3 +163,18 @@ def test_kernels_beyond_those_kept_are_forgotten(
     for shape in range(1, 7):
         assert ops.reshape(device, ONES(shape), (1, shape)).shape == (1, shape)
         assert len(device._kernels._kept) <= 3
+
+
+def test_idle_kernels_make_room_for_others(host: DaemonHost) -> None:
+    with host.vf("full") as vf, vaccel.open(address=vf.socket) as device:
+        fill(device)
+
+
+def fill(device: vaccel.Device) -> None:
+    ops.relu(device, ONES(2))
+    x = Port("x", DType.FLOAT32, ("n",))
+    with pytest.raises(Exhausted, match="256 programs"):
+        for _ in range(257):
+            device.kernel("exp", x)
+    assert ops.tanh(device, np.zeros(3, np.float32)).tolist() == [0, 0, 0]
+    assert len(device._kernels._kept) == 1
