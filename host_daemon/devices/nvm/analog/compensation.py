@@ -8,25 +8,30 @@ Nature Communications 11 (2020), "global drift compensation").
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from host_daemon.devices.nvm.analog.converters import ReadCounts
-from host_daemon.devices.nvm.analog.crossbar import Snapshot
+from host_daemon.devices.nvm.analog.snapshot import Snapshot
+
+_SMALLEST: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A reading: the mean absolute output, when, and what it took."""
+    """A reading: the mean absolute output in normalised units, and what it took."""
 
     reading: float
-    now: float
     counts: ReadCounts
 
 
-def calibrate(snapshot: Snapshot, now: float, rng: np.random.Generator) -> Calibration:
+def calibrate(snapshot: Snapshot, rng: np.random.Generator) -> Calibration:
     """Read an array with one-hot vectors: as many vectors as it has rows."""
-    raise NotImplementedError
+    rows = snapshot.weights.shape[1]
+    outputs, counts = snapshot.mvm(np.eye(rows, dtype=np.float32), rng)
+    reading = float(np.mean(np.abs(outputs / snapshot.scale), dtype=np.float64))
+    return Calibration(max(reading, _SMALLEST), counts)
 
 
 def factor(baseline: Calibration, present: Calibration) -> float:

@@ -53,7 +53,8 @@ class Periphery:
     ``out_noise`` is the deviation of each output before its ADC; ``weight_noise`` scales noise
     of each read that is referred to the output: ``weight_noise sqrt(sum_j |w_ij| x_j^2)``.
     ``bound_management`` halves an input and reads again while an output saturates, at most
-    ``most_halvings`` times.
+    ``most_halvings`` times. ``drop`` scales the closed form of the wires' voltage drop (see
+    ``wires.column_drop``), of wires with ``drop_ratio`` times a cell's largest conductance.
     """
 
     dac: Converter | None = None
@@ -61,10 +62,11 @@ class Periphery:
     input_range: InputRange = InputRange.MAXIMUM
     fixed_range: float = 1.0
     bound_management: bool = False
-    most_halvings: int = 6
+    most_halvings: int = 4
     out_noise: float = 0.0
     weight_noise: float = 0.0
-    drop_scale: float = 0.0
+    drop: float = 0.0
+    drop_ratio: float = 1 / 0.35 / 5e-6
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Crossbar arrays: a matrix of weights in pairs of cells, and products with it.
+"""Crossbar arrays: a matrix of weights in pairs of cells.
 
 Weights are (inputs, outputs) float32: an input is a row, an output a column. A weight w is
 stored as the difference of two cells, of which one is at the lowest conductance:
@@ -12,8 +12,19 @@ from enum import StrEnum
 
 import numpy as np
 
-from host_daemon.devices.nvm.analog.cells import Cells, Preset, WriteReport
-from host_daemon.devices.nvm.analog.converters import Periphery, ReadCounts
+from host_daemon.devices.nvm.analog.cells import (
+    Cells,
+    Preset,
+    WriteReport,
+    ages,
+    blank,
+    drifted,
+    program,
+    read_noise,
+)
+from host_daemon.devices.nvm.analog.converters import Periphery
+from host_daemon.devices.nvm.analog.snapshot import Snapshot
+from vaccel.errors import InvalidArgument
 from vaccel.model import Array
 
 
@@ -24,20 +35,48 @@ class Scaling(StrEnum):
     COLUMN = "column"
 
 
+class Pairs(StrEnum):
+    """Of what the laws of age and noise hold."""
+
+    CELLS = "cells"  # of each cell of a pair
+    NET = "net"  # of the difference, as if one cell held it and the other were empty
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """How weights become conductances.
 
-    ``levels`` per cell above the lowest (0: continuous). With ``slices`` > 1 a weight's magnitude
-    is written in base ``levels + 1``, one digit per pair of cells, highest first, each read by
-    converters of its own and summed in digital. ``limit`` fixes the scale: weights beyond it are
-    clipped and counted; None takes the largest weight.
+    ``levels`` are the steps of a cell above the lowest (0: continuous). With ``slices`` > 1 a
+    weight's magnitude is written in base ``levels + 1``, one digit per pair of cells, highest
+    first, each read by converters of its own and summed in digital. ``limit`` fixes the scale:
+    weights beyond it are clipped and counted; None takes the largest weight.
     """
 
     scaling: Scaling = Scaling.ARRAY
     slices: int = 1
     levels: int = 0
     limit: float | None = None
+    pairs: Pairs = Pairs.CELLS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slices <= 16:
+            raise InvalidArgument(f"slices = {self.slices}", hint="1 to 16 pairs per weight")
+        if not 0 <= self.levels < 2**16 or (self.slices > 1 and self.levels == 0):
+            raise InvalidArgument(
+                f"levels = {self.levels} of {self.slices} slices",
+                hint="cells of several slices need 1 to 65535 levels",
+            )
+        if self.limit is not None and not 0 < self.limit < float("inf"):
+            raise InvalidArgument(f"limit = {self.limit}", hint="a positive number, or none")
+
+    @property
+    def shares(self) -> Array:
+        """What an output of each slice counts, float32 (slices,)."""
+        if self.slices == 1:
+            return np.ones(1, np.float32)
+        base = self.levels + 1
+        powers = float(base) ** np.arange(self.slices - 1, -1, -1)
+        return (self.levels * powers / (float(base) ** self.slices - 1)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +114,109 @@ class CrossbarArray:
         ``only_changed`` those whose target stays are not written. Raises InvalidArgument naming
         the tensor ``name`` and the index of a weight that is not finite.
         """
-        raise NotImplementedError
+        weights = finite(weights, name)
+        scale, clipped = _scale(weights, mapping)
+        target = targets(weights / scale, preset, mapping)
+        before = cells if cells is not None else blank(target.shape, preset)
+        changed = None
+        if only_changed and cells is not None:
+            changed = np.abs(target - before.target) > np.float32(1e-6 * preset.span)
+        after, report = program(target, preset, rng, now, before, changed)
+        return cls(preset, periphery, mapping, after, scale, clipped), report
 
-    def at(self, now: float, rng: np.random.Generator) -> Snapshot:
+    def at(self, now: float, rng: np.random.Generator | None) -> Snapshot:
         """The array as it reads at a time: drift, and one draw of the slow read noise.
 
-        O(cells): keep it while the clock stands. Raises InvalidArgument where the clock is
-        before the last write.
+        O(cells): keep it while the clock stands. Without a generator there is no read noise.
+        Raises InvalidArgument where the clock is before the last write.
         """
-        raise NotImplementedError
+        age = ages(self.cells, now)
+        if self.mapping.pairs is Pairs.NET:
+            weights = _net(self.cells, self.preset, age, rng)
+        else:
+            present = drifted(self.cells, self.preset, age)
+            if rng is not None:
+                programmed = self.cells.conductance
+                present = read_noise(present, programmed, self.preset, age, rng)
+            weights = (present[0] - present[1]) * np.float32(1 / self.preset.span)
+        return Snapshot(weights, self.mapping.shares, self.scale, self.periphery)
+
+    def fresh(self) -> Snapshot:
+        """The array as programmed: no time has passed, and reading adds nothing."""
+        present = self.cells.conductance
+        weights = (present[0] - present[1]) * np.float32(1 / self.preset.span)
+        return Snapshot(weights, self.mapping.shares, self.scale, self.periphery)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """An array at a moment; products with it are one matrix product each.
+def finite(weights: Array, name: str) -> Array:
+    """A matrix as float32. Raises InvalidArgument naming it and what is wrong with it."""
+    if weights.ndim != 2 or 0 in weights.shape:
+        raise InvalidArgument(f"tensor {name!r} has shape {weights.shape}", hint="a matrix")
+    matrix = np.ascontiguousarray(weights, np.float32)
+    bad = ~np.isfinite(matrix)
+    if bad.any():
+        row, column = (int(each) for each in np.argwhere(bad)[0])
+        raise InvalidArgument(
+            f"tensor {name!r}[{row}, {column}] = {matrix[row, column]} has no conductance",
+            hint=f"{int(bad.sum())} of {matrix.size} weights are not finite numbers",
+        )
+    return matrix
 
-    ``weights`` (slices, rows, columns) float32 are normalised: what the cells say, before scales.
+
+def _scale(weights: Array, mapping: Mapping) -> tuple[Array, int]:
+    if mapping.limit is not None:
+        limit = np.float32(mapping.limit)
+        scale = np.full(weights.shape[1], limit, np.float32)
+        return scale, int(np.count_nonzero(np.abs(weights) > limit))
+    if mapping.scaling is Scaling.COLUMN:
+        scale = np.abs(weights).max(axis=0)
+    else:
+        scale = np.full(weights.shape[1], np.abs(weights).max(), np.float32)
+    return np.where(scale > 0, scale, np.float32(1)).astype(np.float32), 0
+
+
+def targets(normal: Array, preset: Preset, mapping: Mapping) -> Array:
+    """Target conductances (2, slices, rows, columns) of weights within +-1, beyond it clipped."""
+    size = np.minimum(np.abs(normal), np.float32(1))
+    if mapping.levels == 0:
+        digits = size[None]
+    else:
+        base = mapping.levels + 1
+        rest = np.rint(size.astype(np.float64) * (float(base) ** mapping.slices - 1))
+        parts = []
+        for place in range(mapping.slices - 1, -1, -1):
+            digit, rest = np.divmod(rest, float(base) ** place)
+            parts.append(digit / mapping.levels)
+        digits = np.stack(parts).astype(np.float32)
+    positive = np.where(normal > 0, digits, np.float32(0))
+    negative = np.where(normal < 0, digits, np.float32(0))
+    pair = np.stack([positive, negative])
+    pair *= np.float32(preset.span)
+    pair += np.float32(preset.minimum)
+    return pair
+
+
+def _net(
+    cells: Cells, preset: Preset, age: Array, rng: np.random.Generator | None
+) -> Array:
+    """Weights (slices, rows, columns) where the laws hold of the difference of a pair.
+
+    As aihwkit does: the largest difference is taken for the largest conductance.
     """
-
-    array: CrossbarArray
-    weights: Array
-
-    def mvm(self, x: Array, rng: np.random.Generator) -> tuple[Array, ReadCounts]:
-        """Products of vectors (batch, rows) with the matrix: (batch, columns) float32.
-
-        ``rng`` serves the noise of this read. Raises InvalidArgument where ``x`` is not finite
-        or of another width.
-        """
-        raise NotImplementedError
+    difference = cells.conductance[0] - cells.conductance[1]
+    largest = np.abs(difference).max(initial=np.float32(1e-7))
+    ratio = np.float32(preset.maximum) / largest
+    size = np.abs(difference) * ratio
+    sign = difference >= 0
+    one = Cells(
+        target=np.where(sign, cells.target[0], cells.target[1]),
+        conductance=size,
+        kept=np.where(sign, cells.kept[0], cells.kept[1]),
+        stuck=np.zeros(size.shape, np.int8),
+        written=cells.written,
+    )
+    present = drifted(one, preset, age)
+    if rng is not None:
+        present = read_noise(present, size, preset, age, rng)
+    present = present / (ratio * np.float32(preset.span))
+    return np.where(sign, present, -present)
