@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from host_daemon.devices.nvm.analog.laws import Drift, Fluctuation, Spread
+from host_daemon.devices.nvm.analog.reals import Reals
 from vaccel.errors import InvalidArgument
-from vaccel.model import Array
 
 # Values of ``Cells.stuck``.
 HEALTHY: Final = 0
@@ -70,11 +70,11 @@ class Cells:
     float64: one number where that is the same for all.
     """
 
-    target: Array
-    conductance: Array
-    kept: Array
-    stuck: Array
-    written: Array
+    target: Reals
+    conductance: Reals
+    kept: Reals
+    stuck: Reals
+    written: Reals
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,14 +89,14 @@ class WriteReport:
     ``missed`` counts cells that did not verify: stuck ones, and those that ran out of pulses.
     """
 
-    pulses: Array
+    pulses: Reals
     cells: int
     missed: int
     seconds: float
     joules: float
 
 
-def blank(shape: tuple[int, ...], preset: Preset, stuck: Array | None = None) -> Cells:
+def blank(shape: tuple[int, ...], preset: Preset, stuck: Reals | None = None) -> Cells:
     """Cells at the lowest conductance, never written. ``stuck`` as in ``Cells``, copied."""
     low = np.full(shape, preset.minimum, np.float32)
     faults = np.zeros(shape, np.int8) if stuck is None else np.array(stuck, np.int8)
@@ -106,7 +106,7 @@ def blank(shape: tuple[int, ...], preset: Preset, stuck: Array | None = None) ->
     return Cells(low, _held(low, faults, preset), kept, faults, np.zeros((), np.float64))
 
 
-def _held(conductance: Array, stuck: Array, preset: Preset) -> Array:
+def _held(conductance: Reals, stuck: Reals, preset: Preset) -> Reals:
     if not stuck.any():
         return conductance
     held = np.where(stuck == STUCK_LOW, np.float32(preset.minimum), conductance)
@@ -114,12 +114,12 @@ def _held(conductance: Array, stuck: Array, preset: Preset) -> Array:
 
 
 def program(
-    target: Array,
+    target: Reals,
     preset: Preset,
     rng: np.random.Generator,
     now: float,
     cells: Cells | None = None,
-    changed: Array | None = None,
+    changed: Reals | None = None,
 ) -> tuple[Cells, WriteReport]:
     """Write-verify cells to target conductances.
 
@@ -133,6 +133,7 @@ def program(
 
     Returns:
         The cells as they are after it, and what it took. Stuck cells stay where they are.
+
     """
     before = cells if cells is not None else blank(target.shape, preset)
     if before.shape != target.shape:
@@ -160,8 +161,8 @@ def program(
 
 
 def _pulses(
-    sigma: Array, stuck: Array, preset: Preset, rng: np.random.Generator
-) -> Array:
+    sigma: Reals, stuck: Reals, preset: Preset, rng: np.random.Generator
+) -> Reals:
     """Pulses of each cell until what is left of the first error is below its final sigma."""
     write = preset.write
     left = np.abs(rng.standard_normal(sigma.shape, dtype=np.float32))
@@ -170,10 +171,10 @@ def _pulses(
     rounds = np.ceil(np.log(np.maximum(left / floor, 1)) / np.float32(-math.log(write.shrink)))
     pulses = np.minimum(1 + rounds, write.most_pulses).astype(np.uint16)
     pulses[stuck != HEALTHY] = write.most_pulses
-    return pulses
+    return np.asarray(pulses)
 
 
-def _report(pulses: Array, missed: Array, write: WriteVerify) -> WriteReport:
+def _report(pulses: Reals, missed: Reals, write: WriteVerify) -> WriteReport:
     """Rows are written one after another, a row's cells at once: the slowest decides."""
     rows = pulses.max(axis=-1) if pulses.ndim else pulses
     total = int(pulses.sum(dtype=np.int64))
@@ -186,7 +187,7 @@ def _report(pulses: Array, missed: Array, write: WriteVerify) -> WriteReport:
     )
 
 
-def ages(cells: Cells, now: float) -> Array:
+def ages(cells: Cells, now: float) -> Reals:
     """Seconds since each cell was written, shaped as ``cells.written``.
 
     Raises InvalidArgument where the clock is before a write.
@@ -200,7 +201,7 @@ def ages(cells: Cells, now: float) -> Array:
     return np.asarray(passed, np.float64)
 
 
-def drifted(cells: Cells, preset: Preset, age: Array | float) -> Array:
+def drifted(cells: Cells, preset: Preset, age: Reals | float) -> Reals:
     """Mean conductances at an age, float32 microsiemens, never negative; stuck cells as held."""
     if preset.drift is None:
         return cells.conductance
@@ -209,9 +210,9 @@ def drifted(cells: Cells, preset: Preset, age: Array | float) -> Array:
 
 
 def read_noise(
-    conductance: Array, programmed: Array, preset: Preset, age: Array | float,
+    conductance: Reals, programmed: Reals, preset: Preset, age: Reals | float,
     rng: np.random.Generator,
-) -> Array:
+) -> Reals:
     """Conductances as one read sees them: new noise around ``conductance``, never negative."""
     if preset.fluctuation is None:
         return conductance

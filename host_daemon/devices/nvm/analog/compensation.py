@@ -29,7 +29,8 @@ class Calibration:
 def calibrate(snapshot: Snapshot, rng: np.random.Generator) -> Calibration:
     """Read an array with one-hot vectors: as many vectors as it has rows."""
     rows = snapshot.weights.shape[1]
-    outputs, counts = snapshot.mvm(np.eye(rows, dtype=np.float32), rng)
+    full = np.float32(snapshot.periphery.fixed_range)
+    outputs, counts = snapshot.mvm(np.eye(rows, dtype=np.float32) * full, rng)
     reading = float(np.mean(np.abs(outputs / snapshot.scale), dtype=np.float64))
     return Calibration(max(reading, _SMALLEST), counts)
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from host_daemon.devices.nvm.analog.reals import Reals
 from vaccel.errors import InvalidArgument
-from vaccel.model import Array
 
 
 class InputRange(StrEnum):
@@ -23,7 +23,10 @@ class InputRange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """A uniform symmetric converter with a level at zero: ``clip(round(v / step), +-bound)``."""
+    """A uniform symmetric converter with a level at zero: ``clip(round(v / step), +-bound)``.
+
+    A step of 0 is a range without levels.
+    """
 
     bound: float
     step: float
@@ -42,8 +45,13 @@ class Converter:
 
     @property
     def top(self) -> float:
-        """The bound in steps."""
-        return self.bound / self.step
+        """The bound in units."""
+        return self.bound / self.unit
+
+    @property
+    def unit(self) -> float:
+        """What a digital 1 stands for: the step, or 1 where there are no levels."""
+        return self.step or 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,10 @@ class Periphery:
     ``out_noise`` is the deviation of each output before its ADC; ``weight_noise`` scales noise
     of each read that is referred to the output: ``weight_noise sqrt(sum_j |w_ij| x_j^2)``.
     ``bound_management`` halves an input and reads again while an output saturates, at most
-    ``most_halvings`` times. ``drop`` scales the closed form of the wires' voltage drop (see
+    ``most_halvings`` times.
+
+    Wires of ``wire_ohms`` a segment take their share by the closed form of ``wires.effective``, or
+    exactly where ``exact_wires`` is set. ``drop`` scales aihwkit's form of the same instead (see
     ``wires.column_drop``), of wires with ``drop_ratio`` times a cell's largest conductance.
     """
 
@@ -65,6 +76,8 @@ class Periphery:
     most_halvings: int = 4
     out_noise: float = 0.0
     weight_noise: float = 0.0
+    wire_ohms: float = 0.0
+    exact_wires: bool = False
     drop: float = 0.0
     drop_ratio: float = 1 / 0.35 / 5e-6
 
@@ -92,7 +105,7 @@ class ReadCounts:
         )
 
 
-def calibrated(samples: Array, percentile: float = 99.995) -> float:
+def calibrated(samples: Reals, percentile: float = 99.995) -> float:
     """A fixed range from data: that percentile of absolute values. Raises InvalidArgument."""
     if samples.size == 0 or not np.isfinite(samples).all():
         raise InvalidArgument("calibration data is empty or not finite")

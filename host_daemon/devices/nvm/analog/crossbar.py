@@ -23,9 +23,10 @@ from host_daemon.devices.nvm.analog.cells import (
     read_noise,
 )
 from host_daemon.devices.nvm.analog.converters import Periphery
+from host_daemon.devices.nvm.analog.reals import Reals
 from host_daemon.devices.nvm.analog.snapshot import Snapshot
+from host_daemon.devices.nvm.analog.wires import effective
 from vaccel.errors import InvalidArgument
-from vaccel.model import Array
 
 
 class Scaling(StrEnum):
@@ -70,7 +71,7 @@ class Mapping:
             raise InvalidArgument(f"limit = {self.limit}", hint="a positive number, or none")
 
     @property
-    def shares(self) -> Array:
+    def shares(self) -> Reals:
         """What an output of each slice counts, float32 (slices,)."""
         if self.slices == 1:
             return np.ones(1, np.float32)
@@ -91,13 +92,13 @@ class CrossbarArray:
     periphery: Periphery
     mapping: Mapping
     cells: Cells
-    scale: Array
+    scale: Reals
     clipped: int = 0
 
     @classmethod
     def program(
         cls,
-        weights: Array,
+        weights: Reals,
         preset: Preset,
         periphery: Periphery,
         mapping: Mapping,
@@ -132,23 +133,38 @@ class CrossbarArray:
         """
         age = ages(self.cells, now)
         if self.mapping.pairs is Pairs.NET:
-            weights = _net(self.cells, self.preset, age, rng)
-        else:
-            present = drifted(self.cells, self.preset, age)
-            if rng is not None:
-                programmed = self.cells.conductance
-                present = read_noise(present, programmed, self.preset, age, rng)
-            weights = (present[0] - present[1]) * np.float32(1 / self.preset.span)
-        return Snapshot(weights, self.mapping.shares, self.scale, self.periphery)
+            return self._snapshot(_net(self.cells, self.preset, age, rng))
+        present = drifted(self.cells, self.preset, age)
+        if rng is not None:
+            present = read_noise(present, self.cells.conductance, self.preset, age, rng)
+        return self._snapshot(present)
 
     def fresh(self) -> Snapshot:
         """The array as programmed: no time has passed, and reading adds nothing."""
-        present = self.cells.conductance
+        return self._snapshot(self.cells.conductance)
+
+    def _snapshot(self, present: Reals) -> Snapshot:
+        present, load = _wired(present, self.periphery)
         weights = (present[0] - present[1]) * np.float32(1 / self.preset.span)
-        return Snapshot(weights, self.mapping.shares, self.scale, self.periphery)
+        return Snapshot(weights, self.mapping.shares, self.scale, self.periphery, load)
 
 
-def finite(weights: Array, name: str) -> Array:
+def _wired(present: Reals, edge: Periphery) -> tuple[Reals, float]:
+    """Conductances (2, slices, rows, columns) as they read through wires, and the largest load."""
+    if not edge.wire_ohms:
+        return present, 0.0
+    siemens = present * np.float64(1e-6)
+    through, load = effective(siemens, edge.wire_ohms)
+    if edge.exact_wires:
+        from host_daemon.devices.nvm.analog.nodal import NodalSolver
+
+        parts = siemens.reshape(-1, *siemens.shape[2:])
+        solved = [NodalSolver(each, edge.wire_ohms).effective() for each in parts]
+        through, load = np.stack(solved).reshape(siemens.shape), 0.0
+    return np.asarray(through * 1e6, np.float32), load
+
+
+def finite(weights: Reals, name: str) -> Reals:
     """A matrix as float32. Raises InvalidArgument naming it and what is wrong with it."""
     if weights.ndim != 2 or 0 in weights.shape:
         raise InvalidArgument(f"tensor {name!r} has shape {weights.shape}", hint="a matrix")
@@ -163,7 +179,7 @@ def finite(weights: Array, name: str) -> Array:
     return matrix
 
 
-def _scale(weights: Array, mapping: Mapping) -> tuple[Array, int]:
+def _scale(weights: Reals, mapping: Mapping) -> tuple[Reals, int]:
     if mapping.limit is not None:
         limit = np.float32(mapping.limit)
         scale = np.full(weights.shape[1], limit, np.float32)
@@ -175,7 +191,7 @@ def _scale(weights: Array, mapping: Mapping) -> tuple[Array, int]:
     return np.where(scale > 0, scale, np.float32(1)).astype(np.float32), 0
 
 
-def targets(normal: Array, preset: Preset, mapping: Mapping) -> Array:
+def targets(normal: Reals, preset: Preset, mapping: Mapping) -> Reals:
     """Target conductances (2, slices, rows, columns) of weights within +-1, beyond it clipped."""
     size = np.minimum(np.abs(normal), np.float32(1))
     if mapping.levels == 0:
@@ -197,9 +213,9 @@ def targets(normal: Array, preset: Preset, mapping: Mapping) -> Array:
 
 
 def _net(
-    cells: Cells, preset: Preset, age: Array, rng: np.random.Generator | None
-) -> Array:
-    """Weights (slices, rows, columns) where the laws hold of the difference of a pair.
+    cells: Cells, preset: Preset, age: Reals, rng: np.random.Generator | None
+) -> Reals:
+    """Conductances (2, slices, rows, columns) where the laws hold of the difference of a pair.
 
     As aihwkit does: the largest difference is taken for the largest conductance.
     """
@@ -218,5 +234,6 @@ def _net(
     present = drifted(one, preset, age)
     if rng is not None:
         present = read_noise(present, size, preset, age, rng)
-    present = present / (ratio * np.float32(preset.span))
-    return np.where(sign, present, -present)
+    present /= ratio
+    nothing = np.float32(0)
+    return np.stack([np.where(sign, present, nothing), np.where(sign, nothing, present)])

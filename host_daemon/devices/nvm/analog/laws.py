@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from vaccel.model import Array
+from host_daemon.devices.nvm.analog.reals import Reals
 
 DAY: Final = 86_400.0
 _SMALLEST: Final = 1e-7
@@ -21,7 +21,7 @@ _SMALLEST: Final = 1e-7
 class Spread(Protocol):
     """A standard deviation that depends on the conductance."""
 
-    def sigma(self, conductance: Array) -> Array:
+    def sigma(self, conductance: Reals) -> Reals:
         """In microsiemens, never negative, same shape."""
 
 
@@ -31,7 +31,7 @@ class Polynomial:
 
     coefficients: Sequence[float]
 
-    def sigma(self, conductance: Array) -> Array:
+    def sigma(self, conductance: Reals) -> Reals:
         """See ``Spread``."""
         total = np.full_like(conductance, self.coefficients[-1])
         for coefficient in reversed(self.coefficients[:-1]):
@@ -47,7 +47,7 @@ class Saturating:
     amplitude: float
     scale: float
 
-    def sigma(self, conductance: Array) -> Array:
+    def sigma(self, conductance: Reals) -> Reals:
         """See ``Spread``."""
         return np.maximum(-self.amplitude * np.expm1(-conductance / np.float32(self.scale)), 0)
 
@@ -55,13 +55,13 @@ class Saturating:
 class Drift(Protocol):
     """How a mean conductance moves with age. What differs between cells is one number of each."""
 
-    def draw(self, target: Array, error: Array, rng: np.random.Generator) -> Array:
+    def draw(self, target: Reals, error: Reals, rng: np.random.Generator) -> Reals:
         """The number that each cell keeps until it is programmed again, float32.
 
         ``error`` is what programming missed the target by, in standard deviations.
         """
 
-    def at(self, target: Array, programmed: Array, kept: Array, age: Array | float) -> Array:
+    def at(self, target: Reals, programmed: Reals, kept: Reals, age: Reals | float) -> Reals:
         """The conductance at an age, from what was programmed and the kept number."""
 
 
@@ -78,7 +78,7 @@ class PowerLaw:
     mean: tuple[float, float, float, float]
     deviation: tuple[float, float, float, float]
 
-    def draw(self, target: Array, error: Array, rng: np.random.Generator) -> Array:
+    def draw(self, target: Reals, error: Reals, rng: np.random.Generator) -> Reals:
         """The exponent nu."""
         logarithm = np.log(np.maximum(target / np.float32(self.maximum), np.float32(_SMALLEST)))
         nu = rng.standard_normal(target.shape, dtype=np.float32)
@@ -86,13 +86,13 @@ class PowerLaw:
         nu += _line(logarithm, self.mean)
         return np.abs(nu, out=nu)
 
-    def at(self, target: Array, programmed: Array, kept: Array, age: Array | float) -> Array:
+    def at(self, target: Reals, programmed: Reals, kept: Reals, age: Reals | float) -> Reals:
         """See ``Drift``."""
         stretch = np.log1p(np.asarray(age, np.float64) / self.first_seconds).astype(np.float32)
         return programmed * np.exp(-kept * stretch)
 
 
-def _line(logarithm: Array, law: tuple[float, float, float, float]) -> Array:
+def _line(logarithm: Reals, law: tuple[float, float, float, float]) -> Reals:
     slope, offset, lowest, highest = law
     return np.clip(slope * logarithm + np.float32(offset), lowest, highest)
 
@@ -100,7 +100,7 @@ def _line(logarithm: Array, law: tuple[float, float, float, float]) -> Array:
 class Fluctuation(Protocol):
     """What a read adds to a conductance."""
 
-    def sigma(self, conductance: Array, programmed: Array, age: Array | float) -> Array:
+    def sigma(self, conductance: Reals, programmed: Reals, age: Reals | float) -> Reals:
         """Standard deviation in microsiemens of a read at an age, of the conductance then."""
 
 
@@ -110,7 +110,7 @@ class White:
 
     spread: Spread
 
-    def sigma(self, conductance: Array, programmed: Array, age: Array | float) -> Array:
+    def sigma(self, conductance: Reals, programmed: Reals, age: Reals | float) -> Reals:
         """See ``Fluctuation``."""
         return self.spread.sigma(conductance)
 
@@ -130,7 +130,7 @@ class OneOverF:
     read_seconds: float
     first_seconds: float
 
-    def sigma(self, conductance: Array, programmed: Array, age: Array | float) -> Array:
+    def sigma(self, conductance: Reals, programmed: Reals, age: Reals | float) -> Reals:
         """See ``Fluctuation``."""
         ratio = np.maximum(np.abs(programmed) / np.float32(self.maximum), np.float32(_SMALLEST))
         amplitude = np.minimum(self.amplitude * ratio ** np.float32(-self.power), self.highest)
@@ -138,4 +138,4 @@ class OneOverF:
         grown = np.sqrt(np.log((seconds + self.read_seconds) / (2 * self.read_seconds)))
         amplitude *= grown.astype(np.float32)
         amplitude *= np.abs(conductance)
-        return amplitude
+        return np.asarray(amplitude)

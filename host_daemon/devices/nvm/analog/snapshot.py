@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from host_daemon.devices.nvm.analog.converters import InputRange, Periphery, ReadCounts
-from host_daemon.devices.nvm.analog.wires import column_drop
+from host_daemon.devices.nvm.analog.reals import Reals
+from host_daemon.devices.nvm.analog.wires import VALID_LOAD, column_drop
 from vaccel.errors import InvalidArgument
-from vaccel.model import Array
 
 # Vectors that are worked on at once, so that what lies between two passes stays in a cache.
 _CHUNK: Final = 256
@@ -24,27 +24,33 @@ class Snapshot:
     what each slice counts in the sum; ``scale`` float32 (columns,) what an output of 1 stands for.
     """
 
-    weights: Array
-    shares: Array
-    scale: Array
+    weights: Reals
+    shares: Reals
+    scale: Reals
     periphery: Periphery
-    _matrix: Array = field(init=False, repr=False)
+    load: float = 0.0
+    _matrix: Reals = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         edge = self.periphery
-        gain = edge.dac.step if edge.dac else 1.0
-        gain /= edge.adc.step if edge.adc else 1.0
+        gain = edge.dac.unit if edge.dac else 1.0
+        gain /= edge.adc.unit if edge.adc else 1.0
         slices, rows, columns = self.weights.shape
         flat = self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
         object.__setattr__(self, "_matrix", np.ascontiguousarray(flat * np.float32(gain)))
 
-    def mvm(self, x: Array, rng: np.random.Generator) -> tuple[Array, ReadCounts]:
+    @property
+    def wires_valid(self) -> bool:
+        """Whether the closed form of the wires is in its range."""
+        return self.load <= VALID_LOAD
+
+    def mvm(self, x: Reals, rng: np.random.Generator) -> tuple[Reals, ReadCounts]:
         """Products of vectors (batch, rows) with the matrix: (batch, columns) float32.
 
         ``rng`` serves the noise of this read. Raises InvalidArgument where ``x`` is not finite
         or of another width.
         """
-        slices, rows, columns = self.weights.shape
+        _, rows, columns = self.weights.shape
         if x.ndim != 2 or x.shape[1] != rows:
             raise InvalidArgument(f"inputs have shape {x.shape}, the array has {rows} rows")
         x = np.ascontiguousarray(x, np.float32)
@@ -60,7 +66,7 @@ class Snapshot:
         return out, counts
 
     def _chunk(
-        self, x: Array, largest: Array, out: Array, rng: np.random.Generator
+        self, x: Reals, largest: Reals, out: Reals, rng: np.random.Generator
     ) -> ReadCounts:
         edge = self.periphery
         clipped = 0
@@ -79,21 +85,21 @@ class Snapshot:
         return ReadCounts(0, passes, clipped, int(over.sum(dtype=np.int64)))
 
     def _read(
-        self, x: Array, span: Array, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+        self, x: Reals, span: Reals, rng: np.random.Generator
+    ) -> tuple[Reals, Reals]:
         """One analog read: outputs in ADC steps, and how many of each vector saturate."""
         edge = self.periphery
         driven = x * (1 / span)[:, None]
-        if edge.dac is not None:
-            # In two steps, as aihwkit: an input half-way between levels then falls as it does there.
+        if edge.dac is not None and edge.dac.step:
+            # In two steps, as aihwkit: inputs half-way between levels then fall as there.
             driven *= np.float32(1 / edge.dac.step)
             np.rint(driven, out=driven)
         steps = driven @ self._matrix
-        step = edge.adc.step if edge.adc else 1.0
+        step = edge.adc.unit if edge.adc else 1.0
         if edge.drop:
             self._drop(driven, steps)
         if edge.weight_noise:
-            unit = edge.dac.step if edge.dac else 1.0
+            unit = edge.dac.unit if edge.dac else 1.0
             power = (driven * driven) @ np.abs(self._matrix)
             power *= np.float32(unit * step) / np.float32(step * step)
             noise = rng.standard_normal(steps.shape, dtype=np.float32)
@@ -106,11 +112,12 @@ class Snapshot:
             steps += noise
         if edge.adc is None:
             return steps, np.zeros(len(x), np.int64)
-        np.rint(steps, out=steps)
+        if edge.adc.step:
+            np.rint(steps, out=steps)
         return steps, self._saturate(steps, np.float32(edge.adc.top))
 
     @staticmethod
-    def _saturate(steps: Array, top: np.float32) -> Array:
+    def _saturate(steps: Reals, top: np.float32) -> Reals:
         over = np.zeros(len(steps), np.int64)
         hit = (steps.max(axis=1, initial=0) > top) | (steps.min(axis=1, initial=0) < -top)
         if hit.any():
@@ -118,19 +125,19 @@ class Snapshot:
             np.clip(steps, -top, top, out=steps)
         return over
 
-    def _drop(self, driven: Array, steps: Array) -> None:
+    def _drop(self, driven: Reals, steps: Reals) -> None:
         edge = self.periphery
-        unit = edge.dac.step if edge.dac else 1.0
+        unit = edge.dac.unit if edge.dac else 1.0
         loss = column_drop(driven * np.float32(unit), self._normal(), edge.drop_ratio)
-        loss *= np.float32(edge.drop / (edge.adc.step if edge.adc else 1.0))
+        loss *= np.float32(edge.drop / (edge.adc.unit if edge.adc else 1.0))
         steps -= loss
 
-    def _normal(self) -> Array:
+    def _normal(self) -> Reals:
         slices, rows, columns = self.weights.shape
         return self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
 
     def _repeat(
-        self, x: Array, span: Array, steps: Array, over: Array, rng: np.random.Generator
+        self, x: Reals, span: Reals, steps: Reals, over: Reals, rng: np.random.Generator
     ) -> int:
         """Bound management: read vectors that saturate again at half the input."""
         passes = 0
@@ -143,7 +150,7 @@ class Snapshot:
             passes += again.size
         return passes
 
-    def _sum(self, steps: Array, span: Array, out: Array) -> None:
+    def _sum(self, steps: Reals, span: Reals, out: Reals) -> None:
         slices, _, columns = self.weights.shape
         edge = self.periphery
         if slices == 1:
@@ -152,4 +159,4 @@ class Snapshot:
             parts = steps.reshape(len(steps), slices, columns)
             np.einsum("bsc,s->bc", parts, self.shares, out=out)
             out *= span[:, None]
-        out *= self.scale * np.float32(edge.adc.step if edge.adc else 1.0)
+        out *= self.scale * np.float32(edge.adc.unit if edge.adc else 1.0)
