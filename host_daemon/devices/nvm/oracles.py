@@ -114,7 +114,7 @@ def _aihwkit_case(
         outputs=outputs,
         vectors=batch,
         seeds=seeds,
-        repeats=1 if not chance else 3 if inputs * outputs > 8192 else 12,
+        repeats=1 if not chance else 4 if inputs * outputs > 8192 else 12,
         normal=drawn == "normal",
         compensated=standard or name.endswith("_gdc"),
         range_deviations=3.0 if standard else 0.0,
@@ -165,7 +165,7 @@ def _crosssim_cells(name: str, size: str) -> tuple[Preset, float]:
         "read_prop": (_EXACT, White(Polynomial((0.0, number)))),
     }
     if name not in errors:
-        raise InvalidArgument(f"config {name!r} is unknown")
+        raise InvalidArgument(f"config {name!r} is unknown", hint=f"{', '.join(errors)}")
     programming, fluctuation = errors[name]
     return replace(_UNIT, programming=programming, fluctuation=fluctuation), 0.0
 
@@ -205,7 +205,7 @@ def _crosssim_case(
     config: str, inputs: int, outputs: int, vectors: int, seeds: int
 ) -> tuple[Case, float]:
     preset, edge, mapping, age = _crosssim_parts(config, inputs)
-    chance = preset.programming is not _EXACT or preset.fluctuation is not None
+    chance = preset.programming is not _EXACT
     case = Case(
         preset=preset,
         periphery=edge,
@@ -214,7 +214,7 @@ def _crosssim_case(
         outputs=outputs,
         vectors=vectors,
         seeds=seeds,
-        repeats=1 if not chance else 3 if inputs * outputs > 8192 else 12,
+        repeats=1 if not chance else 4 if inputs * outputs > 8192 else 12,
         by_column=True,
         fresh_reads=preset.fluctuation is not None,
     )
@@ -239,10 +239,17 @@ def crosssim_rate(row: Row) -> float:
     return rate(_crosssim_of(row)[0])
 
 
+def _siemens(row: Row, column: str) -> float:
+    ohms = _number(row.get(column, ""), f"column {column}")
+    if ohms == 0:
+        raise InvalidArgument(f"column {column} = 0 is no resistance")
+    return 1 / ohms
+
+
 def _crossbar(row: Row, seed: int) -> tuple[Reals, Reals]:
     """Conductances in siemens and voltages of a seed."""
     rows, columns = _bounded(row, "rows", 512), _bounded(row, "cols", 512)
-    low, high = (1 / _number(row.get(f"R_{end}_ohm", ""), "resistance") for end in ("off", "on"))
+    low, high = (_siemens(row, f"R_{end}_ohm") for end in ("off", "on"))
     drawn = row.get("g_dist", "")
     if drawn == "all_on":
         volts = _number(row.get("V_read", ""), "column V_read")

@@ -220,20 +220,20 @@ def _net(
     As aihwkit does: the largest difference is taken for the largest conductance.
     """
     difference = cells.conductance[0] - cells.conductance[1]
-    largest = np.abs(difference).max(initial=np.float32(1e-7))
-    ratio = np.float32(preset.maximum) / largest
-    size = np.abs(difference) * ratio
-    sign = difference >= 0
-    one = Cells(
-        target=np.where(sign, cells.target[0], cells.target[1]),
-        conductance=size,
-        kept=np.where(sign, cells.kept[0], cells.kept[1]),
-        stuck=np.zeros(size.shape, np.int8),
-        written=cells.written,
-    )
-    present = drifted(one, preset, age)
+    size = np.abs(difference)
+    ratio = np.float32(preset.maximum) / size.max(initial=np.float32(1e-7))
+    size *= ratio
+    target, kept = cells.target[0], cells.kept[0]
+    if preset.drift is not None:
+        sign = difference >= 0
+        target = np.where(sign, target, cells.target[1])
+        kept = np.where(sign, kept, cells.kept[1])
+    stuck = np.zeros(size.shape, np.int8)
+    present = drifted(Cells(target, size, kept, stuck, cells.written), preset, age)
     if rng is not None:
         present = read_noise(present, size, preset, age, rng)
-    present /= ratio
-    nothing = np.float32(0)
-    return np.stack([np.where(sign, present, nothing), np.where(sign, nothing, present)])
+    signed = np.copysign(present / ratio, difference)
+    pair = np.empty((2, *size.shape), np.float32)
+    np.maximum(signed, 0, out=pair[0])
+    np.maximum(-signed, 0, out=pair[1])
+    return pair
