@@ -119,6 +119,10 @@ DATA_DISK_FILES: Final = 100_000
 CARD_FILE_BYTES: Final = 256 * KIB
 # What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
 DEVICE_STATE_BYTES: Final = 256 * MIB
+# What is told of cells that remember: a dozen quantities, and a line for each thing that is wrong.
+CONDITIONS: Final = 64
+# The operator's clock of such a card: a century, in seconds.
+CLOCK_SECONDS: Final = 100 * 365.25 * 86_400
 # Quantities of a card that are shown and compared: a few dozen.
 FIGURES_PER_CARD: Final = 128
 

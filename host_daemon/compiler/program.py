@@ -8,7 +8,7 @@ time is ORT's own. Cost comes from a plan, found once per key by a traced run (s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx import ModelProto
 
 from host_daemon.compiler import frontend, kernels, sessions, signature
 from host_daemon.compiler.analysis import Analysis, analyse
+from host_daemon.compiler.constants import constant_operation
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
 from host_daemon.compiler.shapes import KernelShapes
@@ -65,7 +66,29 @@ class CompiledProgram:
         if not self._is_kernel:
             _check_unstated(self._analysis)
         self._shapes = KernelShapes(model.proto) if self._is_kernel else None
+        self.load_cost, self._resident = Cost(), ""
+        if self._is_kernel:
+            self._keep_weights(model)
         self.steering = self._analysis.steering & self._by_name.keys()
+
+    def _keep_weights(self, model: CheckedModel) -> None:
+        """Give a kernel's constant operands to a device that keeps them where it computes."""
+        (node,) = model.proto.graph.node
+        operation, weights = constant_operation(model.proto, self._analysis)
+        device = self._target.device
+        if operation is None or not device.computes(operation):
+            return
+        operation = replace(operation, resident=f"{model.sha256[:16]}/{node.name}")
+        cost = device.keep(operation, weights)
+        if cost is not None:
+            self._resident = operation.resident
+            self.load_cost = device.launch_cost([cost])
+
+    def close(self) -> None:
+        """Let go of what the device keeps for it. Closing twice is no error."""
+        if self._resident:
+            self._target.device.drop(self._resident)
+            self._resident = ""
 
     def run(
         self,
@@ -154,10 +177,11 @@ class CompiledProgram:
         if len(plan.operations) != 1:
             return None
         (info,) = self._analysis.nodes.values()
-        if any(name and name not in inputs for name in info.inputs):
+        if not self._resident and any(name and name not in inputs for name in info.inputs):
             return None
-        operands = [inputs[name] if name else None for name in info.inputs]
-        given = self._target.device.run(plan.operations[0], operands)
+        operands = [inputs.get(name) if name else None for name in info.inputs]
+        operation = replace(plan.operations[0], resident=self._resident)
+        given = self._target.device.run(operation, operands)
         if given is None:
             return None
         return dict(zip(info.outputs, given, strict=False))

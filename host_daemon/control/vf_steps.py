@@ -75,7 +75,12 @@ class VfSteps:
     async def start_worker(self, record: VfRecord, token: bytes = b"") -> Worker:
         """A fresh process, window and memory."""
         card = self._host.cards.get(record.pf).path
-        return await self.workers.spawn(record, card, self.header(record, token))
+        cells = await self._host.cells.lend(record)
+        try:
+            return await self.workers.spawn(record, card, self.header(record, token), cells)
+        finally:
+            if cells is not None:
+                os.close(cells.descriptor)
 
     async def plug(self, record: VfRecord) -> None:
         """Hot-plug the window into the VF's VM."""

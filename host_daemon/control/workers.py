@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from host_daemon.control import processes
+from host_daemon.control.cells import Lease
 from host_daemon.core.reconcile import FoundWorker
 from host_daemon.core.records import VfRecord
 from host_daemon.worker.spawn import WorkerSpec
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 class Spawner(Protocol):
     """Starts worker processes that outlive their starter."""
 
-    async def spawn(self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int) -> int:
+    async def spawn(
+        self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int, cells: int = -1
+    ) -> int:
         """The new worker's pid. The descriptors stay the caller's."""
 
 
@@ -80,8 +83,13 @@ class Workers:
         """Pid and start time: written as soon as there is a process, so that none is ever lost."""
         return self._settings.folder / f"{vf}.pid"
 
-    async def spawn(self, vf: VfRecord, card: Path, header: bytes) -> Worker:
-        """Start a VF's worker with a fresh window. Raises HostFault, and leaves nothing behind."""
+    async def spawn(
+        self, vf: VfRecord, card: Path, header: bytes, cells: Lease | None = None
+    ) -> Worker:
+        """Start a VF's worker with a fresh window. Raises HostFault, and leaves nothing behind.
+
+        ``cells`` is what it sees of its card's; the descriptor stays the caller's.
+        """
         path = self.socket_path(vf.id)
         with contextlib.ExitStack() as stack:
             memfd = create_window(vf.window_bytes)
@@ -104,7 +112,16 @@ class Workers:
                 uid=self._settings.uid,
                 gid=self._settings.uid,
             )
-            pid = await self._spawner.spawn(spec, memfd, doorbell, listener.fileno())
+            if cells is not None:
+                spec = replace(
+                    spec,
+                    cells_offset=cells.offset,
+                    cells_bytes=cells.length,
+                    clock_seconds=cells.clock_seconds,
+                    seed=cells.seed.hex(),
+                )
+            held = -1 if cells is None else cells.descriptor
+            pid = await self._spawner.spawn(spec, memfd, doorbell, listener.fileno(), held)
             started = processes.start_time(pid)
             self._write_identity(vf.id, pid, started)
         try:

@@ -25,6 +25,12 @@ from vaccel.model import Array, Cost, DType, Profile, Shape
 
 # A program asks for an arithmetic other than its element type's by this attribute of an operation.
 ARITHMETIC: Final = "vaccel.arithmetic"
+# Likewise, of a device whose numbers are not exact: the largest relative error that a node accepts,
+# and the range of its weights, beyond which they are clipped.
+MAX_ERROR: Final = "vaccel.max_error"
+WEIGHT_LIMIT: Final = "vaccel.weight_limit"
+# What a node's metadata may say to a device.
+DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ class Card:
     parameters: Any
     # What the card is said to do, each with its source: shown to people, compared by benchmarks.
     figures: tuple[Figure, ...] = ()
+    # Non-volatile cells of a core, in bytes of the host's file for them: see ``core.lasting``.
+    cell_bytes: int = 0
 
 
 class DeviceModel(Protocol):

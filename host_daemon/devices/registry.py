@@ -23,6 +23,7 @@ GROUP: Final = "vaccel.devices"
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "npu": "host_daemon.devices.npu.kind:NpuKind",
+    "nvm": "host_daemon.devices.nvm.kind:NvmKind",
     "fake": "host_daemon.devices.fake.kind:FakeKind",
 }
 

@@ -19,6 +19,7 @@ from host_daemon.compiler.program import (
     compile_model,
 )
 from host_daemon.core.device import Card, DeviceModel
+from host_daemon.core.lasting import Lasting
 from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.launch import array_of, check_names, check_shape
@@ -28,6 +29,7 @@ from vaccel import bounds, ids
 from vaccel.commands import Command, Completion, Launch, Store
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
+from vaccel.inventory import Condition
 from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
 
 Transfer = Callable[[Bytes], None]
@@ -71,7 +73,8 @@ class Executor:
         self.epoch = vf.epoch
         self._memory = DeviceMemory(vf.profile.memory_bytes)
         self._contexts = Contexts(self._memory, lambda: ids.new_id("ctx", vf.unix_ms(), vf.random))
-        self._engine = Engine(self._memory, vf.model.clock_hz)
+        upkeep = vf.model.upkeep if isinstance(vf.model, Lasting) else None
+        self._engine = Engine(self._memory, vf.model.clock_hz, upkeep)
         self._target = Target(vf.model, vf.threads, vf.scratch)
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
@@ -132,6 +135,31 @@ class Executor:
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
         await self._engine.settle()
+
+    # --- cells that remember ----------------------------------------------------------------
+
+    async def condition(self) -> Sequence[Condition]:
+        """How the device's cells are; nothing where it has none that remember."""
+        model = self._vf.model
+        return await self._engine.between(model.condition) if isinstance(model, Lasting) else ()
+
+    async def set_clock(self, seconds: float) -> None:
+        """Move the card's clock, between two launches."""
+        model = self._lasting("clock")
+        await self._engine.between(lambda: model.set_clock(seconds))
+
+    async def recalibrate(self) -> Cost:
+        """Compensate drift, between two launches; it is metered as all work is."""
+        model = self._lasting("recalibration")
+        return self._engine.charge(await self._engine.between(model.recalibrate))
+
+    def _lasting(self, what: str) -> Lasting:
+        model = self._vf.model
+        if isinstance(model, Lasting):
+            return model
+        raise Unsupported(
+            f"{what}: card {self._vf.card.name} is of kind {self._vf.card.kind}, which does not age"
+        )
 
     # --- the Compute port -------------------------------------------------------------------
 
@@ -194,7 +222,9 @@ class Executor:
         owner = self._contexts.find(context)
         owner.programs.check_room()
         compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        self._engine.charge(compiled.load_cost)
         if owner.closed is not None:
+            compiled.close()
             raise owner.closed
         return owner.programs.add(compiled)
 

@@ -14,13 +14,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from host_daemon.core.device import DeviceModel
+from host_daemon.core.lasting import Lasting, Life
 from host_daemon.devices import registry
 from host_daemon.worker import sandbox
 from host_daemon.worker.control import Control
 from host_daemon.worker.executor import Executor, VirtualFunction
 from host_daemon.worker.queues import Queues
 from host_daemon.worker.spec import WorkerSpec
+from vaccel.aperture.cells import CellRange
 from vaccel.aperture.window import Window
+from vaccel.errors import Internal
 from vaccel.rpc.link import serve_link
 
 log = logging.getLogger(__name__)
@@ -28,11 +32,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """What a worker holds: its window, the eventfd that guests ring, and its listening socket."""
+    """What a worker holds: its window, the eventfd that guests ring, and its listening socket.
+
+    ``cells`` is of the card's file of cells, and open only until the VF's own are mapped.
+    """
 
     memfd: int
     doorbell: int
     listener: int
+    cells: int = -1
 
 
 def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
@@ -43,6 +51,8 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
     card = registry.load_card(Path(spec.card))
     profile = registry.find_profile(card, spec.profile)
     model = registry.model(card, profile)
+    if spec.cells_bytes:
+        _take_over(model, spec, fds.cells)
     window = Window.from_fd(fds.memfd, spec.window_bytes)
     if spec.header:
         window.write_header(spec.header)
@@ -69,6 +79,17 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
     )
     asyncio.run(_serve(vf, window, fds, ready))
     window.close()
+
+
+def _take_over(model: DeviceModel, spec: WorkerSpec, fd: int) -> None:
+    """Map the VF's own cells, close the way to all others, and go on from what is in them."""
+    try:
+        cells = CellRange(fd, spec.cells_offset, spec.cells_bytes)
+    finally:
+        os.close(fd)
+    if not isinstance(model, Lasting):
+        raise Internal(f"worker of {spec.vf}: {spec.cells_bytes} bytes of cells, but none expected")
+    model.begin(Life(bytes.fromhex(spec.seed), cells.bytes, spec.clock_seconds))
 
 
 async def _serve(

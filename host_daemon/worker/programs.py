@@ -31,7 +31,11 @@ class Programs:
     def add(self, compiled: CompiledProgram) -> Program:
         """Keep a program. Raises Exhausted where its weights find no room."""
         self.check_room()
-        self._memory.reserve(compiled.weight_bytes, "weights of the program")
+        try:
+            self._memory.reserve(compiled.weight_bytes, "weights of the program")
+        except Exhausted:
+            compiled.close()
+            raise
         self._last += 1
         self._programs[self._last] = compiled
         return Program(
@@ -54,6 +58,7 @@ class Programs:
         """Forget a program, if it is there."""
         compiled = self._programs.pop(number, None)
         if compiled is not None:
+            compiled.close()
             self._memory.release(compiled.weight_bytes)
 
     def clear(self) -> None:

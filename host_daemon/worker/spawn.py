@@ -53,15 +53,19 @@ class ForkServer:
             if self._process is None:
                 await self._launch()
 
-    async def spawn(self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int) -> int:
+    async def spawn(
+        self, spec: WorkerSpec, memfd: int, doorbell: int, listener: int, cells: int = -1
+    ) -> int:
         """A new worker that answers on ``listener``; its pid. The descriptors stay the caller's.
 
+        ``cells`` is the card's file of cells, where ``spec`` says that it has one.
         Raises what the worker said of its start; Unavailable where the fork server died over it.
         Cancelled, it leaves no worker behind.
         """
         request = spec.encode()
         async with self._lock:
-            await self._send(request, [memfd, doorbell, listener])
+            held = [memfd, doorbell, listener, *((cells,) if spec.cells_bytes else ())]
+            await self._send(request, held)
             answer = asyncio.ensure_future(self._receive(spec.vf))
             try:
                 return await asyncio.shield(answer)

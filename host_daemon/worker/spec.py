@@ -29,6 +29,12 @@ class WorkerSpec:
     uid: int | None = None
     gid: int | None = None
     scratch: str = ""
+    # Of a card whose cells remember: which bytes of the descriptor for them are this VF's, the
+    # card's clock in seconds, and the VF's seed in hex. It is as secret as the window's token.
+    cells_offset: int = 0
+    cells_bytes: int = 0
+    clock_seconds: float = 0.0
+    seed: str = ""
 
     def encode(self) -> bytes:
         """The spec as it travels. Raises InvalidArgument past bounds.WORKER_SPEC_BYTES."""
