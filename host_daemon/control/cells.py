@@ -9,6 +9,7 @@ finds out.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import logging
 import os
@@ -162,24 +163,28 @@ class CellFiles:
     ) -> None:
         """Core by core, so that what is verified is also written down."""
         kind = self._kind(pf)
+        untouched = hashlib.sha256(bytes(pf.card.cell_bytes)).hexdigest() if cores else ""
         for core in cores:
 
-            def clear(core: int = core) -> int:
+            def clear(core: int = core) -> tuple[int, str]:
                 cells = self._map(pf, core, 1)
                 try:
+                    digest = hashlib.sha256(cells.bytes).hexdigest()
+                    if digest == ledger.erased.get(str(core), untouched):
+                        return 0, digest
                     done = kind.erase(pf.card, cells.bytes, self._random(32))
                     cells.flush()
+                    return done.owner_writes, hashlib.sha256(cells.bytes).hexdigest()
                 finally:
                     cells.close()
-                return done.owner_writes
 
-            written = await asyncio.to_thread(clear)
+            written, ledger.erased[str(core)] = await asyncio.to_thread(clear)
             owner = tenant or ledger.owners[core]
             if written:
                 ledger.writes[owner] = ledger.writes.get(owner, 0) + written
             ledger.owners[core] = ""
         if cores:
-            log.info("PF %s: erased %d cores", pf.record.name, len(cores))
+            log.info("PF %s: cleared %d cores", pf.record.name, len(cores))
             ledger.save(self._ledger_path(pf))
 
     def _map(self, pf: Pf, core: int, cores: int) -> CellRange:

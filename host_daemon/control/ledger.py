@@ -30,6 +30,8 @@ class Ledger:
     clock_seconds: float = 0.0
     owners: list[str] = field(default_factory=list)
     writes: dict[str, int] = field(default_factory=dict)
+    # SHA-256 of a core's cells as they were left erased: the same still, and nobody has written.
+    erased: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
     def held_by(self, vf: str) -> list[int]:

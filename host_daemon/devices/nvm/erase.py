@@ -1,7 +1,8 @@
 """Change of hands: the cells of a tile are reset and read back before anybody else gets them.
 
-Every cell that was ever moved gets a reset, which is a write: it wears the row, takes time and
-energy, and lands near the lowest conductance wherever it came from. Then every cell is read, and
+Every cell of a tile gets a reset, those that were never moved too: else the ones that were would
+show by it. A reset is a write: it wears the row, takes time and energy, and lands near the lowest
+conductance wherever it came from. Then every cell is read, and
 those that are still high are reset again. What the digital side kept (scales, names, calibration)
 is cleared too. Wear stays, as in the metal.
 """
@@ -38,8 +39,7 @@ def erase(cells: memoryview, own: NvmParameters, seed: bytes, tile: int = 0) -> 
     low = np.full(before.shape, own.tile.preset.minimum, np.float32)
     ceiling = _ceiling(own)
     written, seconds, joules = 0, 0.0, 0.0
-    left = (before.target != low) | (before.conductance > ceiling)
-    left &= before.stuck == HEALTHY
+    left = before.stuck == HEALTHY
     owner = int(record.get("owner_writes"))
     passes = 0
     while left.any():

@@ -46,6 +46,14 @@ class Placed:
             int(self.record.get("clipped")),
         )
 
+    def see(self, seed: bytes, now: float) -> Snapshot:
+        """The tile as it reads at a time: drift, and the slow noise that its cells have then."""
+        if self.snapshot is None:
+            which = f"{self.record.get('writes')} {now!r}".encode()
+            rng = generator(seed, b"state", bytes(self.record.get("content")), which)
+            self.snapshot = self.array().at(now, rng)
+        return self.snapshot
+
 
 @dataclass(slots=True)
 class Resident:
@@ -74,11 +82,7 @@ class Resident:
     def settle(self, now: float) -> None:
         """See every tile as it is at a time. O(cells), once for each time."""
         for each in self.placed:
-            if each.snapshot is None:
-                rng = generator(
-                    self.seed, b"state", bytes(each.record.get("content")), repr(now).encode()
-                )
-                each.snapshot = each.array().at(now, rng)
+            each.see(self.seed, now)
 
     def stale(self) -> None:
         """The clock has moved, or cells have been written."""
@@ -149,7 +153,7 @@ class Resident:
         for each in self.placed:
             baseline = float(each.record.get("baseline"))
             rng = generator(self.seed, b"calibrate", repr(now).encode())
-            found = calibrate(each, now, rng)
+            found = compensation.calibrate(each.see(self.seed, now), rng)
             counts += found.counts
             if baseline > 0 and found.reading > 0:
                 each.record.put(factor=baseline / found.reading)
@@ -162,11 +166,3 @@ class Resident:
         """Weights beyond the range that the program set."""
         return sum(int(each.record.get("clipped")) for each in self.placed)
 
-
-def calibrate(
-    placed: Placed, now: float, rng: np.random.Generator
-) -> compensation.Calibration:
-    """Read a tile with one-hot vectors, as it is at a time."""
-    if placed.snapshot is None:
-        placed.snapshot = placed.array().at(now, rng)
-    return compensation.calibrate(placed.snapshot, rng)

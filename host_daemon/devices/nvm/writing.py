@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from host_daemon.core.device import WEIGHT_LIMIT, Operation
+from host_daemon.devices.nvm.analog import compensation
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, finite
 from host_daemon.devices.nvm.analog.crossbar import Mapping as WeightMapping
 from host_daemon.devices.nvm.blocks import Block, Grid
 from host_daemon.devices.nvm.parameters import NvmParameters
-from host_daemon.devices.nvm.resident import Placed, calibrate
+from host_daemon.devices.nvm.resident import Placed
 from host_daemon.devices.nvm.store import WRITING, WRITTEN, TileRecord, generator, sha256
 from host_daemon.devices.nvm.tiles import Tiles
 from vaccel.errors import Exhausted, InvalidArgument
@@ -87,9 +88,12 @@ class Writer:
         for index, block in enumerate(grid.blocks):
             record = records[index]
             if fresh[index]:
-                record.put(state=WRITING, label=_void(labels[index]), content=_void(b""))
-                each, took = self._write(record, block, parts[index], mapping, now)
-                record.put(content=_void(contents[index]))
+                # Not whole until its state says so: a worker that ends now leaves nothing to find.
+                whole = int(record.get("state")) == WRITING
+                record.put(
+                    state=WRITING, label=_void(labels[index]), content=_void(contents[index])
+                )
+                each, took = self._write(record, block, parts[index], mapping, now, whole)
                 written = _sum(written, took)
             else:
                 each = Placed(block, record, self._own, mapping)
@@ -109,14 +113,12 @@ class Writer:
                 )
         written = Written()
         for each in placed:
-            content = bytes(each.record.get("content"))
             part = weights[each.block.inputs, each.block.outputs]
-            each.record.put(state=WRITING, content=_void(b""))
+            each.record.put(state=WRITING)
             fresh, took = self._write(
                 each.record, each.block, part, each.mapping, now, whole=True
             )
             each.snapshot = fresh.snapshot
-            each.record.put(content=_void(content))
             written = _sum(written, took)
         return written
 
@@ -174,7 +176,8 @@ class Writer:
             state=WRITTEN,
         )
         placed = Placed(block, record, self._own, mapping)
-        record.put(baseline=calibrate(placed, now, rng).reading, calibrated_at=now)
+        baseline = compensation.calibrate(placed.see(self._seed, now), rng).reading
+        record.put(baseline=baseline, calibrated_at=now)
         return placed, Written(rows, report.cells, report.missed, report.seconds, report.joules)
 
 
