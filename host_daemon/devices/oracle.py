@@ -18,7 +18,8 @@ class Oracle:
 
     ``seconds`` names the column of the reference's CPU time, or "" where it has none; or
     ``rates`` that of its multiply-accumulates per CPU second, and ``rate`` measures ours of a row.
-    A prediction that takes milliseconds is timed over several ``passes``.
+    A prediction that takes milliseconds is timed over several ``passes``. Differences up to
+    ``rounding`` are none: below it the reference itself is rounding.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Oracle:
     rates: str = ""
     rate: Callable[[Mapping[str, str]], float] | None = None
     passes: int = 5
+    rounding: float = 0.0
 
 
 def integer(row: Mapping[str, str], column: str) -> int:

@@ -99,7 +99,8 @@ def compare(
             continue
         if not expected:
             continue
-        errors.append(100 * abs(value - expected) / abs(expected))
+        difference = abs(value - expected)
+        errors.append(100 * difference / abs(expected) if difference > oracle.rounding else 0.0)
         exact += value == expected
     return Report(
         file=oracle.file,

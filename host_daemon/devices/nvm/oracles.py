@@ -308,6 +308,8 @@ _BADCROSSBAR_INPUTS: Final = (
 )
 _RESULT: Final = "rel_rms_err_mean"
 _RATES: Final = "host_MACs_per_s"
+# Of float32 products, relative to their root mean square.
+_ROUNDING: Final = 1e-6
 ORACLES: Final = (
     Oracle(
         "analog/aihwkit.csv",
@@ -316,6 +318,7 @@ ORACLES: Final = (
         _RESULT,
         aihwkit,
         passes=1,
+        rounding=_ROUNDING,
         rates=_RATES,
         rate=aihwkit_rate,
     ),
@@ -326,6 +329,7 @@ ORACLES: Final = (
         _RESULT,
         crosssim,
         passes=1,
+        rounding=_ROUNDING,
         rates=_RATES,
         rate=crosssim_rate,
     ),
@@ -336,6 +340,7 @@ ORACLES: Final = (
         _RESULT,
         badcrossbar,
         passes=1,
+        rounding=_ROUNDING,
         rates=_RATES,
         rate=badcrossbar_rate,
     ),
