@@ -63,7 +63,7 @@ def _ages(residents: Collection[Resident], now: float) -> Iterator[Condition]:
     records = [each.record for resident in residents for each in resident.placed]
     if not records:
         return
-    oldest = min(float(r.get("written_at")[: int(r.get("times"))].min()) for r in records)
+    oldest = min(record.oldest for record in records)
     yield Condition("age", now - oldest, "s", "since the oldest weights in use were written")
     calibrated = min(float(r.get("calibrated_at")) for r in records)
     yield Condition("calibrated", now - calibrated, "s", "ago, the tile that waits longest")

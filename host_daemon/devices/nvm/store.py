@@ -170,6 +170,15 @@ class TileRecord:
             written=np.asarray(written, np.float64),
         )
 
+    @property
+    def oldest(self) -> float:
+        """When the weights in use were written that are there longest, on the card's clock."""
+        rows, columns = (int(each) for each in self.get("used"))
+        part = np.s_[:, :, :rows, :columns]
+        held = self.record["target"][0][part] > self.tile.preset.minimum
+        times = np.unique(self.record["time"][0][part][held]) % _TIMES
+        return float(self.get("written_at")[times].min()) if times.size else 0.0
+
     def full_of_times(self, now: float) -> bool:
         """Whether another time of writing has no place: then all cells are to be written."""
         times = int(self.get("times"))
