@@ -15,8 +15,8 @@ import numpy as np
 from host_daemon.devices.nvm.analog.reals import Reals
 
 # The largest load (see ``loads``) up to which the closed form was compared with the exact
-# solution: 128 x 128 cells of 40 kohm with 5 ohm a segment, whose outputs it meets within 3 % of
-# the error that it models.
+# solution: 128 x 128 cells of 40 kohm with 5 ohm a segment, whose outputs it meets within 7 % of
+# the error that it models (2.5 % at 1 ohm).
 VALID_LOAD: Final = 2.1
 
 
