@@ -150,6 +150,10 @@ CARD_FILE_BYTES: Final = 256 * KIB
 DEVICE_STATE_BYTES: Final = 256 * MIB
 # Instructions of an AiM trace: some seconds of the card, some tens of megabytes here.
 PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
+# What is told of cells that remember: a dozen quantities, and a line for each thing that is wrong.
+CONDITIONS: Final = 64
+# The operator's clock of such a card: a century, in seconds.
+CLOCK_SECONDS: Final = 100 * 365.25 * 86_400
 # Quantities of a card that are shown and compared: a few dozen.
 FIGURES_PER_CARD: Final = 128
 

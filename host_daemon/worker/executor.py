@@ -20,16 +20,19 @@ from host_daemon.compiler.program import (
 )
 from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
+from host_daemon.core.lasting import Lasting
 from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
+from host_daemon.worker.limits import check_chunk, check_submission
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range, pin_all, unpin_all
-from host_daemon.worker.streams import check_waits, values_bytes
+from host_daemon.worker.streams import check_waits
 from vaccel import bounds, ids
 from vaccel.aperture.journal import Journal
-from vaccel.commands import Command, Completion, Launch, Store
+from vaccel.commands import Command, Completion
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
+from vaccel.inventory import Condition
 from vaccel.model import Cost, Device, Profile, Usage, Value
 
 Transfer = Callable[[Bytes], None]
@@ -77,7 +80,8 @@ class Executor:
         self._vf = vf
         self.epoch = vf.epoch
         self._memory = DeviceMemory(vf.profile.memory_bytes)
-        self._engine = Engine(self._memory, vf.model.clock_hz)
+        upkeep = vf.model.upkeep if isinstance(vf.model, Lasting) else None
+        self._engine = Engine(self._memory, vf.model.clock_hz, upkeep)
         self._contexts = Contexts(
             self._memory,
             lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
@@ -163,6 +167,31 @@ class Executor:
         self.epoch = epoch
         await self._engine.settle()
 
+    # --- cells that remember ----------------------------------------------------------------
+
+    async def condition(self) -> Sequence[Condition]:
+        """How the device's cells are; nothing where it has none that remember."""
+        model = self._vf.model
+        return await self._engine.between(model.condition) if isinstance(model, Lasting) else ()
+
+    async def set_clock(self, seconds: float) -> None:
+        """Move the card's clock, between two launches."""
+        model = self._lasting("clock")
+        await self._engine.between(lambda: model.set_clock(seconds))
+
+    async def recalibrate(self) -> Cost:
+        """Compensate drift, between two launches; it is metered as all work is."""
+        model = self._lasting("recalibration")
+        return self._engine.charge(await self._engine.between(model.recalibrate))
+
+    def _lasting(self, what: str) -> Lasting:
+        model = self._vf.model
+        if isinstance(model, Lasting):
+            return model
+        raise Unsupported(
+            f"{what}: card {self._vf.card.name} is of kind {self._vf.card.kind}, which does not age"
+        )
+
     # --- the Compute port -------------------------------------------------------------------
 
     async def devices(self) -> Sequence[Device]:
@@ -206,7 +235,7 @@ class Executor:
 
     async def write(self, context: str, buffer: int, offset: int, data: bytes) -> None:
         """As the port says; waits while a launch works on the buffer."""
-        _check_chunk(len(data), "write")
+        check_chunk(len(data), "write")
         target = self._contexts.find(context).buffers.find(buffer)
         check_range(target, offset, len(data), "write")
         await target.idle()
@@ -214,7 +243,7 @@ class Executor:
 
     async def read(self, context: str, buffer: int, offset: int, length: int) -> bytes:
         """As the port says."""
-        _check_chunk(length, "read")
+        check_chunk(length, "read")
         source = self._contexts.find(context).buffers.find(buffer)
         check_range(source, offset, length, "read")
         return source.array[offset : offset + length].tobytes()
@@ -277,7 +306,7 @@ class Executor:
         ``promised`` hears how many completions will come before the first of them does. ``most``
         bytes of data may come in the commands.
         """
-        _check_submission(commands, most)
+        check_submission(commands, most)
         queue = owner.stream(stream)
         queue.check_fences(first_fence, commands)
         fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
@@ -347,29 +376,3 @@ class Executor:
         for context in self._contexts:
             self._contexts.close(context.name, reason)
             self._engine.stop(context)
-
-
-def _check_chunk(length: int, what: str) -> None:
-    if length > bounds.CHUNK_BYTES:
-        raise InvalidArgument(
-            f"{what} of {length} bytes: at most {bounds.CHUNK_BYTES} in one call",
-            hint="move it in several calls",
-        )
-
-
-def _check_submission(commands: Sequence[Command], most: int) -> None:
-    if len(commands) > bounds.COMMANDS_PER_SUBMIT:
-        raise InvalidArgument(
-            f"submit: {len(commands)} commands, at most {bounds.COMMANDS_PER_SUBMIT}",
-            hint="split the submission",
-        )
-    data = sum(
-        len(c.data) if isinstance(c, Store) else values_bytes(c.arguments)
-        for c in commands
-        if isinstance(c, Store | Launch)
-    )
-    if data > most:
-        raise InvalidArgument(
-            f"submit: {data} bytes of data travel in it, at most {most}",
-            hint="write large tensors to buffers first",
-        )

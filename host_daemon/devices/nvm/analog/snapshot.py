@@ -1,0 +1,162 @@
+"""An array at a moment: products with it are one matrix product and some work on the edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from host_daemon.devices.nvm.analog.converters import InputRange, Periphery, ReadCounts
+from host_daemon.devices.nvm.analog.reals import Reals
+from host_daemon.devices.nvm.analog.wires import VALID_LOAD, column_drop
+from vaccel.errors import InvalidArgument
+
+# Vectors that are worked on at once, so that what lies between two passes stays in a cache.
+_CHUNK: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the cells of an array say at a time.
+
+    ``weights`` (slices, rows, columns) float32 are normalised; ``shares`` float32 (slices,) is
+    what each slice counts in the sum; ``scale`` float32 (columns,) what an output of 1 stands for.
+    """
+
+    weights: Reals
+    shares: Reals
+    scale: Reals
+    periphery: Periphery
+    load: float = 0.0
+    _matrix: Reals = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        edge = self.periphery
+        gain = edge.dac.unit if edge.dac else 1.0
+        gain /= edge.adc.unit if edge.adc else 1.0
+        slices, rows, columns = self.weights.shape
+        flat = self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
+        object.__setattr__(self, "_matrix", np.ascontiguousarray(flat * np.float32(gain)))
+
+    @property
+    def wires_valid(self) -> bool:
+        """Whether the closed form of the wires is in its range."""
+        return self.load <= VALID_LOAD
+
+    def mvm(self, x: Reals, rng: np.random.Generator) -> tuple[Reals, ReadCounts]:
+        """Products of vectors (batch, rows) with the matrix: (batch, columns) float32.
+
+        ``rng`` serves the noise of this read. Raises InvalidArgument where ``x`` is not finite
+        or of another width.
+        """
+        _, rows, columns = self.weights.shape
+        if x.ndim != 2 or x.shape[1] != rows:
+            raise InvalidArgument(f"inputs have shape {x.shape}, the array has {rows} rows")
+        x = np.ascontiguousarray(x, np.float32)
+        largest = np.maximum(x.max(axis=1, initial=0), -x.min(axis=1, initial=0))
+        if not np.isfinite(largest).all():
+            vector = int(np.flatnonzero(~np.isfinite(largest))[0])
+            raise InvalidArgument(f"vector {vector} of the inputs is not finite")
+        out = np.empty((len(x), columns), np.float32)
+        counts = ReadCounts(len(x))
+        for start in range(0, len(x), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            counts += self._chunk(x[part], largest[part], out[part], rng)
+        return out, counts
+
+    def _chunk(
+        self, x: Reals, largest: Reals, out: Reals, rng: np.random.Generator
+    ) -> ReadCounts:
+        edge = self.periphery
+        clipped = 0
+        if edge.input_range is InputRange.MAXIMUM:
+            span = np.where(largest > 0, largest, np.float32(1))
+        else:
+            span = np.full(len(x), edge.fixed_range, np.float32)
+            if (largest > edge.fixed_range).any():
+                clipped = int(np.count_nonzero(np.abs(x) > edge.fixed_range))
+                x = np.clip(x, -edge.fixed_range, edge.fixed_range)
+        steps, over = self._read(x, span, rng)
+        passes = len(x)
+        if edge.bound_management and over.any():
+            passes += self._repeat(x, span, steps, over, rng)
+        self._sum(steps, span, out)
+        return ReadCounts(0, passes, clipped, int(over.sum(dtype=np.int64)))
+
+    def _read(
+        self, x: Reals, span: Reals, rng: np.random.Generator
+    ) -> tuple[Reals, Reals]:
+        """One analog read: outputs in ADC steps, and how many of each vector saturate."""
+        edge = self.periphery
+        driven = x * (1 / span)[:, None]
+        if edge.dac is not None and edge.dac.step:
+            # In two steps, as aihwkit: inputs half-way between levels then fall as there.
+            driven *= np.float32(1 / edge.dac.step)
+            np.rint(driven, out=driven)
+        steps = driven @ self._matrix
+        step = edge.adc.unit if edge.adc else 1.0
+        if edge.drop:
+            self._drop(driven, steps)
+        if edge.weight_noise:
+            unit = edge.dac.unit if edge.dac else 1.0
+            power = (driven * driven) @ np.abs(self._matrix)
+            power *= np.float32(unit * step) / np.float32(step * step)
+            noise = rng.standard_normal(steps.shape, dtype=np.float32)
+            noise *= np.sqrt(power, out=power)
+            noise *= np.float32(edge.weight_noise)
+            steps += noise
+        if edge.out_noise:
+            noise = rng.standard_normal(steps.shape, dtype=np.float32)
+            noise *= np.float32(edge.out_noise / step)
+            steps += noise
+        if edge.adc is None:
+            return steps, np.zeros(len(x), np.int64)
+        if edge.adc.step:
+            np.rint(steps, out=steps)
+        return steps, self._saturate(steps, np.float32(edge.adc.top))
+
+    @staticmethod
+    def _saturate(steps: Reals, top: np.float32) -> Reals:
+        over = np.zeros(len(steps), np.int64)
+        hit = (steps.max(axis=1, initial=0) > top) | (steps.min(axis=1, initial=0) < -top)
+        if hit.any():
+            over[hit] = np.count_nonzero(np.abs(steps[hit]) > top, axis=1)
+            np.clip(steps, -top, top, out=steps)
+        return over
+
+    def _drop(self, driven: Reals, steps: Reals) -> None:
+        edge = self.periphery
+        unit = edge.dac.unit if edge.dac else 1.0
+        loss = column_drop(driven * np.float32(unit), self._normal(), edge.drop_ratio)
+        loss *= np.float32(edge.drop / (edge.adc.unit if edge.adc else 1.0))
+        steps -= loss
+
+    def _normal(self) -> Reals:
+        slices, rows, columns = self.weights.shape
+        return self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
+
+    def _repeat(
+        self, x: Reals, span: Reals, steps: Reals, over: Reals, rng: np.random.Generator
+    ) -> int:
+        """Bound management: read vectors that saturate again at half the input."""
+        passes = 0
+        for _ in range(self.periphery.most_halvings):
+            again = np.flatnonzero(over)
+            if again.size == 0:
+                break
+            span[again] *= 2
+            steps[again], over[again] = self._read(x[again], span[again], rng)
+            passes += again.size
+        return passes
+
+    def _sum(self, steps: Reals, span: Reals, out: Reals) -> None:
+        slices, _, columns = self.weights.shape
+        edge = self.periphery
+        if slices == 1:
+            np.multiply(steps, span[:, None], out=out)
+        else:
+            parts = steps.reshape(len(steps), slices, columns)
+            np.einsum("bsc,s->bc", parts, self.shares, out=out)
+            out *= span[:, None]
+        out *= self.scale * np.float32(edge.adc.unit if edge.adc else 1.0)
