@@ -257,9 +257,9 @@ class AppQueue:
         with self._lock:
             if self.dead is not None:
                 return
-            self.dead = reason
-            if revoke:
+            if revoke:  # before anybody hears of it, and looks at what is left
                 self.window.revoke()
+            self.dead = reason
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
             callback(Completion(0, tag, error=reason))
