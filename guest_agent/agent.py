@@ -15,6 +15,7 @@ from guest_agent.config import Config
 from guest_agent.connection import Connection, GrpcConnection
 from guest_agent.credentials import CredentialStore
 from guest_agent.pci import Function, PciBus
+from guest_agent.rings import Rings
 from guest_agent.router import Router
 from guest_agent.uevents import Uevents
 from guest_agent.upstream import Surroundings, Upstream
@@ -27,7 +28,7 @@ from vaccel.errors import Detached, VaccelError
 log = logging.getLogger(__name__)
 
 # What takes a second and more to load under emulation.
-_HEAVY = ("vaccel.rpc.server", "vaccel.rpc.proxy", "vaccel.rpc.enrol", "grpc.aio")
+_HEAVY = ("vaccel.rpc.server", "guest_agent.direct", "vaccel.rpc.enrol", "grpc.aio")
 
 
 class Agent:
@@ -36,14 +37,14 @@ class Agent:
     def __init__(
         self,
         config: Config,
-        connect: Callable[[Header], Connection] = GrpcConnection,
+        connect: Callable[[Header, Rings], Connection] = GrpcConnection,
         retry_seconds: float = bounds.RETRY_SECONDS,
     ) -> None:
         self._config = config
         self._connect = connect
         self._retry_seconds = retry_seconds
         self._bus = PciBus(Path(config.sysfs))
-        self._tasks: dict[Function, tuple[Upstream, asyncio.Task[None]]] = {}
+        self._tasks: dict[Function, tuple[Upstream, Rings, asyncio.Task[None]]] = {}
         self._lender: Lender | None = None
         # Functions whose windows are lent no more.
         self._leaving: set[Function] = set()
@@ -55,7 +56,6 @@ class Agent:
         credentials = CredentialStore(Path(self._config.state_dir))
         credentials.prepare()
         around = Surroundings(
-            connect=self._connect,
             credentials=credentials,
             pause=asyncio.sleep,
             watch=partial(asyncio.sleep, self._config.rescan_seconds),
@@ -72,7 +72,7 @@ class Agent:
                 await loading
                 await self._serve(router, stop)
                 watching.cancel()
-                for _, task in self._tasks.values():
+                for *_, task in self._tasks.values():
                     task.cancel()
 
     async def _serve(self, router: Router, stop: asyncio.Event) -> None:
@@ -89,15 +89,16 @@ class Agent:
     async def _loan(self, router: Router, context: str) -> Loan:
         """The PCI function's own descriptors, for an app that has a context on it."""
         owner = router.owner(context)
-        for function, (upstream, _) in self._tasks.items():
+        for function, (upstream, *_) in self._tasks.items():
             if upstream is owner and function not in self._leaving:
                 window, doorbell, size = self._bus.open_window(function)
                 return Loan(function.address, PCI, window, doorbell, size)
         raise Detached(f"{owner.label} was taken away", hint="open another device")
 
-    async def _recall(self, function: Function, reason: VaccelError) -> None:
+    async def _recall(self, function: Function, rings: Rings, reason: VaccelError) -> None:
         """Take its window back from every app; those that do not let go are ended."""
         self._leaving.add(function)
+        rings.leave()
         if self._lender is not None:
             await self._lender.recall(function.address, reason)
 
@@ -117,20 +118,23 @@ class Agent:
     ) -> None:
         log.info("PCI function %s: found", function.address)
         read_header = partial(self._bus.read_header, function)
-        upstream = Upstream(function.address, read_header, around)
+        rings = Rings(partial(self._bus.open_window, function))
+        upstream = Upstream(
+            function.address, read_header, lambda header: self._connect(header, rings), around
+        )
         gone = Detached(f"{upstream.label} was taken away", hint="open another device")
-        upstream.on_recall = partial(self._recall, function, gone)
+        upstream.on_recall = partial(self._recall, function, rings, gone)
         router.add(upstream)
-        self._tasks[function] = (upstream, group.create_task(upstream.run()))
+        self._tasks[function] = (upstream, rings, group.create_task(upstream.run()))
 
     async def _went(self, function: Function, router: Router) -> None:
-        upstream, task = self._tasks.pop(function)
+        upstream, rings, task = self._tasks.pop(function)
         gone = Detached(f"{upstream.label} was taken away", hint="open another device")
         router.remove(upstream)
         upstream.vanish()
         task.cancel()
         await asyncio.wait({task})
-        await self._recall(function, gone)
+        await self._recall(function, rings, gone)
         self._leaving.discard(function)
 
 

@@ -10,8 +10,9 @@ from vaccel.aperture.header import Header
 if TYPE_CHECKING:
     import grpc
 
+    from guest_agent.direct import DirectCompute
+    from guest_agent.rings import Rings
     from vaccel.compute import Compute
-    from vaccel.rpc.proxy import GrpcCompute
 
 
 class Connection(Protocol):
@@ -36,14 +37,14 @@ class Connection(Protocol):
 class GrpcConnection:
     """gRPC over TLS to a header's endpoint, trusting the header's authority and nothing else."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, rings: Rings) -> None:
         from vaccel.rpc.address import Trust, open_channel
 
-        self._header = header
+        self._header, self._rings = header, rings
         self._peer = f"the host's daemon at {header.endpoint}"
         trust = Trust(header.ca_pem, header.server_name)
         self._channel: grpc.aio.Channel = open_channel(header.endpoint, trust)
-        self._computes: list[GrpcCompute] = []
+        self._computes: list[DirectCompute] = []
 
     async def enrol(self) -> str:
         """See ``Connection``."""
@@ -54,10 +55,12 @@ class GrpcConnection:
 
     def compute(self, credential: str) -> Compute:
         """See ``Connection``."""
+        from guest_agent.direct import DirectCompute
         from vaccel.rpc.enrol import authorization
-        from vaccel.rpc.proxy import GrpcCompute
 
-        compute = GrpcCompute(self._channel, authorization(credential), self._peer)
+        compute = DirectCompute(
+            self._channel, authorization(credential), self._peer, self._rings
+        )
         self._computes.append(compute)
         return compute
 

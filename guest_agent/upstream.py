@@ -48,7 +48,6 @@ async def _at_once() -> None:
 class Surroundings:
     """What an upstream touches, passed in so that tests decide what happens and when."""
 
-    connect: Callable[[Header], Connection]
     credentials: CredentialStore
     pause: Callable[[float], Awaitable[None]]
     # Returns when a connected VF's header is worth another look.
@@ -61,14 +60,20 @@ class Surroundings:
 class Upstream:
     """One VF. ``name`` is its PCI address; ``vf`` its id, empty until a header was read."""
 
-    def __init__(self, name: str, read_header: Callable[[], Header], around: Surroundings) -> None:
+    def __init__(
+        self,
+        name: str,
+        read_header: Callable[[], Header],
+        connect: Callable[[Header], Connection],
+        around: Surroundings,
+    ) -> None:
         self.name = name
         self.vf = ""
         self.state = State.FOUND
         self.reason = ""
         # The host is about to take the VF away: returns when no app has its window any more.
         self.on_recall: Callable[[], Awaitable[None]] = _at_once
-        self._read_header = read_header
+        self._read_header, self._connect = read_header, connect
         self._around = around
         self._backoff = Backoff(around.random)
         self._epoch = -1
@@ -113,7 +118,7 @@ class Upstream:
         header = self._header()
         kept = self._kept(header)
         self._move(Event.TOKEN if kept is None else Event.CREDENTIAL)
-        connection = self._around.connect(header)
+        connection = self._connect(header)
         try:
             credential = await self._enrol(connection, header) if kept is None else kept
             compute = connection.compute(credential)

@@ -65,6 +65,8 @@ WINDOW_BYTES_MOST: Final = 16 * GIB
 # --- queues ---------------------------------------------------------------------------------
 # A slab that nobody asked a size for: staging of ordinary models, eight apps in a usual window.
 SLAB_BYTES: Final = 32 * MIB
+# The slab of a context whose app maps nothing: what the agent moves for it in one call, twice.
+AGENT_SLAB_BYTES: Final = 4 * MIB
 # A page: also the alignment of slabs, so that two apps share none.
 SLAB_BYTES_LEAST: Final = 4 * KIB
 # Every slab and every piece of one begins on a cache line.
@@ -134,6 +136,8 @@ DATA_DISK_FILES: Final = 100_000
 CARD_FILE_BYTES: Final = 256 * KIB
 # What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
 DEVICE_STATE_BYTES: Final = 256 * MIB
+# Instructions of an AiM trace: some seconds of the card, some tens of megabytes here.
+PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
 # Quantities of a card that are shown and compared: a few dozen.
 FIGURES_PER_CARD: Final = 128
 

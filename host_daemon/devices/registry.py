@@ -23,6 +23,8 @@ GROUP: Final = "vaccel.devices"
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "npu": "host_daemon.devices.npu.kind:NpuKind",
+    "pim": "host_daemon.devices.pim.kind:PimKind",
+    "npu-pim": "host_daemon.devices.npu_pim.kind:NpuPimKind",
     "fake": "host_daemon.devices.fake.kind:FakeKind",
 }
 

@@ -22,9 +22,11 @@ from typing import Final
 
 from host_daemon.devices.npu.oracles import ORACLES as NPU
 from host_daemon.devices.oracle import Oracle
+from host_daemon.devices.pim.aim.oracles import ORACLES as AIM
+from host_daemon.devices.pim.hbm.oracles import ORACLES as HBM_PIM
 from vaccel.errors import HostFault, InvalidArgument, NotFound, VaccelError
 
-ORACLES: Final[tuple[Oracle, ...]] = (*NPU,)
+ORACLES: Final[tuple[Oracle, ...]] = (*NPU, *HBM_PIM, *AIM)
 DEFAULT: Final = Path(__file__).parents[2] / "tests" / "oracles"
 # A pass over a file takes milliseconds, so that the best of a few is the undisturbed one.
 _PASSES: Final = 5

@@ -113,6 +113,8 @@ def latency(
         [(key, f"{result[key]:.1f}") for key in result if key.endswith(("_us", "_command"))]
         + [("speedup_p50", f"{result['speedup_p50']:.0f} x")],
     )
+    times = [key for key in result if key.endswith(("_us", "_command"))]
+    _plot([(key, result[key]) for key in times], "us")
 
 
 @app.command()
@@ -134,6 +136,12 @@ def bandwidth(
             for row in result["rows"]
         ],
     )
+    bars = [
+        (f"{row['size'] >> 10} KiB {kind.removesuffix('_MBps')}", row[kind] or 0.0)
+        for row in result["rows"]
+        for kind in kinds
+    ]
+    _plot(bars, "MB/s")
 
 
 @app.command()
@@ -166,6 +174,14 @@ def _measured(bench: str, where: Where) -> dict[str, Any]:
         return paths.run(bench, where, progress)
 
 
+def _plot(bars: Sequence[tuple[str, float]], unit: str) -> None:
+    from vaccel.cli import bars as plots
+    from vaccel.cli import render
+
+    print()
+    render.say("\n".join(plots.plot(bars, unit)))
+
+
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -195,3 +211,14 @@ def _show(result: Result) -> None:
             f"{row.ratio_p99:.2f}",
         )
     Console().print(table)
+    _plot(
+        [
+            bar
+            for row in result.rows
+            for bar in (
+                (f"{row.model} on the VF", row.wall_ms_guest),
+                (f"{row.model} in process", row.wall_ms_host_inprocess),
+            )
+        ],
+        "ms",
+    )

@@ -8,15 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
-from host_daemon.devices.npu import energy, vector
+from host_daemon.devices.gemm import Gemm
+from host_daemon.devices.lowering import Lowered, lower
+from host_daemon.devices.npu import energy
 from host_daemon.devices.npu.kernels import compute
-from host_daemon.devices.npu.lowering import Lowered, lower
 from host_daemon.devices.npu.memory import Traffic, least_sram
 from host_daemon.devices.npu.overlapped import Timing, overlapped
 from host_daemon.devices.npu.parameters import BY_DTYPE, FORMATS, Arithmetic, NpuParameters
-from host_daemon.devices.npu.shape import Gemm, Machine
+from host_daemon.devices.npu.shape import Machine
 from host_daemon.devices.npu.systolic import cycles
 from host_daemon.devices.state import Stateless
+from host_daemon.devices.work import Work, work
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array, Cost, DType, Profile
 
@@ -80,7 +82,7 @@ class NpuDevice(Stateless):
         fold = (machine.rows, machine.columns) if machine else (1, 1)
         lowered = lower(operation, fold)
         if lowered is None:
-            return self._on_vector(vector.work(operation))
+            return self._on_vector(work(operation))
         if machine is None or name is None:
             return self._on_vector(_scalar_work(operation, lowered))
         if machine.sram_bytes < least_sram(machine):
@@ -110,10 +112,10 @@ class NpuDevice(Stateless):
             name = "fp32"
         return name if name in self._machines else None
 
-    def _on_vector(self, work: vector.Work) -> NodeCost:
+    def _on_vector(self, asked: Work) -> NodeCost:
         own = self._parameters
-        moved = work.bytes_read + work.bytes_written
-        lanes = math.ceil(work.operations / (own.lanes * self.profile.cores))
+        moved = asked.bytes_read + asked.bytes_written
+        lanes = math.ceil(asked.operations / (own.lanes * self.profile.cores))
         sram = math.ceil(moved / (own.sram_bytes_per_cycle * self.profile.cores))
         dma = math.ceil(moved / self._dram)
         latency = self._latency if moved else 0
@@ -127,7 +129,7 @@ class NpuDevice(Stateless):
                 own.energy,
                 None,
                 macs=0,
-                operations=work.operations,
+                operations=asked.operations,
                 sram_bytes=2 * moved,
                 dram_bytes=moved,
             ),
@@ -219,9 +221,9 @@ def _stored_as(lowered: Lowered, machine: Machine) -> Lowered:
     return replace(lowered, steps=tuple(steps))
 
 
-def _scalar_work(operation: Operation, lowered: Lowered) -> vector.Work:
+def _scalar_work(operation: Operation, lowered: Lowered) -> Work:
     """A GEMM in a type that the arrays do not have: on the vector lanes, two operations a MAC."""
-    plain = vector.work(operation)
+    plain = work(operation)
     # Lanes are 32 bits wide: a 64-bit multiply takes four of their products.
     wide = 4 if lowered.operand in (DType.FLOAT64, DType.INT64, DType.UINT64) else 1
-    return vector.Work(2 * wide * lowered.macs, plain.bytes_read, plain.bytes_written)
+    return Work(2 * wide * lowered.macs, plain.bytes_read, plain.bytes_written)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from host_daemon.devices.npu.shape import Gemm, Machine
+from host_daemon.devices.gemm import Gemm
+from host_daemon.devices.npu.shape import Machine
 
 
 @dataclass(frozen=True, slots=True)

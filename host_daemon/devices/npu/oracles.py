@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.npu.overlapped import overlapped
-from host_daemon.devices.npu.shape import Gemm, Machine
+from host_daemon.devices.npu.shape import Machine
 from host_daemon.devices.npu.systolic import Shape, convolved, scalesim_total_cycles
 from host_daemon.devices.oracle import Oracle, integer
 from vaccel.bounds import KIB, MIB

@@ -19,8 +19,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.npu.memory import Tiling, Traffic, tile, traffic
-from host_daemon.devices.npu.shape import Gemm, Machine
+from host_daemon.devices.npu.shape import Machine
 from host_daemon.devices.npu.systolic import folding
 
 

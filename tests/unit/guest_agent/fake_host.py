@@ -149,7 +149,6 @@ class World:
 
     def start(self, host: FakeHost, retry_seconds: float = 8.0) -> Upstream:
         around = Surroundings(
-            connect=host.connect,
             credentials=self.credentials,
             pause=self.pause,
             watch=self.watch,
@@ -157,7 +156,7 @@ class World:
             clock=lambda: self.now,
             retry_seconds=retry_seconds,
         )
-        upstream = Upstream("0000:00:05.0", lambda: host.header, around)
+        upstream = Upstream("0000:00:05.0", lambda: host.header, host.connect, around)
         self.run(upstream.run())
         return upstream
 

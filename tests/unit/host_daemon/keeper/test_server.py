@@ -78,6 +78,7 @@ def test_what_is_no_request_is_refused_and_the_next_one_served(keeper: Keeper, d
 
 
 def test_more_descriptors_than_three_are_refused_and_closed(keeper: Keeper) -> None:
+    keeper.ask(Request(Op.LIST))  # its end of the connection is open by now
     before = len(os.listdir("/proc/self/fd"))
     fds = [os.memfd_create("x") for _ in range(5)]
     assert keeper.ask(Request(Op.PUT, "vf-1"), *fds)[0].status is Status.MALFORMED

@@ -1,4 +1,4 @@
-"""From ONNX operations to the GEMMs that the arrays run: im2col, grouped and transposed
+"""From ONNX operations to the GEMMs that arrays run: im2col, grouped and transposed
 convolution, RNNs.
 
 Shapes are checked here as far as the GEMM depends on them; the rest is the kernels' business.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from host_daemon.core.device import Operation
-from host_daemon.devices.npu.shape import Gemm
-from host_daemon.devices.npu.vector import elements, size
+from host_daemon.devices.gemm import Gemm
+from host_daemon.devices.work import elements, size
 from vaccel.errors import InvalidArgument
 from vaccel.model import DType, Shape
 

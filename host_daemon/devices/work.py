@@ -1,9 +1,10 @@
-"""The vector core: everything that is no GEMM, by how many elements it touches.
+"""What an operation that is no GEMM asks of whatever runs it, by how many elements it touches.
 
 ``operations`` counts fp32 lane operations. The figures per element are those of polynomial
 kernels as vector units run them (range reduction, a polynomial of degree 5 to 7, reconstruction:
 about ten operations for Exp; one division is four Newton-Raphson steps); they are estimates, good
-to a factor of two, and named so in ``docs/devices/npu.md``.
+to a factor of two, and named so in ``docs/devices/npu.md``. Kinds whose
+arrays leave such operations to a vector core, or to the host, share them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""DRAM that computes: HBM-PIM and GDDR6-AiM."""

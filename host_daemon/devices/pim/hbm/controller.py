@@ -1,0 +1,256 @@
+"""The memory controller of one channel: which command goes out at which cycle.
+
+First ready, first come, first served over the transactions up to the next barrier, one command a
+cycle, rows left open. In this order of priority:
+
+    1. what a due refresh needs: PRE of open banks, then REF of all
+    2. READ or WRITE to an open row
+    3. ACT for a transaction whose bank is closed; past a barrier only where that is next in line
+    4. PRE of an open row that nothing before the next barrier wants, banks in turn
+
+The rules are those of PIMSimulator's controller as its public trace and sources show them. Time
+jumps from one possible command to the next, so that idle cycles cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from host_daemon.devices.pim.hbm.timing import BANKS, BANKS_PER_GROUP, Timing
+from host_daemon.devices.pim.hbm.transactions import (
+    HAB_ROW,
+    LAST_COLUMN,
+    SB_ROW,
+    Transaction,
+)
+
+_NEVER: Final = 1 << 62
+_EVEN: Final = tuple(range(0, BANKS, 2))
+
+
+class Command(NamedTuple):
+    """A command as it leaves the controller. ``kind`` is ACT, PRE, READ, WRITE or REF."""
+
+    cycle: int
+    kind: str
+    bank: int
+    row: int
+    transaction: Transaction | None
+
+
+class Channel:
+    """Banks of one channel as its controller knows them. All times are absolute cycles."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self.now = 0
+        self.mode = "SB"
+        self.open: list[bool] = [False] * BANKS
+        self.row: list[int] = [0] * BANKS
+        # From when a closed bank is idle; from when each command may go to a bank.
+        self.idle: list[int] = [0] * BANKS
+        self.can_activate: list[int] = [0] * BANKS
+        self.can_read: list[int] = [0] * BANKS
+        self.can_write: list[int] = [0] * BANKS
+        self.can_precharge: list[int] = [0] * BANKS
+        # The same that any command imposes on all banks, and on those of its group.
+        self.all_read = self.all_write = self.all_activate = 0
+        groups = BANKS // BANKS_PER_GROUP
+        self.group_column: list[int] = [0] * groups
+        self.group_activate: list[int] = [0] * groups
+        self.turn = 0  # whose PRE is next
+        self.toggles: frozenset[int] = frozenset()
+        interval = timing.refresh_interval
+        self.due = [interval // timing.ranks * (rank + 1) for rank in range(timing.ranks)]
+        if not interval:
+            self.due = [_NEVER] * timing.ranks
+        self.waiting = -1  # the rank whose refresh waits for banks to close
+        self.sink: Callable[[Command], None] | None = None
+
+    def run(self, transactions: Iterable[Transaction], leave: int = 0) -> int:
+        """Issue all but the last ``leave``, which it sees coming; the cycle after the last one.
+
+        They arrive one a cycle, from cycle 0.
+        """
+        for _ in self.steps(transactions, leave):
+            pass
+        return self.now
+
+    def steps(self, transactions: Iterable[Transaction], leave: int = 0) -> Iterator[None]:
+        """The same, one command at a time."""
+        source = iter(transactions)
+        queue: list[Transaction] = []
+        _fill(queue, source)
+        while len(queue) > leave:
+            self._step(queue)
+            yield
+            _fill(queue, source)
+
+    def settle(self, cycles: int) -> Iterator[None]:
+        """What still goes out in the cycles after the last transaction: PREs, and refreshes."""
+        end = self.now + cycles
+        while self._choose([])[0] < end:
+            self._step([])
+            yield
+
+    def _step(self, queue: list[Transaction]) -> None:
+        """Issue one command: the best at the first cycle at which there is one."""
+        if self.now == 0:
+            self.now = 1  # the first transaction is in the queue after one cycle
+        time, rank, act = self._choose(queue)
+        self.now = time
+        if rank:
+            self._refresh_step(act)
+        elif act < 0:
+            self._column(queue, -act - 1)
+        else:
+            self._row(queue, act)
+        self.now = time + 1
+
+    def _choose(self, queue: list[Transaction]) -> tuple[int, int, int]:
+        """(cycle, whether for a refresh, what): what is a bank for a refresh, -1 - place in the
+        queue for READ or WRITE, place for ACT, and BANKS * 4 + bank for PRE.
+        """
+        now = self.now
+        for index, due in enumerate(self.due):
+            if due <= now:
+                self.waiting = index
+                self.due[index] = due + self.timing.refresh_interval
+        nearest = min(self.due)
+        time, forced, what = _NEVER, 0, 0
+        if self.waiting >= 0:
+            time, what = self._refresh_time()
+            forced = 1
+        for earliest, action in self._candidates(queue):
+            candidate = max(earliest, now)
+            if candidate < time:
+                time, forced, what = candidate, 0, action
+                if time == now:
+                    break
+        if nearest <= time and nearest > now:
+            self.now = nearest
+            return self._choose(queue)
+        return time, forced, what
+
+    def _refresh_time(self) -> tuple[int, int]:
+        """When the refresh that waits can go on, and with which bank; -1 for REF itself."""
+        best, bank = _NEVER, -1
+        if self.waiting == 0:
+            for each in range(BANKS):
+                if self.open[each] and max(self.can_precharge[each], self.now) < best:
+                    best, bank = max(self.can_precharge[each], self.now), each
+        return (self.now, -1) if bank < 0 else (best, bank)
+
+    def _candidates(self, queue: list[Transaction]) -> Iterator[tuple[int, int]]:
+        """(earliest cycle, action) in order of priority."""
+        columns, activations, wanted = [], [], set()
+        single = self.mode == "SB"
+        passed: set[tuple[int, int, int]] = set()
+        for place, each in enumerate(queue):
+            bank, row = each.bank, each.row
+            is_open = self.open[bank]
+            fenced = place > 0 and (each.barrier or queue[0].barrier)
+            if is_open and self.row[bank] == row:
+                if not (place > 0 and queue[0].barrier):
+                    wanted.add(bank)
+                where = (bank, row, each.column)
+                if not fenced and where not in passed:
+                    columns.append((self._column_time(bank, each.write), -1 - place))
+            elif not is_open and (single or bank < 2) and not (place > 0 and each.barrier):
+                activations.append((self._activate_time(bank), place))
+            passed.add((bank, row, each.column))
+            if place > 0 and each.barrier:
+                break
+        yield from columns
+        yield from activations
+        for offset in range(BANKS):
+            bank = (self.turn + offset) % BANKS
+            if self.open[bank] and bank not in wanted:
+                yield self.can_precharge[bank], 4 * BANKS + bank
+
+    def _column_time(self, bank: int, write: bool) -> int:
+        group = self.group_column[bank // BANKS_PER_GROUP]
+        if write:
+            return max(self.can_write[bank], self.all_write, group)
+        return max(self.can_read[bank], self.all_read, group)
+
+    def _activate_time(self, bank: int) -> int:
+        group = self.group_activate[bank // BANKS_PER_GROUP]
+        return max(self.idle[bank], self.can_activate[bank], self.all_activate, group)
+
+    def _tell(self, kind: str, bank: int, row: int, transaction: Transaction | None = None) -> None:
+        if self.sink is not None:
+            self.sink(Command(self.now, kind, bank, row, transaction))
+
+    def _refresh_step(self, bank: int) -> None:
+        if bank >= 0:
+            self._precharge(bank)
+            return
+        rank, self.waiting = self.waiting, -1
+        self._tell("REF", rank, 0)
+        if rank == 0:
+            until = self.now + self.timing.refresh
+            self.idle = [until] * BANKS
+            self.can_activate = [until] * BANKS
+
+    def _row(self, queue: list[Transaction], action: int) -> None:
+        if action >= 4 * BANKS:
+            self.turn = action - 4 * BANKS
+            self._precharge(self.turn)
+        else:
+            self._activate(queue[action])
+
+    def _activate(self, wanted: Transaction) -> None:
+        timing, now, bank = self.timing, self.now, wanted.bank
+        self.open[bank], self.row[bank] = True, wanted.row
+        self.can_activate[bank] = max(now + timing.row_cycle, self.can_activate[bank])
+        self.can_precharge[bank] = max(now + timing.active, self.can_precharge[bank])
+        self.can_read[bank] = max(now + timing.activate_to_read, self.can_read[bank])
+        self.can_write[bank] = max(now + timing.activate_to_write, self.can_write[bank])
+        self.all_activate = now + timing.activate_short
+        self.group_activate[bank // BANKS_PER_GROUP] = now + timing.activate_long
+        self._tell("ACT", bank, wanted.row, wanted)
+        if self.mode == "SB" and wanted.row == HAB_ROW and wanted.column == LAST_COLUMN:
+            self.toggles |= {bank}
+            if self.toggles >= {0, 1, 8, 9}:
+                self.mode, self.toggles = "HAB", frozenset()
+
+    def _precharge(self, bank: int) -> None:
+        now, row = self.now, self.row[bank]
+        self.open[bank] = False
+        self.idle[bank] = now + self.timing.precharge
+        self.can_activate[bank] = max(self.idle[bank], self.can_activate[bank])
+        self._tell("PRE", bank, row)
+        if self.mode == "HAB" and row == SB_ROW:
+            self.toggles |= {bank}
+            if self.toggles >= {0, 1}:
+                self.mode, self.toggles = "SB", frozenset()
+
+    def _column(self, queue: list[Transaction], place: int) -> None:
+        timing, now, each = self.timing, self.now, queue.pop(place)
+        bank = each.bank
+        pause = timing.write_to_precharge if each.write else timing.read_to_precharge
+        self.can_precharge[bank] = max(now + pause, self.can_precharge[bank])
+        self.group_column[bank // BANKS_PER_GROUP] = now + max(timing.column_long, timing.data)
+        next_one = now + max(timing.column_short, timing.data)
+        if each.write:
+            self.all_write = max(self.all_write, next_one)
+            self.all_read = max(self.all_read, now + timing.write_to_read)
+        else:
+            self.all_read = max(self.all_read, next_one)
+            self.all_write = max(self.all_write, now + timing.read_to_write)
+        if each.enters:
+            self.mode = "HAB_PIM" if each.enters == "pim" else "HAB"
+        self._tell("WRITE" if each.write else "READ", bank, each.row, each)
+
+
+def _fill(queue: list[Transaction], source: Iterator[Transaction]) -> None:
+    """Let in all up to two barriers ahead: nothing beyond the second can matter yet."""
+    fences = sum(each.barrier for each in queue)
+    while fences < 2:
+        following = next(source, None)
+        if following is None:
+            return
+        queue.append(following)
+        fences += following.barrier

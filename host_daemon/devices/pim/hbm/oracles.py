@@ -1,0 +1,61 @@
+"""Samsung's PIMSimulator (SAITPublic, b464dde), which the timing is validated against.
+
+Its configuration is the default ``Timing``: HBM2 at tCK = 1 ns, two ranks of which kernels use the
+first, so that refreshes fall at cycle 1950 and every 1950 after, every other one of them the
+first rank's. Nothing is fitted: the controller's rules are read from its sources and trace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from host_daemon.devices.oracle import Oracle, integer
+from host_daemon.devices.pim.hbm import kernels
+from host_daemon.devices.pim.hbm.schedule import schedule
+from host_daemon.devices.pim.hbm.timing import Timing
+from vaccel.errors import InvalidArgument
+
+_REFRESH: Final = re.compile(r"(default|refresh_disabled)_tREFI([0-9]{1,4}|1e8)")
+_ELEMENTWISE: Final = {"ADD": kernels.binary, "MUL": kernels.binary, "RELU": kernels.unary}
+
+
+def _timing(text: str) -> Timing:
+    match = _REFRESH.fullmatch(text)
+    if match is None:
+        raise InvalidArgument(
+            f"column refresh = {text!r} is unknown",
+            hint="default_tREFI3900 or refresh_disabled_tREFI1e8",
+        )
+    return Timing(refresh_interval=int(match[2]) if match[2] != "1e8" else 0)
+
+
+def _kernel(row: Mapping[str, str]) -> kernels.Kernel:
+    channels, outputs = integer(row, "channels"), integer(row, "out_dim")
+    name = row.get("kernel", "")
+    if name == "GEMV":
+        tiles = -(-integer(row, "in_dim") // kernels.TILE_INPUTS)
+        return kernels.gemv(tiles, -(-outputs // (kernels.TILE_OUTPUTS * channels)))
+    if name not in _ELEMENTWISE:
+        raise InvalidArgument(f"column kernel = {name!r}", hint="GEMV, ADD, MUL or RELU")
+    return _ELEMENTWISE[name](-(-outputs // (kernels.TILE_ELEMENTS * channels)))
+
+
+def pimsimulator(row: Mapping[str, str]) -> int:
+    """PIMSimulator's ``mem_cycles_1ns`` of a kernel."""
+    if row.get("mode") != "pim":
+        raise InvalidArgument(f"column mode = {row.get('mode')!r}", hint="pim is simulated")
+    return schedule(_timing(row.get("refresh", ""))).spent(_kernel(row)).cycles
+
+
+ORACLES: Final = (
+    Oracle(
+        "pim/pimsimulator_cycles.csv",
+        ("channels", "kernel", "mode", "refresh", "out_dim", "in_dim"),
+        "mem_cycles_1ns",
+        "mem_cycles_1ns",
+        pimsimulator,
+        "host_cpu_s",
+    ),
+)

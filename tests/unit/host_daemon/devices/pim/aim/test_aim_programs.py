@@ -1,0 +1,102 @@
+"""AiM's instructions as text, and what is wrong with some of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from host_daemon.devices.pim.aim import isr
+from host_daemon.devices.pim.aim.commands import Command
+from host_daemon.devices.pim.aim.gemv import Gemv, instructions
+from host_daemon.devices.pim.aim.isr import FIELDS, Instruction, Opcode
+from host_daemon.devices.pim.aim.oracles import SIMULATED
+from host_daemon.devices.pim.aim.program import execute
+from host_daemon.devices.validate import DEFAULT
+from vaccel import bounds
+from vaccel.errors import InvalidArgument, Unsupported
+
+TRACE = (DEFAULT / "pim" / "aim_isr_trace_example_gemv_1024x2048.txt").read_text()
+
+
+def test_the_exported_program_is_the_given_trace() -> None:
+    assert isr.write(instructions(Gemv(1024, 2048, 32))) == TRACE
+
+
+def test_a_trace_comes_back() -> None:
+    assert isr.read(TRACE) == instructions(Gemv(1024, 2048, 32))
+    every = [Instruction(each, size=3, mask=0xF, bank=2, row=9) for each in Opcode]
+    kept = [each for each in every if "size" in FIELDS[each.opcode]]
+    assert isr.read(isr.write(kept)) == [
+        Instruction(
+            each.opcode, **{name: getattr(each, name) for name in FIELDS[each.opcode]}
+        )
+        for each in kept
+    ]
+    assert isr.read("# a remark\n\n  AiM EOC \n") == [Instruction(Opcode.EOC)]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("AiM MAC_ALL 1", r"line 1: 'AiM MAC_ALL' is no instruction"),
+        ("AiM EOC\nhello", r"line 2: 'hello' is no instruction"),
+        ("AiM MAC_ABK 64 0xffffffff", r"line 1: AiM MAC_ABK has 2 fields, not 3.*size, mask, row"),
+        ("AiM MAC_ABK 65 0x1 0", r"line 1.*size = 65 is not from 1 to 64"),
+        ("AiM MAC_ABK 0 0x1 0", r"size = 0 is not from 1 to 64"),
+        ("AiM MAC_ABK 1 0x0 0", r"mask = 0 is not from 1"),
+        ("AiM MAC_ABK 1 0x1ffffffff 0", r"mask = 8589934591"),
+        ("AiM MAC_ABK 1 0x1 16384", r"row = 16384 is not from 0 to 16383"),
+        ("AiM MAC_SBK 1 0x1 16 0", r"bank = 16"),
+        ("AiM RD_MAC -1 0x1", r"register = -1"),
+        ("AiM RD_MAC zero 0x1", r"register = 'zero' is not a number"),
+        ("AiM RD_MAC " + "9" * 5000 + " 0x1", r"is not a number"),
+        ("W CFR 3 0", r"register 3 does not take 0"),
+        ("W CFR 0 2", r"register 0 does not take 2"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, what: str) -> None:
+    with pytest.raises(InvalidArgument, match=what):
+        isr.read(text)
+
+
+def test_a_trace_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "PIM_TRACE_INSTRUCTIONS", 3)
+    with pytest.raises(InvalidArgument, match="line 4: more than 3"):
+        isr.read("AiM SYNC\n" * 4)
+
+
+def test_a_program_that_does_not_fit_the_card_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"instruction 1.*mask = 0x100 .*there are 8"):
+        execute(isr.read("AiM RD_MAC 0 0x100\nAiM EOC"), SIMULATED, 8)
+    with pytest.raises(InvalidArgument, match="EOC before the end"):
+        execute(isr.read("AiM EOC\nAiM EOC"), SIMULATED, 8)
+    for text in ("", "AiM RD_MAC 0 0x1"):
+        with pytest.raises(InvalidArgument, match="does not end with EOC"):
+            execute(isr.read(text), SIMULATED, 8)
+    with pytest.raises(Unsupported, match=r"MAC_SBK.*single banks"):
+        execute(isr.read("AiM MAC_SBK 1 0x1 0 0\nAiM EOC"), SIMULATED, 8)
+
+
+def test_channels_wait_for_what_the_host_waits_for() -> None:
+    """Channel 1 gets its work only when channel 0 has answered, as the host sends in order."""
+    text = "AiM WR_BIAS 0 0x1\nAiM RD_MAC 0 0x1\nAiM WR_BIAS 0 0x2\nAiM EOC"
+    done = execute(isr.read(text), SIMULATED, 2)
+    read = [each.cycle for each in done.commands(0) if each.command is Command.READ_MAC]
+    first = next(done.commands(1))
+    assert first.command is Command.MODE
+    assert first.cycle == read[0] + SIMULATED.latency(Command.READ_MAC) + 1
+
+
+def test_every_instruction_for_all_banks_runs() -> None:
+    text = (
+        "W CFR 0 1\nW CFR 2 3\nW GPR 0\nAiM WR_ABK 0 0x3 5\nAiM WR_BIAS 0 0x3\nAiM WR_GB 4 0 0x3\n"
+        "AiM MAC_ABK 4 0x3 5\nAiM AF 0x3\nAiM RD_AF 0 0x3\nAiM EWMUL 2 0x3 6\nAiM EWADD 1 0 1\n"
+        "AiM SYNC\nAiM RD_MAC 0 0x3\nR GPR 0\nAiM EOC"
+    )
+    done = execute(isr.read(text), SIMULATED, 2)
+    commands = [each.command for each in done.commands(0)]
+    assert commands == [each.command for each in done.commands(1)]
+    assert set(commands) == set(Command)
+    # The table of a function has a row of its own: the open one is closed for it.
+    at = commands.index(Command.AF)
+    assert commands[at - 2 : at] == [Command.PRECHARGE, Command.ACTIVATE]
+    assert done.cycles > 300

@@ -1,0 +1,10 @@
+"""The device port over the HBM-PIM card."""
+
+from __future__ import annotations
+
+from host_daemon.devices.registry import find_card
+from tests.conformance.device import DeviceConformance
+
+
+class TestAquaboltXl(DeviceConformance):
+    card_file = find_card("aquabolt-xl")
