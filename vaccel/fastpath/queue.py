@@ -273,7 +273,7 @@ class AppQueue:
         fresh = AppQueue(self.window, self._bell, lease)
         self._ring_bell = _silent
         if (lease.slab_offset, lease.slab_bytes) == (self.lease.slab_offset, self.lease.slab_bytes):
-            fresh._slab, fresh._garbage = self._slab, self._garbage
+            fresh._slab, fresh._garbage, fresh._lock = self._slab, self._garbage, self._lock
         else:
             self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
         return fresh

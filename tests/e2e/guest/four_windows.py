@@ -5,7 +5,7 @@ of them answer and that the others have kept their memory.
 """
 
 import sys
-import time
+import threading
 
 import numpy as np
 
@@ -23,13 +23,14 @@ for number, device in enumerate(devices):
     buffers[-1].write(staged)
 print("ready", flush=True)
 lost: set[int] = set()
+pace = threading.Event()
 while not lost:
     for number, stream in enumerate(streams):
         try:
             stream.submit(Nop()).wait(30)
         except DeviceLost:
             lost.add(number)
-    time.sleep(0.02)
+    pace.wait(0.02)
 (gone,) = lost
 for number, (device, buffer) in enumerate(zip(devices, buffers, strict=True)):
     streams[number].submit(Nop()).wait(30)
