@@ -11,14 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaccel.client import Buffer, Device, Fence, Model, Stream, open
+    from vaccel import ops
+    from vaccel.client import Buffer, Call, Device, Fence, Model, Stream, open
 
 __version__ = "0.1.0"
-__all__ = ["Buffer", "Device", "Fence", "Model", "Stream", "open"]
+__all__ = ["Buffer", "Call", "Device", "Fence", "Model", "Stream", "open", "ops"]
 
 
 def __getattr__(name: str) -> Any:
     # The SDK pulls in grpc (half a second): load it when it is asked for, not before.
+    if name == "ops":
+        return import_module("vaccel.ops")
     if name in __all__:
         return getattr(import_module("vaccel.client"), name)
     raise AttributeError(f"module 'vaccel' has no attribute {name!r}")

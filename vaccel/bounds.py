@@ -39,13 +39,23 @@ CONTEXTS_LOST: Final = 4096
 STREAMS_PER_CONTEXT: Final = 64
 BUFFERS_PER_CONTEXT: Final = 65_536
 PROGRAMS_PER_CONTEXT: Final = 256
+# Kernels that an app's device keeps compiled; programs that it loads itself have the rest.
+KERNELS_KEPT: Final = 96
 ARGUMENTS_PER_LAUNCH: Final = 4096
 TENSOR_RANK: Final = 16
 STRINGS_PER_VALUE: Final = 1 << 20
+# Containers within containers: an optional sequence of maps has three.
+VALUE_DEPTH: Final = 4
+# Items of one sequence that travel, and of all sequences within it.
+ITEMS_PER_VALUE: Final = 65_536
 # A protobuf cannot hold more; larger models come with external data, inside the upload.
 MODEL_BYTES: Final = 2 * GIB - 1
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.
 MODEL_NODES: Final = 200_000
+# Messages that a model's protobuf holds beside its weights: each is some hundred bytes of memory.
+MODEL_MESSAGES: Final = 1_000_000
+# The header of a program file: mostly a row for each large weight.
+PROGRAM_HEADER_BYTES: Final = 32 * MIB
 # Graphs within graphs. Real models nest a handful; protobuf's own parser gives up at 32.
 MODEL_DEPTH: Final = 24
 # Node executions that one launch may make while its cost is found: a loop that runs on.
@@ -116,6 +126,8 @@ WORKER_SPEC_BYTES: Final = 128 * KIB
 
 # --- calls in flight ------------------------------------------------------------------------
 CALLS_PER_PRINCIPAL: Final = 64
+# Calls of models that an app's device has under way, each in a stream; more wait in the app.
+CALLS_IN_FLIGHT: Final = 8
 LINK_CALLS: Final = 256
 
 # --- objects --------------------------------------------------------------------------------

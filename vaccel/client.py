@@ -23,11 +23,14 @@ import numpy as np
 from vaccel import binding, bounds, errors, loop, model
 from vaccel.buffer import Buffer
 from vaccel.commands import Command, Completion, Launch, Result
-from vaccel.compute import KernelSource, Program
+from vaccel.compute import KernelSource
 from vaccel.fastpath.calls import Calls
 from vaccel.fastpath.compute import ApertureCompute
 from vaccel.fastpath.queue import AppQueue
-from vaccel.model import Array, Cost, DType, Port, Tensor, Value
+from vaccel.kernel_calls import KernelCalls
+from vaccel.kernels.declaration import setting_text
+from vaccel.loaded_model import Call, Model, Outputs
+from vaccel.model import Array, Cost, Port, Value
 from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session
@@ -64,7 +67,7 @@ class Device:
         self._compute = compute
         self._session = session
         self._stream = session.stream()
-        self._kernels: dict[tuple[str, tuple[DType, ...]], Model] = {}
+        self._kernels = KernelCalls(self)
         self._calls: Calls | None = None
         self.info = info
 
@@ -102,7 +105,7 @@ class Device:
 
     def _call(
         self, program: int, values: Mapping[str, Value], timeout: float
-    ) -> tuple[dict[str, Array], Cost]:
+    ) -> tuple[dict[str, Any], Cost]:
         """One launch from values to arrays, by the shortest way that there is."""
         if (queue := self._queue) is not None:
             if self._calls is None or self._calls.queue is not queue:
@@ -160,28 +163,25 @@ class Device:
         path = None if isinstance(source, bytes) else Path(name).absolute()
         return Model(self, name, loop.run(self._session.load_onnx(memoryview(data), path)))
 
-    def kernel(self, name: str, *operands: Port, **attributes: str) -> Model:
-        """A single kernel as a program, for operands of these dtypes and shapes (or symbols)."""
-        source = KernelSource(name, operands, attributes)
+    def kernel(self, name: str, *operands: Port, **settings: Any) -> Model:
+        """A single kernel as a program, for operands of these dtypes and shapes (or symbols).
+
+        ``vaccel.ops.kernels()`` lists kernels and settings. Raises NotFound, and InvalidArgument
+        with all operands side by side where they do not fit together.
+        """
+        texts = {key: setting_text(value) for key, value in settings.items()}
+        source = KernelSource(name, operands, texts)
         return Model(self, name, loop.run(self._session.load_kernel(source)))
 
-    def run(self, kernel: str, *arrays: Array) -> Array:
-        """A single kernel on arrays, compiled once per name, dtypes and ranks.
+    def run(self, kernel: str, *arrays: Any, **settings: Any) -> Array:
+        """A single kernel on arrays, compiled once for dtypes, ranks and settings; its first
+        result. ``vaccel.ops`` has a function for each kernel.
 
         >>> device.run("matmul", a, b)
         """
-        tensors = [binding.tensor_of(np.asarray(array)) for array in arrays]
-        key = (
-            kernel + "/" + ",".join(str(len(t.shape)) for t in tensors),
-            tuple(t.dtype for t in tensors),
-        )
-        if key not in self._kernels:
-            # The kernel knows its operands' names; the shapes stay open, so that one program
-            # serves.
-            operands = [Port("", t.dtype, (None,) * len(t.shape)) for t in tensors]
-            self._kernels[key] = self.kernel(kernel, *operands)
-        outputs = self._kernels[key](*tensors)
-        return next(iter(outputs.values()))
+        outputs = self._kernels.run(kernel, arrays, {}, settings)
+        first: Array = next(iter(outputs.values()))
+        return first
 
     def buffer(self, source: int | Array) -> Buffer:
         """Device memory: so many bytes of zeros, or with an array's bytes."""
@@ -295,70 +295,6 @@ class Fence:
         return completion
 
 
-class Outputs(dict[str, Array]):
-    """A model's outputs by name, and what the launch would have cost the device."""
-
-    def __init__(self, arrays: Mapping[str, Array], cost: Cost) -> None:
-        super().__init__(arrays)
-        self.cost = cost
-
-
-class Model:
-    """A program on a device. Call it with arrays, by name or by position."""
-
-    def __init__(self, device: Device, name: str, program: Program) -> None:
-        self._device = device
-        self._program = program
-        self.name = name
-        self.last_cost = Cost()
-
-    @property
-    def id(self) -> int:
-        """The program's number within the context; another one after a reset of the VF."""
-        return self._device._session.programs.number(self._program.id)
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """What it takes."""
-        return self._program.inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """What it gives."""
-        return self._program.outputs
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of weights that it keeps in device memory."""
-        return self._program.weight_bytes
-
-    def __repr__(self) -> str:
-        takes, gives = map(binding.signature_text, (self.inputs, self.outputs))
-        return f"<vaccel.Model {self.name}: ({takes}) -> ({gives})>"
-
-    def __call__(self, *args: Any, timeout: float = bounds.WAIT_SECONDS, **named: Any) -> Outputs:
-        """Run it. Inputs whose names are no Python names go as ``**{"name": array}``."""
-        values = binding.bind(self.inputs, args, named)
-        arrays, cost = self._device._call(self.id, values, timeout)
-        self.last_cost = cost
-        return Outputs(arrays, cost)
-
-    def estimate(self, *args: Any, **named: Any) -> Cost:
-        """What a call with such inputs would cost, without running it."""
-        values = binding.bind(self.inputs, args, named)
-        shapes = {
-            name: Tensor(v.dtype, v.shape, data=v.data if v.nbytes <= bounds.KIB else None)
-            if isinstance(v, Tensor)
-            else v
-            for name, v in values.items()
-        }
-        return loop.run(self._device._session.estimate(self.id, shapes))
-
-    def unload(self) -> None:
-        """Forget it."""
-        loop.run(self._device._session.unload(self.id))
-
-
 def _choose(devices: Sequence[model.Device], wanted: str) -> model.Device:
     for device in devices:
         if wanted in ("", device.id):
@@ -368,6 +304,7 @@ def _choose(devices: Sequence[model.Device], wanted: str) -> model.Device:
 
 __all__ = [
     "Buffer",
+    "Call",
     "Device",
     "Fence",
     "Model",

@@ -6,10 +6,10 @@ A daemon thread per process, started when first needed.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from vaccel.errors import WrongState
@@ -31,6 +31,11 @@ def _get() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+def start(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Run a coroutine there, and do not wait for it; cancelling the future cancels it."""
+    return asyncio.run_coroutine_threadsafe(work, _get())
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine there and wait for it. Ctrl-C cancels it."""
     if threading.current_thread().name == "vaccel":
@@ -42,8 +47,3 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
-
-
-def start(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Start a coroutine there; cancelling the future cancels it."""
-    return asyncio.run_coroutine_threadsafe(work, _get())

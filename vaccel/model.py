@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+from types import ModuleType
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,11 @@ Array = NDArray[np.generic]
 
 
 class DType(StrEnum):
-    """Element types that travel. The value is NumPy's name where it has one."""
+    """Element types that travel. The value is NumPy's name, or that of ``ml_dtypes``.
+
+    On the wire and in device memory an element narrower than a byte has a byte of its own, its bits
+    the lowest.
+    """
 
     FLOAT64 = "float64"
     FLOAT32 = "float32"
@@ -30,16 +37,80 @@ class DType(StrEnum):
     UINT8 = "uint8"
     BOOL = "bool"
     STRING = "string"
+    COMPLEX64 = "complex64"
+    COMPLEX128 = "complex128"
+    BFLOAT16 = "bfloat16"
+    FLOAT8_E4M3FN = "float8_e4m3fn"
+    FLOAT8_E4M3FNUZ = "float8_e4m3fnuz"
+    FLOAT8_E5M2 = "float8_e5m2"
+    FLOAT8_E5M2FNUZ = "float8_e5m2fnuz"
+    FLOAT8_E8M0FNU = "float8_e8m0fnu"
+    FLOAT6_E2M3FN = "float6_e2m3fn"
+    FLOAT6_E3M2FN = "float6_e3m2fn"
+    FLOAT4_E2M1FN = "float4_e2m1fn"
+    INT4 = "int4"
+    UINT4 = "uint4"
+    INT2 = "int2"
+    UINT2 = "uint2"
+
+    @property
+    def bits(self) -> int:
+        """Bits that an element has a meaning in; 0 for strings."""
+        if self in _NARROW:
+            return _NARROW[self]
+        return 0 if self is DType.STRING else np.dtype(self.value).itemsize * 8
+
+    @property
+    def narrow(self) -> bool:
+        """Whether NumPy knows it by ``ml_dtypes`` only."""
+        return self in _NARROW
 
     @property
     def itemsize(self) -> int:
-        """Bytes per element; 0 for strings."""
-        return 0 if self is DType.STRING else np.dtype(self.value).itemsize
+        """Bytes per element, each of its own; 0 for strings."""
+        return -(-self.bits // 8)
 
     @property
-    def numpy(self) -> np.dtype[np.generic]:
-        """NumPy's dtype; ``object`` for strings."""
-        return np.dtype(object if self is DType.STRING else self.value)
+    def numpy(self) -> np.dtype[Any]:
+        """NumPy's dtype; ``object`` for strings.
+
+        Of narrow types that of ``ml_dtypes``; where that is not installed, unsigned integers that
+        hold the bits.
+        """
+        if self is DType.STRING:
+            return np.dtype(object)
+        if self not in _NARROW:
+            return np.dtype(self.value)
+        types = _narrow_types()
+        return np.dtype(getattr(types, self.value) if types else f"uint{8 * self.itemsize}")
+
+
+# Bits of the element types that NumPy itself lacks; ``ml_dtypes`` has them by the same names.
+_NARROW: Final[Mapping[DType, int]] = {
+    DType.BFLOAT16: 16,
+    DType.FLOAT8_E4M3FN: 8,
+    DType.FLOAT8_E4M3FNUZ: 8,
+    DType.FLOAT8_E5M2: 8,
+    DType.FLOAT8_E5M2FNUZ: 8,
+    DType.FLOAT8_E8M0FNU: 8,
+    DType.FLOAT6_E2M3FN: 6,
+    DType.FLOAT6_E3M2FN: 6,
+    DType.FLOAT4_E2M1FN: 4,
+    DType.INT4: 4,
+    DType.UINT4: 4,
+    DType.INT2: 2,
+    DType.UINT2: 2,
+}
+
+
+@cache
+def _narrow_types() -> ModuleType | None:
+    """``ml_dtypes``, which a light guest may lack; imported when the first narrow type is met."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    return ml_dtypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +144,72 @@ class Strings:
     items: tuple[str, ...]
 
 
-Value = Tensor | Strings
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A sequence of values."""
+
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """An optional that is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A map: keys and values of rank 1, in the same order."""
+
+    keys: Tensor | Strings
+    values: Tensor | Strings
+
+
+Value = Tensor | Strings | Items | Nothing | Table
+# What wraps the tensors of a port, the outermost first; a map names its keys' type behind it.
+SEQUENCE: Final = "sequence"
+OPTIONAL: Final = "optional"
+MAP: Final = "map of "
+
+
+def leaves(value: Value) -> Iterator[Tensor | Strings]:
+    """The tensors of a value, in order."""
+    match value:
+        case Tensor() | Strings():
+            yield value
+        case Items(values=values):
+            for each in values:
+                yield from leaves(each)
+        case Table(keys=keys, values=values):
+            yield keys
+            yield values
+        case Nothing():
+            return
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of a program. A dimension is a number, a symbol, or None where unknown."""
+    """An input or output of a program. A dimension is a number, a symbol, or None where unknown.
+
+    ``containers`` wrap the tensors that ``dtype`` and ``shape`` describe, the outermost first:
+    ``("optional", "sequence")``. A map's tensors are its values.
+    """
 
     name: str
     dtype: DType
     shape: tuple[int | str | None, ...] | None
     optional: bool = False
+    containers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        dims = "…" if self.shape is None else ", ".join(str(d or "?") for d in self.shape)
-        return f"{self.name}: {self.dtype.value}[{dims}]"
+        known = ("?" if dim in (None, "") else str(dim) for dim in self.shape or ())
+        dims = "…" if self.shape is None else ", ".join(known)
+        around = "".join(f"{each} {'to' if MAP in each else 'of'} " for each in self.containers)
+        return f"{self.name}: {around}{self.dtype.value}[{dims}]"
+
+    @property
+    def inner(self) -> Port:
+        """The port of what its outermost container holds."""
+        return Port(self.name, self.dtype, self.shape, False, self.containers[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,19 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from vaccel import bounds, errors
-from vaccel.binding import array_of
+from vaccel.binding import array_of, object_of
 from vaccel.commands import Launch
 from vaccel.compute import Compute, KernelSource, OnnxSource, Program
-from vaccel.model import Array, BufferRange, Cost, Strings, Tensor, Value
+from vaccel.model import BufferRange, Cost, Items, Tensor, Value
 from vaccel.patience import patiently
 from vaccel.programs import Programs
 from vaccel.stream_state import StreamState
 
 log = logging.getLogger(__name__)
-# Chunks under way at once: enough to hide a round trip, few enough for the server's quota.
+# Chunks of all calls under way at once: enough to hide a round trip, few enough for a quota.
 _PIPELINE: Final = 8
 
 
@@ -48,6 +48,9 @@ class Session:
         self._reviving = asyncio.Lock()
         self._followed: list[weakref.ref[StreamState]] = []
         self._streams = self._before = 0
+        self._idle: list[StreamState] = []
+        self._in_flight = asyncio.Semaphore(bounds.CALLS_IN_FLIGHT)
+        self._chunks = asyncio.Semaphore(_PIPELINE)
 
     # --- resets -----------------------------------------------------------------------------
 
@@ -167,10 +170,9 @@ class Session:
             await self._write(context, place, data)
 
     async def _write(self, context: str, place: BufferRange, data: memoryview) -> None:
-        gate = asyncio.Semaphore(_PIPELINE)
 
         async def send(start: int) -> None:
-            async with gate:
+            async with self._chunks:
                 chunk = bytes(data[start : start + bounds.CHUNK_BYTES])
                 at = place.offset + start
                 await patiently(lambda: self.compute.write(context, place.buffer, at, chunk))
@@ -179,11 +181,10 @@ class Session:
 
     async def read(self, place: BufferRange, length: int) -> bytearray:
         """Any number of bytes, chunked, several chunks under way."""
-        gate = asyncio.Semaphore(_PIPELINE)
         data = bytearray(length)
 
         async def fetch(context: str, start: int) -> None:
-            async with gate:
+            async with self._chunks:
                 count = min(bounds.CHUNK_BYTES, length - start)
                 at = place.offset + start
                 data[start : start + count] = await patiently(
@@ -220,21 +221,24 @@ class Session:
     @asynccontextmanager
     async def staged(self, values: Mapping[str, Value]) -> AsyncIterator[dict[str, Value]]:
         """Values small enough to travel in a command; the rest is put in buffers meanwhile."""
-        staged: dict[str, Value] = {}
         buffers: list[int] = []
         room = bounds.INLINE_BYTES
+
+        async def stage(value: Value) -> Value:
+            nonlocal room
+            if isinstance(value, Items):
+                return Items(tuple([await stage(each) for each in value.values]))
+            data = value.data if isinstance(value, Tensor) else None
+            if not isinstance(value, Tensor) or data is None or len(data) <= room:
+                room -= 0 if data is None else len(data)
+                return value
+            buffer = await self.allocate(len(data))
+            buffers.append(buffer)
+            await self.write(BufferRange(buffer), memoryview(data))
+            return Tensor(value.dtype, value.shape, place=BufferRange(buffer))
+
         try:
-            for name, value in values.items():
-                data = value.data if isinstance(value, Tensor) else None
-                if isinstance(value, Strings) or data is None or len(data) <= room:
-                    room -= 0 if data is None else len(data)
-                    staged[name] = value
-                    continue
-                buffer = await self.allocate(len(data))
-                buffers.append(buffer)
-                await self.write(BufferRange(buffer), memoryview(data))
-                staged[name] = Tensor(value.dtype, value.shape, place=BufferRange(buffer))
-            yield staged
+            yield {name: await stage(value) for name, value in values.items()}
         finally:
             if self._lost is None:  # else they went with their context
                 for buffer in buffers:
@@ -242,8 +246,8 @@ class Session:
 
     async def run(
         self, stream: StreamState, program: int, values: Mapping[str, Value], timeout: float
-    ) -> tuple[dict[str, Array], Cost]:
-        """One launch from arrays to arrays."""
+    ) -> tuple[dict[str, Any], Cost]:
+        """One launch from arrays to arrays; see ``binding.object_of`` for what holds arrays."""
         await self.ready()
         async with self.staged(values) as arguments:
             number = self.programs.number(program)
@@ -254,13 +258,29 @@ class Session:
         arrays = {n: await self.fetch(v) for n, v in completion.results.items()}
         return arrays, completion.cost or Cost()
 
-    async def fetch(self, value: Value) -> Array:
-        """A result as an array; a buffer that the worker made for it is given back."""
+    async def queue(
+        self, program: int, values: Mapping[str, Value]
+    ) -> tuple[dict[str, Any], Cost]:
+        """As ``run``, and several at once: each in a stream that no other call is in.
+
+        So that one which fails, or is cut short, takes no other along.
+        """
+        async with self._in_flight:
+            stream = self._idle.pop() if self._idle else self.stream()
+            try:
+                return await self.run(stream, program, values, bounds.WAIT_SECONDS)
+            finally:
+                self._idle.append(stream)
+
+    async def fetch(self, value: Value) -> Any:
+        """A result as an array, or what holds arrays; the worker's buffers are given back."""
+        if isinstance(value, Items):
+            return [await self.fetch(each) for each in value.values]
         if isinstance(value, Tensor) and value.place is not None:
             data = await self.read(value.place, value.nbytes)
             await self.free(value.place.buffer)
             return array_of(value, memoryview(data))
-        return array_of(value)
+        return object_of(value)
 
     async def close(self) -> None:
         """Free all. A peer that is gone has freed it already."""

@@ -21,6 +21,7 @@ from host_daemon.compiler import graphs
 from host_daemon.compiler.quantised import NOT_QUANTISED, Quantised, find_quantised, stated
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.steering import is_random, steering_operands
+from host_daemon.compiler.weights import as_inputs
 from host_daemon.core.device import ARITHMETIC
 from vaccel.model import DType
 
@@ -55,6 +56,7 @@ class NodeInfo:
     constant_inputs: frozenset[int]
     # Computed once at load, because all it takes is constant; or a container of graphs.
     free: bool
+    constant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,6 @@ class Analysis:
     steering: frozenset[str]
     nodes: Mapping[str, NodeInfo]
     dtypes: Mapping[str, DType]
-    # Values of bfloat16, for which ``DType`` has no name of its own.
-    bf16: frozenset[str] = frozenset()
     quantised: Quantised = NOT_QUANTISED
 
     @property
@@ -103,8 +103,7 @@ def analyse(model: ModelProto) -> Analysis:
     return Analysis(
         frozenset(walk.steering),
         walk.nodes,
-        {name: FROM_ONNX.get(kind, DType.FLOAT16) for name, kind in narrow.items()},
-        frozenset(name for name, kind in narrow.items() if kind == TensorProto.BFLOAT16),
+        {name: FROM_ONNX[kind] for name, kind in narrow.items()},
         find_quantised(model),
     )
 
@@ -133,7 +132,8 @@ class _Walk:
     ) -> Sequence[Fact]:
         has_graphs = any(True for _ in graphs.subgraphs(node))
         folded = not has_graphs and not is_random(node) and all(f.constant for f in inputs)
-        self.nodes[node.name] = _info(node, inputs, folded or node.op_type in _CONTAINERS)
+        container = node.op_type in _CONTAINERS
+        self.nodes[node.name] = _info(node, inputs, folded or container, folded)
         if folded:
             return [_CONSTANT] * len(node.output)
         for index in steering_operands(node):
@@ -228,7 +228,7 @@ def _attribute(node: NodeProto, name: str, default: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
-def _info(node: NodeProto, inputs: Sequence[Fact], free: bool) -> NodeInfo:
+def _info(node: NodeProto, inputs: Sequence[Fact], free: bool, constant: bool) -> NodeInfo:
     constants = frozenset(i for i, f in enumerate(inputs) if f.constant and node.input[i])
     return NodeInfo(
         node.op_type,
@@ -238,6 +238,7 @@ def _info(node: NodeProto, inputs: Sequence[Fact], free: bool) -> NodeInfo:
         {} if free else _attributes(node),
         constants,
         free,
+        constant,
     )
 
 
@@ -276,7 +277,7 @@ def _narrow_kinds(model: ModelProto) -> dict[str, int]:
     if not kinds & _NARROW_FLOATS:
         return {}
     try:
-        inferred = onnx.shape_inference.infer_shapes(model)
+        inferred = onnx.shape_inference.infer_shapes(as_inputs(model))
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         inferred = model
     found: dict[str, int] = {}

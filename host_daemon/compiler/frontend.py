@@ -1,65 +1,111 @@
 """The front end: untrusted bytes in, a checked model out. It never opens a file.
 
-Order matters here: everything that costs little and refuses much comes first, and ``onnx.checker``,
-which would look for external data on disk, sees a model only after it was found to refer to nothing
-outside.
+Order matters here: everything that costs little and refuses much comes first. ``wire`` bounds what
+protobuf will make of the bytes, and cuts large weights out, so that they are copied once;
+``onnx.checker``, which would look for external data on disk, sees a model only after it was found
+to refer to nothing outside.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import graphs
+from host_daemon.compiler import blame, graphs, inference, operators, sanity, weights, wire
+from host_daemon.compiler.inference import Inferred
+from host_daemon.compiler.weights import Weights
 from vaccel import bounds
 from vaccel.errors import InvalidModel, Unsupported
 
-# Opset 7 (2017) is the oldest whose broadcasting is today's; older models need a converter.
+# Opset 7 (2017) is the oldest whose broadcasting is today's: older models are converted to it.
 _OLDEST_OPSET = 7
-_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.ms.internal.nhwc"})
+_DOMAINS = frozenset(
+    {
+        "",
+        "ai.onnx",
+        "ai.onnx.ml",
+        "ai.onnx.preview",
+        "ai.onnx.preview.training",
+        "com.microsoft",
+        "com.ms.internal.nhwc",
+    }
+)
+_TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 _MODEL_HINT = "export the model as one self-contained .onnx file"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
     """A model that passed. ``weight_bytes`` are of its initializers, ``nodes`` count nested ones
-    too.
+    too. ``proto`` has only places for the large initializers that ``weights`` holds; ``known`` is
+    what is known of the main graph's values before any launch.
     """
 
     proto: ModelProto
     sha256: str
     weight_bytes: int
     nodes: int
+    weights: Weights = field(default_factory=dict)
+    known: Mapping[str, Inferred] = field(default_factory=dict)
 
 
-def read(data: bytes) -> CheckedModel:
-    """Parse and check a model of at most bounds.MODEL_BYTES.
+def read(data: bytes | memoryview) -> CheckedModel:
+    """Parse and check a model of at most bounds.MODEL_BYTES. The bytes are not kept.
 
     Raises InvalidModel naming what is wrong and where; Unsupported for an opset that this version
     lacks.
     """
-    model = _parse(data)
+    view = memoryview(data)
+    _check_size(view)
+    skeleton = wire.cut_weights(view)
+    model = parse(skeleton.data, len(view))
+    apart = weights.take(view, skeleton.cuts, model)
+    return admit(model, apart, hashlib.sha256(view).hexdigest())
+
+
+def parse(skeleton: bytes, size: int) -> ModelProto:
+    """A model of ``size`` bytes, without its large weights, that refers to nothing outside."""
+    model = _parse(skeleton, size)
     _check_text(model)
     _refuse_external(model)
+    return model
+
+
+def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
+    """Check what was parsed, with the weights that were apart from it. Raises as ``read``."""
+    # Nothing here trains: what an optimiser would want is not looked at.
+    model.ClearField("training_info")
     _check_opsets(model)
+    weights.mark(model, apart)
+    model = _modern(model, apart)
     model = _inline_functions(model)
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
     _check(model)
-    return CheckedModel(model, hashlib.sha256(data).hexdigest(), weight_bytes, count)
+    sanity.check(model, apart)
+    known = inference.infer(model)
+    sanity.check_shapes(model, known)
+    return CheckedModel(model, sha256, weight_bytes, count, apart, known)
 
 
-def _parse(data: bytes) -> ModelProto:
-    size = len(data)
-    if size > bounds.MODEL_BYTES:
-        raise InvalidModel(f"model of {size} bytes: at most {bounds.MODEL_BYTES}", hint=_MODEL_HINT)
+def _check_size(data: memoryview) -> None:
+    if len(data) > bounds.MODEL_BYTES:
+        raise InvalidModel(
+            f"model of {len(data)} bytes: at most {bounds.MODEL_BYTES}", hint=_MODEL_HINT
+        )
+
+
+def _parse(data: bytes, size: int) -> ModelProto:
+    """Parse a skeleton of a model of ``size`` bytes."""
+    wire.check_structure(data)
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -135,15 +181,37 @@ def _check_opsets(model: ModelProto) -> None:
     for opset in model.opset_import:
         domain = graphs.printable(opset.domain)
         if opset.domain in ("", "ai.onnx"):
-            if not _OLDEST_OPSET <= opset.version <= newest:
+            if not 1 <= opset.version <= newest:
                 raise Unsupported(
-                    f"model's opset is {opset.version}: {_OLDEST_OPSET} to {newest} are known",
+                    f"model's opset is {opset.version}: 1 to {newest} are known",
                     hint="convert it with onnx.version_converter",
                 )
         elif opset.domain not in _DOMAINS and opset.domain not in local:
             users = [n for n in graphs.nodes(model.graph) if n.domain == opset.domain]
             if users:
                 raise Unsupported(f"node {graphs.title(users[0])} is of unknown domain {domain}")
+
+
+def _modern(model: ModelProto, apart: Weights) -> ModelProto:
+    """A model of an older opset in opset 7, whose operators broadcast by themselves."""
+    if all(o.version >= _OLDEST_OPSET for o in model.opset_import if o.domain in ("", "ai.onnx")):
+        return model
+    from onnx import version_converter
+
+    # The converter trusts what it is given.
+    _check(model)
+    weights.unmark(model)
+    try:
+        made = version_converter.convert_version(model, _OLDEST_OPSET)
+    except (RuntimeError, ValueError, MemoryError) as fault:
+        raise Unsupported(
+            f"model is of an opset before {_OLDEST_OPSET} and cannot be converted to it:"
+            f" {blame.plain(str(fault))}",
+            hint="export it with a newer opset",
+        ) from fault
+    weights.mark(made, apart)
+    operators.spread_slopes(made)
+    return made
 
 
 def _inline_functions(model: ModelProto) -> ModelProto:
@@ -157,7 +225,8 @@ def _inline_functions(model: ModelProto) -> ModelProto:
     try:
         return inliner.inline_local_functions(model)
     except (RuntimeError, ValueError) as fault:
-        raise InvalidModel(f"model's functions cannot be inlined: {_plain(fault)}") from fault
+        text = blame.plain(str(fault))
+        raise InvalidModel(f"model's functions cannot be inlined: {text}") from fault
 
 
 def _check_function_growth(model: ModelProto) -> None:
@@ -192,8 +261,10 @@ def _check_function_growth(model: ModelProto) -> None:
 
 def _check_tensors(model: ModelProto) -> int:
     """Bytes of all weights. Raises InvalidModel naming a tensor whose size cannot be."""
-    total = 0
+    total = _check_sparse(model)
     for where, tensor in graphs.tensors(model):
+        if tensor.data_type not in _TYPES:
+            raise InvalidModel(f"{where} is of type {tensor.data_type}, which ONNX does not have")
         if any(dim < 0 for dim in tensor.dims) or len(tensor.dims) > bounds.TENSOR_RANK:
             raise InvalidModel(f"{where} has shape {list(tensor.dims)[:20]}")
         count = math.prod(tensor.dims)
@@ -207,6 +278,21 @@ def _check_tensors(model: ModelProto) -> int:
                 hint=_MODEL_HINT,
             )
         total += held
+    return total
+
+
+def _check_sparse(model: ModelProto) -> int:
+    """Bytes that sparse weights take where they are used: dense."""
+    total = 0
+    for at in graphs.graphs(model.graph):
+        for sparse in at.graph.sparse_initializer:
+            held = max(0, inference.bytes_of(sparse.values.data_type, tuple(sparse.dims)))
+            total += held
+            if total > bounds.MODEL_BYTES:
+                raise InvalidModel(
+                    f"sparse initializer {graphs.printable(sparse.values.name)} of shape"
+                    f" {list(sparse.dims)[:20]} is {held} bytes"
+                )
     return total
 
 
@@ -228,7 +314,18 @@ def _check_nodes(model: ModelProto) -> int:
         if node.domain not in _DOMAINS:
             domain = graphs.printable(node.domain)
             raise Unsupported(f"node {graphs.title(node)} is of unknown domain {domain}")
+        if node.domain == "com.microsoft" and node.op_type not in _contributed():
+            raise Unsupported(f"node {graphs.title(node)} is no operator of com.microsoft")
     return count
+
+
+@cache
+def _contributed() -> frozenset[str]:
+    """Operators of com.microsoft that the installed ONNX Runtime knows."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    schemas = state.get_all_operator_schema()
+    return frozenset(each.name for each in schemas if each.domain == "com.microsoft")
 
 
 def _name_nodes(model: ModelProto) -> None:
@@ -245,24 +342,14 @@ def _name_nodes(model: ModelProto) -> None:
 
 
 def _check(model: ModelProto) -> None:
-    # The checker demands shapes that the format leaves optional: lend it some for the while.
-    lent = [
-        value.type.tensor_type
-        for value in (*model.graph.input, *model.graph.output)
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
-    ]
-    for tensor_type in lent:
-        tensor_type.shape.SetInParent()
+    shown = weights.as_inputs(model)
+    # The checker demands shapes that the format leaves optional: lend it some.
+    for value in (*shown.graph.input, *shown.graph.output):
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(shown)
     except onnx.checker.ValidationError as fault:
-        raise InvalidModel(f"model: {_plain(fault)}") from fault
+        raise InvalidModel(blame.reason(str(fault))) from fault
     except (MemoryError, ValueError, DecodeError, RuntimeError) as fault:
-        raise InvalidModel(f"model cannot be checked: {_plain(fault)}") from fault
-    for tensor_type in lent:
-        tensor_type.ClearField("shape")
-
-
-def _plain(fault: Exception) -> str:
-    """The checker's words, which quote names from the model, in printable characters."""
-    return "".join(c if c.isprintable() else " " for c in str(fault)[:600])
+        raise InvalidModel(f"model cannot be checked: {blame.plain(str(fault))}") from fault

@@ -7,24 +7,35 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final
 
 from host_daemon.compiler.analysis import Analysis, NodeInfo
 from host_daemon.compiler.trace import Executed, Typed
 from host_daemon.core.device import ARITHMETIC, DeviceModel, NodeCost, Operation
 from vaccel import bounds
-from vaccel.model import Array, Cost, DType
+from vaccel.errors import InvalidArgument
+from vaccel.model import Cost, DType
 
-Key = tuple[tuple[str, tuple[int, ...], bytes], ...]
+Key = tuple[tuple[str, tuple[Any, ...], bytes], ...]
 # Values up to this many bytes are part of the key as they are; larger ones by their hash.
 _LITERAL_BYTES = 64
+_NO_RESIDENTS: Final[Mapping[str, str]] = MappingProxyType({})
+# What devices call that part of theirs which computes what their arrays do not.
+_PROCESSORS: Final = frozenset({"vector", "digital"})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The operations of a launch, in order, and their cost from device time 0."""
+    """The operations of a launch, in order, and their cost from device time 0.
+
+    ``names`` are those of the nodes, ``costs`` what each operation costs by itself.
+    """
 
     operations: tuple[Operation, ...]
     cost: Cost
+    names: tuple[str, ...] = ()
+    costs: tuple[NodeCost, ...] = ()
 
 
 class Plans:
@@ -51,15 +62,30 @@ class Plans:
                 self._plans.popitem(last=False)
 
 
-def key_of(inputs: Mapping[str, Array], steering: frozenset[str]) -> Key:
+def key_of(inputs: Mapping[str, Any], steering: frozenset[str]) -> Key:
     """What a launch's cost can depend on: every shape, and the values that steer."""
     return tuple(
-        (name, array.shape, _digest(array) if name in steering else b"")
-        for name, array in sorted(inputs.items())
+        (name, _shape(value), _digest(value) if name in steering else b"")
+        for name, value in sorted(inputs.items())
     )
 
 
-def _digest(array: Array) -> bytes:
+def _shape(value: Any) -> tuple[Any, ...]:
+    """A value's shape; of what contains tensors, theirs."""
+    if isinstance(value, list):
+        return ("items", *(_shape(each) for each in value))
+    if isinstance(value, dict):
+        return ("map", len(value))
+    return ("none",) if value is None else tuple(value.shape)
+
+
+def _digest(array: Any) -> bytes:
+    if array is None:
+        return b""
+    if isinstance(array, list):
+        return hashlib.sha256(b"".join(b"%d:" % len(d) + d for d in map(_digest, array))).digest()
+    if isinstance(array, dict):
+        return hashlib.sha256(repr(sorted(array.items())).encode()).digest()
     if array.dtype.hasobject:
         data = "\0".join(f"{len(text)}:{text}" for text in array.ravel().tolist()).encode()
     else:
@@ -69,28 +95,49 @@ def _digest(array: Array) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def make_plan(nodes: Sequence[Executed], analysis: Analysis, device: DeviceModel) -> Plan:
+def make_plan(
+    nodes: Sequence[Executed],
+    analysis: Analysis,
+    device: DeviceModel,
+    residents: Mapping[str, str] = _NO_RESIDENTS,
+) -> Plan:
     """Lower executed nodes and add up what they cost. Raises Unsupported naming an operation.
 
     Constant expressions are left out: a compiler computes them once. So are containers, whose inner
     nodes are counted themselves.
     """
-    known: dict[tuple[str, tuple[Typed, ...], tuple[Typed, ...]], tuple[Operation, NodeCost]] = {}
+    known: dict[Executed, tuple[Operation, NodeCost]] = {}
     operations: list[Operation] = []
     costs: list[NodeCost] = []
+    names: list[str] = []
     for node in nodes:
         info = analysis.nodes.get(node.name)
         if info is not None and (info.free or _is_taken_in(info, node.name, analysis, device)):
             continue
-        key = (node.name, node.inputs, node.outputs)
-        if key not in known:
-            operation = _lower(node, info, analysis)
-            operation = _in_its_arithmetic(operation, node.name, info, analysis, device)
-            known[key] = (operation, device.cost(operation))
-        operation, cost = known[key]
+        if node not in known:
+            operation = lower(node, info, analysis, residents.get(node.name, ""))
+            operation = in_its_arithmetic(operation, node.name, info, analysis, device)
+            known[node] = (operation, _placed(_cost(operation, info, device), node.place))
+        operation, cost = known[node]
         operations.append(operation)
         costs.append(cost)
-    return Plan(tuple(operations), device.launch_cost(costs))
+        names.append(node.name)
+    return Plan(tuple(operations), device.launch_cost(costs), tuple(names), tuple(costs))
+
+
+def _cost(operation: Operation, info: NodeInfo | None, device: DeviceModel) -> NodeCost:
+    try:
+        return device.cost(operation)
+    except InvalidArgument:
+        if info is not None:
+            raise
+        # A node that ORT wrote came without its attributes: it counts by what it moves.
+        return device.cost(Operation("Identity", operation.inputs, operation.outputs))
+
+
+def _placed(cost: NodeCost, place: str) -> NodeCost:
+    """What an array would compute is the array's, whoever emulates it; the rest is said apart."""
+    return replace(cost, place=place) if place and cost.place in _PROCESSORS else cost
 
 
 def _is_taken_in(info: NodeInfo, name: str, analysis: Analysis, device: DeviceModel) -> bool:
@@ -100,7 +147,7 @@ def _is_taken_in(info: NodeInfo, name: str, analysis: Analysis, device: DeviceMo
     return bool(products) and arithmetic <= set(device.arithmetic)
 
 
-def _in_its_arithmetic(
+def in_its_arithmetic(
     operation: Operation,
     name: str,
     info: NodeInfo | None,
@@ -113,8 +160,6 @@ def _in_its_arithmetic(
         return operation
     if short in device.arithmetic:
         return _as_stored(operation, short, name in analysis.quantised.requantised)
-    if "bf16" in device.arithmetic and info.inputs and info.inputs[0] in analysis.bf16:
-        return replace(operation, attributes={**operation.attributes, ARITHMETIC: "bf16"})
     return operation
 
 
@@ -132,10 +177,13 @@ def _as_stored(operation: Operation, short: str, requantised: bool) -> Operation
     )
 
 
-def _lower(node: Executed, info: NodeInfo | None, analysis: Analysis) -> Operation:
+def lower(
+    node: Executed, info: NodeInfo | None, analysis: Analysis, resident: str = ""
+) -> Operation:
+    """An executed node as the device knows it; ``resident`` where it keeps the node's weights."""
     if info is None:
         # ORT wrote the node itself, as the body of a function that it has no kernel for.
-        return Operation(node.op, node.inputs, node.outputs)
+        return Operation(node.op, node.inputs, node.outputs, _seen(node))
     return Operation(
         info.op,
         _at_places(info.inputs, node.inputs, analysis),
@@ -143,11 +191,22 @@ def _lower(node: Executed, info: NodeInfo | None, analysis: Analysis) -> Operati
         info.attributes,
         info.constant_inputs,
         info.domain,
+        resident,
     )
 
 
+def _seen(node: Executed) -> dict[str, Any]:
+    """Attributes of a node without any, as far as shapes tell: the groups of a convolution."""
+    if node.op != "Conv" or len(node.inputs) < 2 or not node.inputs[0] or not node.inputs[1]:
+        return {}
+    data, filters = node.inputs[0][1], node.inputs[1][1]
+    if len(data) < 2 or len(filters) < 2 or not filters[1] or data[1] % filters[1]:
+        return {}
+    return {"group": data[1] // filters[1]}
+
+
 def _at_places(
-    names: Sequence[str], tensors: Sequence[Typed], analysis: Analysis
+    names: Sequence[str], tensors: Sequence[Typed | None], analysis: Analysis
 ) -> tuple[Typed | None, ...]:
     """Put the tensors that were there at their places in the node's own list."""
     left = iter(tensors)

@@ -10,38 +10,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto
 
-from host_daemon.compiler import frontend, kernels, sessions, signature
+from host_daemon.compiler import frontend, kernels, signature, vxp
 from host_daemon.compiler.analysis import Analysis, analyse
+from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.frontend import CheckedModel
+from host_daemon.compiler.memory_plan import Fit
+from host_daemon.compiler.pipeline import Pipeline
 from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
+from host_daemon.compiler.session_step import Opening, serialize
 from host_daemon.compiler.shapes import KernelShapes
-from host_daemon.compiler.trace import trace
-from host_daemon.core.device import ARITHMETIC, DeviceModel
-from vaccel import bounds
+from host_daemon.compiler.trace import Executed, Trace, typed
+from host_daemon.core.device import DeviceModel
 from vaccel.compute import KernelSource
-from vaccel.errors import InvalidArgument, InvalidModel, Unsupported
+from vaccel.errors import InvalidArgument
 from vaccel.model import Array, Cost, DType, Port, Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to compile for: the VF's device, host threads, and a folder for traces."""
+    """What to compile for: the VF's device, host threads, and a folder for traces.
+
+    ``memory_bytes`` is the VF's device memory, which a launch has to fit; 0 where nobody asks.
+    ``identity`` names what program files must be compiled for; None where any will do.
+    """
 
     device: DeviceModel
     threads: int
     scratch: Path
+    memory_bytes: int = 0
+    identity: vxp.Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a launch gave. ``cost`` runs from device time 0."""
 
-    results: Mapping[str, Array]
+    results: Mapping[str, Any]
     cost: Cost
 
 
@@ -54,22 +63,23 @@ class CompiledProgram:
         self.weight_bytes = model.weight_bytes
         self.nodes = model.nodes
         self.sha256 = model.sha256
-        self._target = target
+        self._device = target.device
         self._analysis: Analysis = analyse(model.proto)
-        self._bytes = _serialize(model.proto)
-        self._session = sessions.open_session(self._bytes, sessions.options(target.threads))
+        self._fit = Fit(model.proto, model.weight_bytes, target.memory_bytes)
+        self._fit.check_known(model.known)
+        opening = Opening(target.threads, target.scratch, model.weights)
+        self._body = open_body(model, self._analysis, target.device, opening)
         self._plans = Plans()
         self._by_name = {port.name: port for port in self.inputs}
         # A program of one node is a kernel: the device may have arithmetic of its own for it.
-        self._is_kernel = model.nodes == 1
-        if not self._is_kernel:
-            _check_unstated(self._analysis)
-        self._shapes = KernelShapes(model.proto) if self._is_kernel else None
+        self._is_kernel = model.nodes == 1 and isinstance(self._body, Whole)
+        alone = self._is_kernel or (isinstance(self._body, Pipeline) and self._body.on_device)
+        self._shapes = KernelShapes(model.proto) if alone and model.nodes == 1 else None
         self.steering = self._analysis.steering & self._by_name.keys()
 
     def run(
         self,
-        inputs: Mapping[str, Array],
+        inputs: Mapping[str, Any],
         wanted: Sequence[str],
         stop: ort.RunOptions | None = None,
     ) -> Outcome:
@@ -81,114 +91,120 @@ class CompiledProgram:
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
+            self._fit.check(inputs, self._analysis.steering)
             names = [port.name for port in self.outputs] if self._is_kernel else list(wanted)
-            plan, results = self._trace(inputs, names, stop)
-            if self._analysis.random:
-                # Another run would draw other numbers, and perhaps take another path.
-                return Outcome({name: results[name] for name in wanted}, plan.cost)
-            self._plans.put(key, plan)
+            plan, found = self._trace(inputs, names, stop)
+            if not self._analysis.random:
+                self._plans.put(key, plan)
+            if self._analysis.random or found.exact:
+                # Where chance steers, another run would perhaps take another path.
+                return Outcome({name: found.results[name] for name in wanted}, plan.cost)
         own = self._run_on_device(plan, inputs) if self._is_kernel else None
         if own is not None:
             return Outcome({name: own[name] for name in wanted}, plan.cost)
-        arrays = sessions.run(self._session, wanted, inputs, stop)
-        return Outcome(dict(zip(wanted, arrays, strict=True)), plan.cost)
+        return Outcome(self._body.run(inputs, wanted, stop), plan.cost)
 
     def estimate(
         self,
         shapes: Mapping[str, Shape],
-        values: Mapping[str, Array],
+        values: Mapping[str, Any],
         stop: ort.RunOptions | None = None,
     ) -> Cost:
         """Cost of a launch with such shapes. ``values`` must hold those inputs that steer.
 
         Raises InvalidArgument naming steering inputs whose values are missing.
         """
+        return self.plan(shapes, values, stop).cost
+
+    def plan(
+        self,
+        shapes: Mapping[str, Shape],
+        values: Mapping[str, Any],
+        stop: ort.RunOptions | None = None,
+    ) -> Plan:
+        """What a launch with such shapes would execute. As ``estimate``."""
         missing = sorted(name for name in self.steering if name in shapes and name not in values)
         if missing:
             raise InvalidArgument(
                 f"cost depends on the values of {', '.join(missing)}, which are not given",
                 hint="give these inputs with their data; shapes do for the others",
             )
-        inputs = {
-            name: values[name] if name in values else _neutral(self._by_name[name], shape)
+        neutral = {
+            name: _neutral(self._by_name[name], shape)
             for name, shape in shapes.items()
+            if name not in values
         }
+        inputs = neutral | dict(values)
         key = key_of(inputs, self._analysis.steering)
         plan = None if self._analysis.random else self._plans.get(key)
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
+            self._fit.check(inputs, self._analysis.steering)
             plan, _ = self._trace(inputs, [port.name for port in self.outputs], stop)
             self._plans.put(key, plan)
-        return plan.cost
+        return plan
 
-    def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Array]) -> Plan | None:
+    def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Any]) -> Plan | None:
         """The plan of a kernel whose shapes say it all, so that nothing has to run to find it."""
-        typed = {
-            name: (DType(str(each.dtype)), each.shape)
-            for name, each in inputs.items()
-            if not each.dtype.hasobject
-        }
-        node = self._shapes.execution(typed) if self._shapes else None
+        if self._shapes is None:
+            return None
+        specs = {name: typed(each) for name, each in inputs.items()}
+        node = self._shapes.execution({name: spec for name, spec in specs.items() if spec})
         if node is None:
             return None
-        plan = make_plan((node,), self._analysis, self._target.device)
+        plan = self._planned((node,))
         self._plans.put(key, plan)
         return plan
 
     def _trace(
-        self, inputs: Mapping[str, Array], names: Sequence[str], stop: ort.RunOptions | None
-    ) -> tuple[Plan, Mapping[str, Array]]:
-        target = self._target
-        found = trace(
-            self._bytes,
-            names,
-            inputs,
-            threads=target.threads,
-            scratch=target.scratch,
-            stop=stop,
-        )
-        return make_plan(found.nodes, self._analysis, target.device), found.results
+        self, inputs: Mapping[str, Any], names: Sequence[str], stop: ort.RunOptions | None
+    ) -> tuple[Plan, Trace]:
+        found = self._body.trace(inputs, names, stop)
+        return self._planned(found.nodes), found
 
-    def _run_on_device(self, plan: Plan, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+    def _planned(self, nodes: Sequence[Executed]) -> Plan:
+        return make_plan(nodes, self._analysis, self._device, self._body.residents)
+
+    @property
+    def programming(self) -> Cost | None:
+        """What it cost to put weights where the device keeps them; None where it keeps none."""
+        written = self._body.programming
+        return self._device.launch_cost(written) if written else None
+
+    def close(self) -> None:
+        """Have the device forget the program's weights. It must not run after."""
+        self._body.close()
+
+    def _run_on_device(self, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
         if len(plan.operations) != 1:
             return None
         (info,) = self._analysis.nodes.values()
         if any(name and name not in inputs for name in info.inputs):
             return None
         operands = [inputs[name] if name else None for name in info.inputs]
-        given = self._target.device.run(plan.operations[0], operands)
+        given = self._device.run(plan.operations[0], operands)
         if given is None:
             return None
         return dict(zip(info.outputs, given, strict=False))
 
 
-def _check_unstated(analysis: Analysis) -> None:
-    """Raise Unsupported where a node of many states an arithmetic: only kernels run in it yet."""
-    for name, info in analysis.nodes.items():
-        if ARITHMETIC in info.attributes:
-            raise Unsupported(
-                f"node {name!r} ({info.op}) states {ARITHMETIC} ="
-                f" {str(info.attributes[ARITHMETIC])[:80]!r} in a program of several nodes",
-                hint="a program of one node may; others compute in their tensors' types",
-            )
+def compile_model(data: bytes | memoryview, target: Target) -> CompiledProgram:
+    """Compile ONNX bytes, or open a program file. The bytes are not kept.
 
-
-def compile_model(data: bytes, target: Target) -> CompiledProgram:
-    """Compile ONNX bytes. Raises InvalidModel or Unsupported naming the node at fault."""
-    return CompiledProgram(frontend.read(data), target)
+    Raises InvalidModel or Unsupported naming the node at fault.
+    """
+    view = memoryview(data)
+    if not vxp.is_vxp(view):
+        return CompiledProgram(frontend.read(view), target)
+    with vxp.opened(view, target.identity) as model:
+        return CompiledProgram(model, target)
 
 
 def compile_kernel(source: KernelSource, target: Target) -> CompiledProgram:
-    """Compile one kernel by name. Raises NotFound or InvalidArgument."""
-    return CompiledProgram(frontend.read(_serialize(kernels.build(source))), target)
-
-
-def _serialize(proto: ModelProto) -> bytes:
-    try:
-        return proto.SerializeToString()
-    except (ValueError, MemoryError) as fault:
-        raise InvalidModel(f"model is more than {bounds.MODEL_BYTES} bytes") from fault
+    """Compile one kernel by name. Raises NotFound, InvalidArgument or Unsupported."""
+    built = kernels.build(source, target.device.arithmetic)
+    return CompiledProgram(frontend.read(serialize(built)), target)
 
 
 def _neutral(port: Port, shape: Shape) -> Array:

@@ -15,20 +15,30 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from vaccel.errors import Cancelled, Exhausted, InvalidArgument, InvalidModel, Unsupported
+from host_daemon.compiler import blame, ort_values
+from vaccel.errors import (
+    Cancelled,
+    Exhausted,
+    InvalidArgument,
+    InvalidModel,
+    Unsupported,
+    VaccelError,
+)
 from vaccel.model import Array
 
 # What a tenant's model makes ORT say goes into that tenant's errors, not into the host's log.
 ort.set_default_logger_severity(4)
 
 _PROVIDERS: Final = ["CPUExecutionProvider"]
+_NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 # Everything that ORT raises by itself; all derive from Exception only.
 FAULTS: Final[tuple[type[Exception], ...]] = (
     RuntimeError,
@@ -121,31 +131,56 @@ def tracing_options(threads: int, prefix: Path) -> ort.SessionOptions:
     return chosen
 
 
-def open_session(model: bytes, chosen: ort.SessionOptions) -> ort.InferenceSession:
-    """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node."""
+def probing_options() -> ort.SessionOptions:
+    """Options of a session that only finds out whether there are kernels for its nodes."""
+    chosen = _plain(1)
+    chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return chosen
+
+
+def open_session(
+    model: bytes, chosen: ort.SessionOptions, apart: Mapping[str, Array] = _NONE
+) -> ort.InferenceSession:
+    """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node.
+
+    ``apart`` are weights that the model has only places for; they must live as long as the session.
+    """
+    if apart:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in apart.values()]
+        chosen.add_external_initializers(list(apart), values)
     try:
         return ort.InferenceSession(model, chosen, providers=_PROVIDERS)
     except FAULTS as fault:
         text = _text(fault)
         if _is_no_memory(fault, text):
-            raise Exhausted(f"no memory left to compile the model: {text}") from fault
+            raise Exhausted(f"no memory left to compile: {blame.reason(text)}") from fault
         if isinstance(fault, states.NotImplemented):
-            raise Unsupported(f"model: {text}") from fault
-        raise InvalidModel(f"model: {text}") from fault
+            raise Unsupported(blame.reason(text)) from fault
+        raise InvalidModel(blame.reason(text)) from fault
 
 
 def run(
     session: ort.InferenceSession,
     names: Sequence[str],
-    inputs: Mapping[str, Array],
+    inputs: Mapping[str, Any],
     stop: ort.RunOptions | None = None,
-) -> list[Array]:
+    *,
+    narrow: bool = False,
+) -> list[Any]:
     """Run a session. Raises InvalidArgument with the node's name where the inputs do not suit it.
 
-    Setting ``stop.terminate`` from another thread ends it with Cancelled.
+    Setting ``stop.terminate`` from another thread ends it with Cancelled. ``narrow``: some output
+    is of a type that NumPy lacks.
     """
     try:
-        results = session.run(list(names), dict(inputs), stop)
+        feeds = {name: ort_values.feed(name, value) for name, value in inputs.items()}
+        if narrow:
+            given = {name: _as_ort(each) for name, each in feeds.items()}
+            values = session.run_with_ort_values(list(names), given, stop)
+            return [ort_values.from_ort(value) for value in values]
+        results = session.run(list(names), feeds, stop)
+    except VaccelError:
+        raise
     except FAULTS as fault:
         text = _text(fault)
         if stop is not None and stop.terminate:
@@ -153,7 +188,7 @@ def run(
         if _is_no_memory(fault, text):
             raise Exhausted(f"launch ran out of memory: {text}") from fault
         raise InvalidArgument(f"launch failed: {text}") from fault
-    return [_array(name, value) for name, value in zip(names, results, strict=True)]
+    return list(results)
 
 
 def run_options() -> ort.RunOptions:
@@ -163,10 +198,12 @@ def run_options() -> ort.RunOptions:
     return chosen
 
 
-def _array(name: str, value: object) -> Array:
-    if not isinstance(value, np.ndarray):
-        raise Unsupported(f"output {name!r} is a {type(value).__name__}, not a tensor")
-    return value
+def _as_ort(value: Any) -> ort.OrtValue:
+    if isinstance(value, ort.OrtValue):
+        return value
+    if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+        raise Unsupported("strings or sequences beside outputs of a narrow type")
+    return ort_values.to_ort(value)
 
 
 def _text(fault: BaseException) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from onnx import GraphProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, TensorProto, TypeProto, ValueInfoProto
 
 from host_daemon.compiler.graphs import printable
 from vaccel import bounds
 from vaccel.errors import InvalidModel, Unsupported
-from vaccel.model import DType, Port
+from vaccel.model import MAP, OPTIONAL, SEQUENCE, DType, Port
 
 FROM_ONNX: Final[dict[int, DType]] = {
     TensorProto.DOUBLE: DType.FLOAT64,
@@ -26,7 +26,31 @@ FROM_ONNX: Final[dict[int, DType]] = {
     TensorProto.UINT8: DType.UINT8,
     TensorProto.BOOL: DType.BOOL,
     TensorProto.STRING: DType.STRING,
+    TensorProto.COMPLEX64: DType.COMPLEX64,
+    TensorProto.COMPLEX128: DType.COMPLEX128,
+    TensorProto.BFLOAT16: DType.BFLOAT16,
+    TensorProto.FLOAT8E4M3FN: DType.FLOAT8_E4M3FN,
+    TensorProto.FLOAT8E4M3FNUZ: DType.FLOAT8_E4M3FNUZ,
+    TensorProto.FLOAT8E5M2: DType.FLOAT8_E5M2,
+    TensorProto.FLOAT8E5M2FNUZ: DType.FLOAT8_E5M2FNUZ,
+    TensorProto.FLOAT4E2M1: DType.FLOAT4_E2M1FN,
+    TensorProto.UINT4: DType.UINT4,
+    TensorProto.INT4: DType.INT4,
+    **{
+        # Newer than the oldest onnx that is supported.
+        TensorProto.DataType.Value(name): dtype
+        for name, dtype in (
+            ("FLOAT8E8M0", DType.FLOAT8_E8M0FNU),
+            ("FLOAT6E2M3", DType.FLOAT6_E2M3FN),
+            ("FLOAT6E3M2", DType.FLOAT6_E3M2FN),
+            ("UINT2", DType.UINT2),
+            ("INT2", DType.INT2),
+        )
+        if name in TensorProto.DataType.keys()  # noqa: SIM118 - it is no dict
+    },
 }
+# What exporters write for a size that is not known, and not the same wherever it stands.
+_NO_SYMBOLS: Final = frozenset({"", "?", "-1", "None"})
 TO_ONNX: Final[dict[DType, int]] = {dtype: number for number, dtype in FROM_ONNX.items()}
 
 
@@ -55,13 +79,8 @@ def _port(value: ValueInfoProto, noun: str, optional: bool) -> Port:
         raise InvalidModel(
             f"{noun} {printable(name)}: a name is 1 to {bounds.NAME_BYTES} printable bytes"
         )
-    if value.type.WhichOneof("value") != "tensor_type":
-        kind = value.type.WhichOneof("value") or "unknown"
-        raise Unsupported(
-            f"{noun} {printable(name)} is a {kind.removesuffix('_type')}, not a tensor",
-            hint="make every input and output of the model a tensor",
-        )
-    tensor = value.type.tensor_type
+    containers, kind = _unwrapped(value.type, f"{noun} {printable(name)}")
+    tensor = kind.tensor_type
     dtype = FROM_ONNX.get(tensor.elem_type)
     if dtype is None:
         known = TensorProto.DataType.keys()
@@ -72,7 +91,7 @@ def _port(value: ValueInfoProto, noun: str, optional: bool) -> Port:
             hint="cast it in the model; " + ", ".join(d.value for d in DType) + " travel",
         )
     if not tensor.HasField("shape"):
-        return Port(name, dtype, None, optional)
+        return Port(name, dtype, None, optional, containers)
     if len(tensor.shape.dim) > bounds.TENSOR_RANK:
         raise InvalidModel(
             f"{noun} {printable(name)} has rank {len(tensor.shape.dim)}: at most"
@@ -81,7 +100,33 @@ def _port(value: ValueInfoProto, noun: str, optional: bool) -> Port:
     dims: list[int | str | None] = []
     for dim in tensor.shape.dim:
         if dim.WhichOneof("value") == "dim_value":
-            dims.append(dim.dim_value)
+            # Some exporters write -1 for what is not known.
+            dims.append(dim.dim_value if dim.dim_value >= 0 else None)
         else:
-            dims.append(dim.dim_param[: bounds.NAME_BYTES] or None)
-    return Port(name, dtype, tuple(dims), optional)
+            symbol = dim.dim_param[: bounds.NAME_BYTES]
+            dims.append(None if symbol in _NO_SYMBOLS else symbol)
+    return Port(name, dtype, tuple(dims), optional, containers)
+
+
+def _unwrapped(kind: TypeProto, where: str) -> tuple[tuple[str, ...], TypeProto]:
+    """What wraps the tensors of a type, and the tensors' own type."""
+    containers: list[str] = []
+    while (what := kind.WhichOneof("value")) != "tensor_type":
+        if what == "sequence_type":
+            containers.append(SEQUENCE)
+            kind = kind.sequence_type.elem_type
+        elif what == "optional_type":
+            containers.append(OPTIONAL)
+            kind = kind.optional_type.elem_type
+        elif what == "map_type":
+            key = FROM_ONNX.get(kind.map_type.key_type)
+            containers.append(f"{MAP}{key.value if key else kind.map_type.key_type}")
+            kind = kind.map_type.value_type
+        else:
+            raise Unsupported(
+                f"{where} is a {(what or 'unknown').removesuffix('_type')}, not a tensor",
+                hint="make every input and output of the model a tensor, or a container of tensors",
+            )
+        if len(containers) > bounds.VALUE_DEPTH:
+            raise InvalidModel(f"{where}: containers nest deeper than {bounds.VALUE_DEPTH}")
+    return tuple(containers), kind

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnxruntime as ort
 
 from host_daemon.compiler import sessions
@@ -25,22 +26,28 @@ Typed = tuple[DType, Shape]
 
 _KERNEL: Final = "_kernel_time"
 # Casts that ORT inserts where its CPU has no kernel of a narrow type: no part of the model.
-_INSERTED: Final = ("InsertedPrecisionFreeCast_", "InsertedCast_")
+INSERTED_CAST: Final = "InsertedCast_"
+_INSERTED: Final = ("InsertedPrecisionFreeCast_", INSERTED_CAST)
 _DTYPES: Final[dict[str, DType]] = {
     "double": DType.FLOAT64,
     "float": DType.FLOAT32,
     "float16": DType.FLOAT16,
-    "bfloat16": DType.FLOAT16,
+    "bfloat16": DType.BFLOAT16,
     "int64": DType.INT64,
     "int32": DType.INT32,
     "int16": DType.INT16,
     "int8": DType.INT8,
-    "int4": DType.INT8,
+    "int4": DType.INT4,
     "uint64": DType.UINT64,
     "uint32": DType.UINT32,
     "uint16": DType.UINT16,
     "uint8": DType.UINT8,
-    "uint4": DType.UINT8,
+    "uint4": DType.UINT4,
+    "float8e4m3fn": DType.FLOAT8_E4M3FN,
+    "float8e4m3fnuz": DType.FLOAT8_E4M3FNUZ,
+    "float8e5m2": DType.FLOAT8_E5M2,
+    "float8e5m2fnuz": DType.FLOAT8_E5M2FNUZ,
+    "float4e2m1": DType.FLOAT4_E2M1FN,
     "bool": DType.BOOL,
     "string": DType.STRING,
 }
@@ -48,41 +55,61 @@ _DTYPES: Final[dict[str, DType]] = {
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """One execution of a node. Only tensors that were there are listed, and no sequences."""
+    """One execution of a node. Only tensors that were there are listed; a sequence is left out by
+    ORT, and None where others computed the node.
+    """
 
     name: str
     op: str
-    inputs: tuple[Typed, ...]
-    outputs: tuple[Typed, ...]
+    inputs: tuple[Typed | None, ...]
+    outputs: tuple[Typed | None, ...]
+    # Who computed it, where it was neither ORT nor the device.
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The nodes in the order in which they ended, and what the run gave."""
+    """The nodes in the order in which they ended, and what the run gave.
+
+    ``exact``: the results are to the bit what any other run gives.
+    """
 
     nodes: tuple[Executed, ...]
-    results: Mapping[str, Array]
+    results: Mapping[str, Any]
+    exact: bool = False
+
+
+def typed(value: Any) -> Typed | None:
+    """Type and shape of a value; None where it is no tensor."""
+    if not isinstance(value, np.ndarray):
+        return None
+    return (DType.STRING if value.dtype.hasobject else DType(value.dtype.name)), value.shape
 
 
 def trace(
     model: bytes,
     names: Sequence[str],
-    inputs: Mapping[str, Array],
+    inputs: Mapping[str, Any],
     *,
     threads: int,
     scratch: Path,
     stop: ort.RunOptions | None = None,
+    apart: Mapping[str, Array] | None = None,
+    narrow: bool = False,
 ) -> Trace:
     """Run a model once, recording it. The profile's file lives in ``scratch`` only while this runs.
+
+    ``apart`` are weights that the model has only places for.
 
     Raises what ``sessions.run`` raises; Exhausted past bounds.TRACE_NODES; HostFault without
     scratch.
     """
     prefix = scratch / f"trace-{secrets.token_hex(8)}"
     try:
-        session = sessions.open_session(model, sessions.tracing_options(threads, prefix))
+        chosen = sessions.tracing_options(threads, prefix)
+        session = sessions.open_session(model, chosen, apart or {})
         try:
-            results = sessions.run(session, names, inputs, stop)
+            results = sessions.run(session, names, inputs, stop, narrow=narrow)
         finally:
             path = Path(session.end_profiling())
         nodes = _read(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from host_daemon.worker.memory import Buffers, DeviceMemory
-from host_daemon.worker.programs import Programs
+from host_daemon.worker.programs import Programs, Retire, close_at_once
 from host_daemon.worker.streams import Stream
 from vaccel import bounds
 from vaccel.errors import Exhausted, InvalidArgument, NotFound, VaccelError
@@ -26,11 +26,17 @@ class QueueTotals:
 class Context:
     """One context."""
 
-    def __init__(self, name: str, memory: DeviceMemory, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        memory: DeviceMemory,
+        epoch: int = 0,
+        retire: Retire = close_at_once,
+    ) -> None:
         self.name, self.epoch = name, epoch
         self.memory = memory
         self.buffers = Buffers(memory, epoch)
-        self.programs = Programs(memory, epoch)
+        self.programs = Programs(memory, epoch, retire)
         self.streams: dict[int, Stream] = {}
         self.closed: VaccelError | None = None
         # Its queue pair, where it has one: who is told of fences, and of the end.
@@ -71,10 +77,18 @@ def _unheard(_stream: int, _fence: int) -> None:
 
 
 class Contexts:
-    """The contexts of a VF. ``new_name`` gives names that are unique across hosts."""
+    """The contexts of a VF. ``new_name`` gives names that are unique across hosts; ``retire`` takes
+    programs that are unloaded.
+    """
 
-    def __init__(self, memory: DeviceMemory, new_name: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        memory: DeviceMemory,
+        new_name: Callable[[], str],
+        retire: Retire = close_at_once,
+    ) -> None:
         self._memory = memory
+        self._retire = retire
         self._new_name = new_name
         self._contexts: dict[str, Context] = {}
 
@@ -91,7 +105,7 @@ class Contexts:
                 f"VF has {bounds.CONTEXTS_PER_VF} contexts, the most there can be",
                 hint="close some",
             )
-        context = Context(self._new_name(), self._memory, epoch)
+        context = Context(self._new_name(), self._memory, epoch, self._retire)
         self._contexts[context.name] = context
         return context
 

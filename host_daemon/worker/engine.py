@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,14 +20,16 @@ import numpy as np
 import onnxruntime as ort
 
 from host_daemon.compiler import sessions
+from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.contexts import Context
-from host_daemon.worker.launch import Bound, Harvest, bind, harvest
+from host_daemon.worker.harvest import Harvest, harvest, placed
+from host_daemon.worker.launch import bind
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
 from vaccel import bounds
 from vaccel.commands import Completion, Copy, Fill, Launch, Nop, Signal, Store, WaitFence
 from vaccel.errors import Internal, InvalidArgument, VaccelError
-from vaccel.model import BufferRange, Cost, Tensor, Value
+from vaccel.model import Cost, Value
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -220,33 +223,38 @@ class Engine:
             unpin_all(bound.buffers)
         if context.closed is not None:
             raise context.closed
-        values = self._place(context, bound, gathered)
+        values = self._place(context, gathered)
         return Completion(fence, None, self._advance(cost), values), gathered.inline_bytes
 
-    def _place(self, context: Context, bound: Bound, gathered: Harvest) -> dict[str, Value]:
+    def _place(self, context: Context, gathered: Harvest) -> dict[str, Value]:
         """Make buffers for large results, and count the small ones until they are fetched."""
-        values = dict(gathered.values)
         made: list[int] = []
         try:
-            for name, (tensor, raw) in gathered.fresh.items():
-                buffer = context.buffers.adopt(raw)
-                made.append(buffer.number)
-                place = BufferRange(buffer.number)
-                values[name] = Tensor(tensor.dtype, tensor.shape, place=place)
+            for raw in gathered.fresh:
+                made.append(context.buffers.adopt(raw).number)
             self._memory.reserve(gathered.inline_bytes, "results")
         except VaccelError:
             for number in made:
                 context.buffers.free(number)
             raise
-        return {result.name: values[result.name] for result in bound.results}
+        return {name: placed(value, made) for name, value in gathered.values.items()}
 
-    def _advance(self, cost: Cost) -> Cost:
+    def retire(self, program: CompiledProgram) -> None:
+        """Close a program on the kernels' thread, behind what runs there now."""
+        with suppress(RuntimeError):  # the thread has ended, and the device goes with the worker
+            self._thread.submit(program.close)
+
+    def charge(self, cost: Cost) -> None:
+        """Put work that is no launch on the VF's clock: the writing of a program's weights."""
+        self._advance(cost, launches=0)
+
+    def _advance(self, cost: Cost, launches: int = 1) -> Cost:
         """Put a launch on the VF's clock."""
         totals = self.totals
         spent = cost.device_ns or round(cost.critical_cycles * 1e9 / self._clock_hz)
         start = totals.device_ns
         totals.device_ns = start + spent
-        totals.launches += 1
+        totals.launches += launches
         totals.joules += cost.total_joules
         self.on_spent()
         return replace(cost, start_ns=start, end_ns=start + spent)

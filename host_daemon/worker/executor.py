@@ -18,18 +18,19 @@ from host_daemon.compiler.program import (
     compile_kernel,
     compile_model,
 )
+from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
 from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
-from host_daemon.worker.launch import array_of, check_names, check_shape
-from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
+from host_daemon.worker.estimates import bytes_of, estimated
+from host_daemon.worker.memory import Bytes, DeviceMemory, check_range, pin_all, unpin_all
 from host_daemon.worker.streams import check_waits, values_bytes
 from vaccel import bounds, ids
 from vaccel.aperture.journal import Journal
 from vaccel.commands import Command, Completion, Launch, Store
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
-from vaccel.model import Array, Cost, Device, DType, Profile, Shape, Strings, Usage, Value
+from vaccel.model import Cost, Device, Profile, Usage, Value
 
 Transfer = Callable[[Bytes], None]
 # Launches, device time, errors, joules, when the first worker began (ns), 1 where any is there.
@@ -79,9 +80,15 @@ class Executor:
         self._vf = vf
         self.epoch = vf.epoch
         self._memory = DeviceMemory(vf.profile.memory_bytes)
-        self._contexts = Contexts(self._memory, lambda: ids.new_id("ctx", vf.unix_ms(), vf.random))
         self._engine = Engine(self._memory, vf.model.clock_hz)
-        self._target = Target(vf.model, vf.threads, vf.scratch)
+        self._contexts = Contexts(
+            self._memory,
+            lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
+            self._engine.retire,
+        )
+        identity = Identity(vf.card.kind, vf.card.name, vf.profile.name)
+        memory = vf.profile.memory_bytes
+        self._target = Target(vf.model, vf.threads, vf.scratch, memory, identity)
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
         self.queues: QueueLender | None = None
@@ -218,11 +225,21 @@ class Executor:
         return source.array[offset : offset + length].tobytes()
 
     async def load_program(self, context: str, source: OnnxSource | KernelSource) -> Program:
-        """As the port says. The model is copied out of its buffer before anything parses it."""
+        """As the port says. A model's buffer is pinned while it is read, and not needed after."""
         owner = self._contexts.find(context)
         owner.programs.check_room()
-        compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        read = {}
+        if isinstance(source, OnnxSource):
+            read = {source.buffer: owner.buffers.find(source.buffer)}
+        pin_all(read)
+        try:
+            compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+        finally:
+            unpin_all(read)
+        if compiled.programming is not None:
+            self._engine.charge(compiled.programming)
         if owner.closed is not None:
+            self._engine.retire(compiled)
             raise owner.closed
         return owner.programs.add(compiled)
 
@@ -234,8 +251,8 @@ class Executor:
         """As the port says; inputs whose values steer the graph must come with their data."""
         owner = self._contexts.find(context)
         compiled = owner.programs.find(program)
-        shapes, values = _estimated(owner, compiled, arguments)
-        size = sum(_bytes(compiled, name, shape) for name, shape in shapes.items())
+        shapes, values = estimated(owner, compiled, arguments)
+        size = sum(bytes_of(compiled, name, shape) for name, shape in shapes.items())
         self._memory.reserve(size, "inputs of the estimate")
         try:
             return await self._engine.on_thread(
@@ -329,7 +346,7 @@ class Executor:
         if source.length > bounds.MODEL_BYTES:
             raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
         view = buffer.array[source.offset : source.offset + source.length]
-        return lambda _: compile_model(view.tobytes(), self._target)
+        return lambda _: compile_model(view.data, self._target)
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:
@@ -361,26 +378,3 @@ def _check_submission(commands: Sequence[Command], most: int) -> None:
             f"submit: {data} bytes of data travel in it, at most {most}",
             hint="write large tensors to buffers first",
         )
-
-
-def _estimated(
-    owner: Context, program: CompiledProgram, arguments: Mapping[str, Value]
-) -> tuple[dict[str, Shape], dict[str, Array]]:
-    """Shapes of all arguments, and private copies of those whose values steer."""
-    check_names(program, arguments)
-    by_name = {port.name: port for port in program.inputs}
-    shapes: dict[str, Shape] = {}
-    values: dict[str, Array] = {}
-    for name, value in arguments.items():
-        dtype = DType.STRING if isinstance(value, Strings) else value.dtype
-        check_shape(by_name[name], dtype, value.shape)
-        shapes[name] = value.shape
-        has_data = isinstance(value, Strings) or value.data is not None or value.place is not None
-        if name in program.steering and has_data:
-            values[name] = array_of(name, value, owner.buffers).copy()
-    return shapes, values
-
-
-def _bytes(program: CompiledProgram, name: str, shape: Shape) -> int:
-    dtype = next(port.dtype for port in program.inputs if port.name == name)
-    return int(np.prod([float(dim) for dim in shape])) * max(dtype.itemsize, 8)

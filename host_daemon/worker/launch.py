@@ -1,26 +1,45 @@
-"""One launch: arguments checked against the signature, results put where they were asked for."""
+"""One launch: arguments checked against the signature, and found in memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from host_daemon.compiler.program import CompiledProgram
-from host_daemon.worker.memory import Buffer, Buffers, Bytes, check_range
+from host_daemon.worker.memory import Buffer, Buffers, check_range
 from vaccel import bounds
 from vaccel.commands import Launch, Result
-from vaccel.errors import Exhausted, InvalidArgument, Unsupported
-from vaccel.model import Array, BufferRange, DType, Port, Shape, Strings, Tensor, Value
+from vaccel.errors import InvalidArgument, Unsupported
+from vaccel.model import (
+    MAP,
+    OPTIONAL,
+    SEQUENCE,
+    Array,
+    DType,
+    Items,
+    Nothing,
+    Port,
+    Shape,
+    Strings,
+    Table,
+    Tensor,
+    Value,
+    leaves,
+)
+
+# Types of which some bit patterns mean nothing: those bits are cleared, as kernels trust them.
+_LOW_BITS = {2: 0x03, 4: 0x0F, 6: 0x3F}
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A launch whose arguments were found. ``buffers`` stay pinned until it ends."""
 
-    inputs: Mapping[str, Array]
+    inputs: Mapping[str, Any]
     results: tuple[Result, ...]
     buffers: Mapping[int, Buffer]
 
@@ -33,13 +52,14 @@ def bind(program: CompiledProgram, launch: Launch, buffers: Buffers) -> Bound:
     check_names(program, launch.arguments)
     by_name = {port.name: port for port in program.inputs}
     used: dict[int, Buffer] = {}
-    inputs: dict[str, Array] = {}
+    inputs: dict[str, Any] = {}
     for name, value in launch.arguments.items():
-        _check_value(by_name[name], value)
-        if isinstance(value, Tensor) and value.place is not None:
-            buffer = buffers.find(value.place.buffer)
-            used[buffer.number] = buffer
-        inputs[name] = array_of(name, value, buffers)
+        check_value(by_name[name], value)
+        for leaf in leaves(value):
+            if isinstance(leaf, Tensor) and leaf.place is not None:
+                buffer = buffers.find(leaf.place.buffer)
+                used[buffer.number] = buffer
+        inputs[name] = object_of(name, value, buffers)
     results = launch.results or tuple(Result(port.name) for port in program.outputs)
     _check_results(program, results)
     for result in results:
@@ -62,6 +82,36 @@ def check_names(program: CompiledProgram, given: Mapping[str, object]) -> None:
         )
 
 
+def check_value(port: Port, value: Value) -> None:
+    """Raise InvalidArgument, expected and given side by side, where a value does not fit a port."""
+    outermost = port.containers[0] if port.containers else ""
+    match value:
+        case Nothing() if outermost == OPTIONAL:
+            return
+        case _ if outermost == OPTIONAL:
+            check_value(port.inner, value)
+        case Items(values=values) if outermost == SEQUENCE:
+            for each in values:
+                check_value(port.inner, each)
+        case Table(keys=keys, values=values) if outermost.startswith(MAP):
+            check_value(Port(port.name, DType(outermost.removeprefix(MAP)), (None,)), keys)
+            check_value(Port(port.name, port.dtype, (None,)), values)
+        case Tensor() if not outermost:
+            check_shape(port, value.dtype, value.shape)
+        case Strings() if not outermost:
+            check_shape(port, DType.STRING, value.shape)
+            if math.prod(value.shape) != len(value.items):
+                raise InvalidArgument(
+                    f"input {port.name!r}: {len(value.items)} strings for shape"
+                    f" {list(value.shape)}"
+                )
+        case _:
+            raise InvalidArgument(
+                f"input {port.name!r}: expected {str(port).partition(': ')[2]}, given"
+                f" {type(value).__name__.lower()}"
+            )
+
+
 def check_shape(port: Port, dtype: DType, shape: Shape) -> None:
     """Raise InvalidArgument, expected and given side by side, where a value does not fit a port."""
     fits = dtype is port.dtype and all(0 <= dim < 1 << 63 for dim in shape)
@@ -78,8 +128,21 @@ def check_shape(port: Port, dtype: DType, shape: Shape) -> None:
         )
 
 
-def array_of(name: str, value: Value, buffers: Buffers) -> Array:
-    """A value as an array: a view of device memory where it is there, aligned and plain."""
+def object_of(name: str, value: Value, buffers: Buffers) -> Any:
+    """A value as kernels take it: an array, a list, a dict, or None."""
+    match value:
+        case Items(values=values):
+            return [object_of(name, each, buffers) for each in values]
+        case Table(keys=keys, values=values):
+            pairs = (array_of(name, each, buffers).tolist() for each in (keys, values))
+            return dict(zip(*pairs, strict=True))
+        case Nothing():
+            return None
+    return array_of(name, value, buffers)
+
+
+def array_of(name: str, value: Tensor | Strings, buffers: Buffers) -> Array:
+    """A tensor as an array: a view of device memory where it is there, aligned and plain."""
     if isinstance(value, Strings):
         return np.array(value.items, dtype=object).reshape(value.shape)
     if value.place is not None:
@@ -95,20 +158,11 @@ def array_of(name: str, value: Value, buffers: Buffers) -> Array:
     if value.dtype is DType.BOOL:
         # Kernels take a bool for 0 or 1; a guest's byte may be anything.
         return np.not_equal(raw, 0).reshape(value.shape)
-    if raw.ctypes.data % value.dtype.itemsize:
+    if value.dtype.bits in _LOW_BITS:
+        raw = raw & np.uint8(_LOW_BITS[value.dtype.bits])
+    elif raw.ctypes.data % value.dtype.itemsize:
         raw = raw.copy()
     return raw.view(value.dtype.numpy).reshape(value.shape)
-
-
-def _check_value(port: Port, value: Value) -> None:
-    if isinstance(value, Strings):
-        check_shape(port, DType.STRING, value.shape)
-        if math.prod(value.shape) != len(value.items):
-            raise InvalidArgument(
-                f"input {port.name!r}: {len(value.items)} strings for shape {list(value.shape)}"
-            )
-    else:
-        check_shape(port, value.dtype, value.shape)
 
 
 def _check_results(program: CompiledProgram, results: Sequence[Result]) -> None:
@@ -121,76 +175,10 @@ def _check_results(program: CompiledProgram, results: Sequence[Result]) -> None:
                 f"results: no output {result.name[: bounds.NAME_BYTES]!r}",
                 hint="outputs: " + "; ".join(str(p) for p in program.outputs),
             )
-        if port.dtype is DType.STRING and result.place is not None:
+        if result.place is not None and (port.dtype is DType.STRING or port.containers):
             raise Unsupported(
-                f"output {result.name!r}: strings have no place in device memory",
+                f"output {str(port)[: bounds.NAME_BYTES]} has no place in device memory",
                 hint="ask for it without a place",
             )
     if len(set(names)) != len(names):
         raise InvalidArgument(f"results: an output is asked for twice: {names[:32]}")
-
-
-@dataclass(frozen=True, slots=True)
-class Harvest:
-    """What a launch gave, sorted by where it goes: values to send, and bytes for new buffers."""
-
-    values: Mapping[str, Value]
-    fresh: Mapping[str, tuple[Tensor, Bytes]]
-    inline_bytes: int
-
-
-def harvest(bound: Bound, arrays: Mapping[str, Array]) -> Harvest:
-    """Put results into their places; small ones travel themselves, others await new buffers.
-
-    Raises InvalidArgument naming an output that its place is too small for.
-    """
-    values: dict[str, Value] = {}
-    fresh: dict[str, tuple[Tensor, Bytes]] = {}
-    inline = 0
-    for result in bound.results:
-        array = arrays[result.name]
-        if array.dtype.hasobject:
-            strings = _strings(result.name, array)
-            inline += sum(len(item.encode()) + 8 for item in strings.items)
-            if inline > bounds.INLINE_BYTES:
-                raise Exhausted(
-                    f"output {result.name!r}: strings of {inline} bytes, at most"
-                    f" {bounds.INLINE_BYTES} travel"
-                )
-            values[result.name] = strings
-            continue
-        tensor = _tensor(result.name, array)
-        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if result.place is not None:
-            values[result.name] = _put(result.name, tensor, raw, result.place, bound)
-        elif inline + raw.nbytes <= bounds.INLINE_BYTES:
-            inline += raw.nbytes
-            values[result.name] = Tensor(tensor.dtype, tensor.shape, data=raw.tobytes())
-        else:
-            fresh[result.name] = (tensor, raw.copy())
-    return Harvest(values, fresh, inline)
-
-
-def _put(name: str, tensor: Tensor, raw: Bytes, place: BufferRange, bound: Bound) -> Tensor:
-    buffer = bound.buffers[place.buffer]
-    what = f"output {name!r}, {tensor.dtype.value}{list(tensor.shape)}"
-    check_range(buffer, place.offset, raw.nbytes, what)
-    buffer.array[place.offset : place.offset + raw.nbytes] = raw
-    return Tensor(tensor.dtype, tensor.shape, place=place)
-
-
-def _tensor(name: str, array: Array) -> Tensor:
-    try:
-        dtype = DType(array.dtype.name)
-    except ValueError:
-        raise Unsupported(f"output {name!r} is of type {array.dtype.name}") from None
-    return Tensor(dtype, tuple(array.shape))
-
-
-def _strings(name: str, array: Array) -> Strings:
-    items = array.ravel().tolist()
-    if len(items) > bounds.STRINGS_PER_VALUE:
-        raise Exhausted(
-            f"output {name!r}: {len(items)} strings, at most {bounds.STRINGS_PER_VALUE} travel"
-        )
-    return Strings(tuple(array.shape), tuple(str(item) for item in items))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.memory import DeviceMemory
 from host_daemon.worker.numbers import Numbers
@@ -9,12 +11,25 @@ from vaccel import bounds
 from vaccel.compute import Program
 from vaccel.errors import Exhausted
 
+Retire = Callable[[CompiledProgram], None]
+
+
+def close_at_once(program: CompiledProgram) -> None:
+    """Close a program where no thread runs it."""
+    program.close()
+
 
 class Programs:
-    """Compiled programs by number; their weights count as device memory."""
+    """Compiled programs by number; their weights count as device memory.
 
-    def __init__(self, memory: DeviceMemory, epoch: int = 0) -> None:
+    ``retire`` closes a program once nothing runs it any more.
+    """
+
+    def __init__(
+        self, memory: DeviceMemory, epoch: int = 0, retire: Retire = close_at_once
+    ) -> None:
         self._memory = memory
+        self._retire = retire
         self._programs: dict[int, CompiledProgram] = {}
         self._numbers = Numbers("program", epoch)
 
@@ -31,8 +46,12 @@ class Programs:
 
     def add(self, compiled: CompiledProgram) -> Program:
         """Keep a program. Raises Exhausted where its weights find no room."""
-        self.check_room()
-        self._memory.reserve(compiled.weight_bytes, "weights of the program")
+        try:
+            self.check_room()
+            self._memory.reserve(compiled.weight_bytes, "weights of the program")
+        except Exhausted:
+            self._retire(compiled)
+            raise
         number = self._numbers.next()
         self._programs[number] = compiled
         return Program(
@@ -56,6 +75,7 @@ class Programs:
         compiled = self._programs.pop(number, None)
         if compiled is not None:
             self._memory.release(compiled.weight_bytes)
+            self._retire(compiled)
 
     def clear(self) -> None:
         """Forget all."""

@@ -16,7 +16,7 @@ from vaccel import bounds
 from vaccel.commands import Command, Completion, Launch, Signal, Store, WaitFence
 from vaccel.compute import Progress
 from vaccel.errors import Cancelled, Exhausted, InvalidArgument, TimedOut, VaccelError
-from vaccel.model import Strings, Value
+from vaccel.model import Strings, Tensor, Value, leaves
 
 # Commands whose data is not worth counting: a queue of them is bounded by number already.
 _UNCOUNTED_BYTES = 256
@@ -256,9 +256,13 @@ def values_bytes(values: Mapping[str, Value]) -> int:
 
 def value_bytes(value: Value) -> int:
     """Bytes of data that a value carries itself."""
-    if isinstance(value, Strings):
-        return sum(len(item.encode()) + 8 for item in value.items)
-    return 0 if value.data is None else len(value.data)
+    return sum(map(_leaf_bytes, leaves(value)))
+
+
+def _leaf_bytes(leaf: Tensor | Strings) -> int:
+    if isinstance(leaf, Strings):
+        return sum(len(item.encode()) + 8 for item in leaf.items)
+    return 0 if leaf.data is None else len(leaf.data)
 
 
 def _data_bytes(command: Command) -> int:

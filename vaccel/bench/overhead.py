@@ -66,11 +66,11 @@ def run(where: Where, progress: Progress) -> Result:
     with PrivateHost(threads=THREADS, progress=progress) as host:
         folder = host.folder / "data"
         folder.mkdir()
-        data.prepare(folder, progress)
+        data.prepare(folder, progress, timed=True)
         place = open_place(where, host, folder, progress)
         accelerator = host.admin.status().accelerator
         guest, native = measure(place, folder, progress)
-    rows = tuple(row(name, guest[name], native[name]) for name in cases.NAMES)
+    rows = tuple(row(name, guest[name], native[name]) for name in guest)
     machine = describe_machine() | {"accelerator": accelerator}
     return Result("overhead", where.value, machine, describe_versions(), rows)
 
@@ -79,12 +79,12 @@ def measure(
     place: Place, folder: Path, progress: Progress
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Milliseconds per call by model, in the guest and in this process."""
-    loaded = [(case, Reference(case.model_file, THREADS)) for case in cases.load("all", folder)]
+    loaded = [(case, Reference(case.model_file, THREADS)) for case in cases.load("timed", folder)]
     guest: dict[str, list[float]] = {case.name: [] for case, _ in loaded}
     native: dict[str, list[float]] = {case.name: [] for case, _ in loaded}
     for block in range(BLOCKS):
         progress(f"{BLOCKS} blocks of {RUNS_PER_BLOCK} runs on each side", block / BLOCKS)
-        for name, times in _times(place.run(["all", "--time", str(RUNS_PER_BLOCK)])).items():
+        for name, times in _times(place.run(["timed", "--time", str(RUNS_PER_BLOCK)])).items():
             guest[name] += times
         for case, model in loaded:
             native[case.name] += timed(model, case, RUNS_PER_BLOCK)
@@ -139,7 +139,8 @@ def _p99(times: Sequence[float]) -> float:
 def _times(text: str) -> dict[str, list[float]]:
     try:
         times = json.loads(text)
-        return {name: [float(one) for one in times[name]] for name in cases.NAMES}
+        names = (*cases.NAMES, *cases.SYNTHETIC)
+        return {name: [float(one) for one in times[name]] for name in names}
     except (ValueError, KeyError, TypeError) as fault:
         raise HostFault(
             f"the guest program answered {text[:80]!r}, which is no list of times: {fault}",

@@ -98,6 +98,53 @@ def quantised(
 
 
 @app.command()
+def onnx(
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Cases with this in their name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Run ONNX's own suite of backends on a VF, and say how much of it passes and where it ran."""
+    from vaccel.bench import onnx_suite as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(progress, only)
+    if as_json:
+        print(result.as_json())
+        return
+    for row in (*result.failures, *result.exclusions):
+        print(f"{row.case}: {row.reason}")
+    where = ", ".join(f"{count} {place}" for place, count in result.nodes.items())
+    print(
+        f"onnx {result.onnx}: {result.passed} of {result.cases} cases passed, {result.failed}"
+        f" failed, {result.excluded} excluded; nodes: {where}"
+    )
+
+
+@app.command()
+def agreement(
+    inputs: Annotated[int, typer.Option(min=1, metavar="N", help="Inputs for each model.")] = 200,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Models with this in their name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compare public models on a VF with ONNX Runtime in process; exit 1 where one differs."""
+    from vaccel.bench import agreement as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(progress, inputs, only)
+    if as_json:
+        print(result.as_json())
+    else:
+        _table(
+            f"within {result.relative:g} relative plus {result.absolute:g}, synthetic inputs",
+            ("model", "agreed", "inputs", "worst / allowed"),
+            [(r.model, str(r.agreed), str(r.inputs), f"{r.worst:.3f}") for r in result.rows],
+        )
+    if not result.agreed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def latency(
     where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "vf": "Virtual functions: the parts of a card that tenants get.",
     "vm": "Virtual machines that VFs are plugged into.",
     "image": "Guest images that VMs boot.",
+    "ops": "List the kernels that programs can run by name, or explain one.",
     "status": "Show the host at a glance.",
     "version": "Show the version of vaccelctl, and of the daemon where one answers.",
     "demo": "Run two real models on a VF of an emulated NPU; exit 0 only if every output agrees.",

@@ -7,6 +7,7 @@ there is left to the general way, by buffers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from vaccel.commands import Completion
 from vaccel.errors import Detached, Exhausted, Unavailable
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.queue import AppQueue
-from vaccel.model import Array, Cost, Tensor, Value
+from vaccel.model import Array, Cost, Items, Tensor, Value
 from vaccel.rpc import ring_calls, ring_launch
 from vaccel.rpc.ring_launch import Staged
 from vaccel.session import Session
@@ -40,7 +41,7 @@ class Calls:
 
     def call(
         self, program: int, values: Mapping[str, Value], timeout: float
-    ) -> tuple[dict[str, Array], Cost] | None:
+    ) -> tuple[dict[str, Any], Cost] | None:
         """Run a program. None where the slab has no room for it, or the queue has ended.
 
         Raises the launch's error, TimedOut, or DeviceLost where a reset ended it.
@@ -65,7 +66,7 @@ class Calls:
         large: Mapping[str, Value],
         room: int,
         timeout: float,
-    ) -> tuple[dict[str, Array], Cost]:
+    ) -> tuple[dict[str, Any], Cost]:
         held = sum(_rounded(_nbytes(value)) for value in large.values())
         message = bounds.CALL_MESSAGE_BYTES
         with _piece(self._queue, held + _rounded(room) + 2 * message) as piece:
@@ -90,29 +91,30 @@ class Calls:
             if done.error is not None:
                 raise ring_calls.decode_error(data) if data else done.error
             if done.value == TOO_LARGE:
-                raise Exhausted(
-                    f"the results of a call have no room in {message} bytes",
-                    hint="ask for them in buffers, by a stream",
-                )
+                raise _NoRoom(f"the results of a call have no room in {message} bytes")
             completion, placed = ring_launch.reply_of(data)
-            arrays = {name: self._taken(tensor) for name, tensor in placed.items()}
+            arrays: dict[str, Any] = {name: self._taken(tensor) for name, tensor in placed.items()}
         return self._gathered(program, completion, arrays)
 
     def _gathered(
-        self, program: int, completion: Completion, arrays: dict[str, Array]
-    ) -> tuple[dict[str, Array], Cost]:
+        self, program: int, completion: Completion, arrays: dict[str, Any]
+    ) -> tuple[dict[str, Any], Cost]:
         if completion.error is not None:
             raise completion.error
         took = sum(_rounded(array.nbytes) for array in arrays.values())
         for name, value in completion.results.items():
             if isinstance(value, Tensor) and value.place is not None:
                 took += _rounded(value.nbytes)
-                arrays[name] = loop.run(self._session.fetch(value))
-            else:
-                arrays[name] = binding.array_of(value)
+            arrays[name] = self._fetched(value)
         if took > self._rooms.get(program, bounds.CALL_ROOM_BYTES):
             self._rooms[program] = took
         return arrays, completion.cost or Cost()
+
+    def _fetched(self, value: Value) -> Any:
+        """A result that is not in the slab; what lies in buffers takes more trips."""
+        if isinstance(value, Items) or (isinstance(value, Tensor) and value.place is not None):
+            return loop.run(self._session.fetch(value))
+        return binding.object_of(value)
 
     def _taken(self, tensor: Staged) -> Array:
         """A result out of the slab, whose place is about to go."""

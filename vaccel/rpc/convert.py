@@ -5,22 +5,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 from vaccel import bounds, compute, errors
-from vaccel.model import (
-    BufferRange,
-    Device,
-    DType,
-    Port,
-    Profile,
-    Strings,
-    Tensor,
-    Usage,
-    Value,
-)
+from vaccel.model import Device, Port, Profile, Usage
+from vaccel.rpc.convert_values import dtype_of
 from vaccel.v1 import admin_pb2, compute_pb2, types_pb2
 
 # --- errors ---------------------------------------------------------------------------------
@@ -48,102 +35,6 @@ def error_of(message: types_pb2.Error) -> errors.VaccelError:
     return errors.from_code(message.code, message.message, message.hint)
 
 
-# --- tensors --------------------------------------------------------------------------------
-
-
-def dtype_of(name: str, where: str) -> DType:
-    """An element type by its name; ``where`` names the tensor in the error."""
-    try:
-        return DType(name)
-    except ValueError:
-        known = ", ".join(d.value for d in DType)
-        raise errors.InvalidArgument(
-            f"{where}: unknown dtype {name[:40]!r}", hint=f"one of {known}"
-        ) from None
-
-
-def shape_of(dims: Any, where: str) -> tuple[int, ...]:
-    """A shape whose size can be computed with; ``where`` names the tensor in the error."""
-    if len(dims) > bounds.TENSOR_RANK:
-        raise errors.InvalidArgument(f"{where}: rank {len(dims)} is more than {bounds.TENSOR_RANK}")
-    shape = tuple(dims)
-    # A zero dimension must not hide the overflow of the others.
-    if math.prod(d or 1 for d in shape) > 1 << 48:
-        raise errors.InvalidArgument(f"{where}: shape {list(shape)} has more than 2^48 elements")
-    return shape
-
-
-def range_of(message: types_pb2.BufferRange) -> BufferRange:
-    """A place in device memory; the executor checks that it exists."""
-    return BufferRange(message.buffer, message.offset)
-
-
-def to_range(place: BufferRange) -> types_pb2.BufferRange:
-    """A place in device memory."""
-    return types_pb2.BufferRange(buffer=place.buffer, offset=place.offset)
-
-
-def value_of(message: types_pb2.Value, where: str) -> Value:
-    """A tensor or strings; inline data has exactly the bytes that dtype and shape say."""
-    kind = message.WhichOneof("value")
-    if kind == "strings":
-        shape = shape_of(message.strings.shape, where)
-        count = math.prod(shape)
-        if count != len(message.strings.items) or count > bounds.STRINGS_PER_VALUE:
-            raise errors.InvalidArgument(
-                f"{where}: {len(message.strings.items)} strings for shape {list(shape)}"
-            )
-        try:
-            return Strings(shape, tuple(item.decode() for item in message.strings.items))
-        except UnicodeDecodeError as fault:
-            raise errors.InvalidArgument(f"{where}: a string is not UTF-8: {fault}") from None
-    if kind != "tensor":
-        raise errors.InvalidArgument(f"{where}: holds neither a tensor nor strings")
-    tensor = message.tensor
-    dtype = dtype_of(tensor.dtype, where)
-    if dtype is DType.STRING:
-        raise errors.InvalidArgument(f"{where}: strings travel as Strings, not as a tensor")
-    shape = shape_of(tensor.shape, where)
-    place = tensor.WhichOneof("place")
-    if place == "range":
-        return Tensor(dtype, shape, place=range_of(tensor.range))
-    wanted = math.prod(shape) * dtype.itemsize
-    if place == "inline" and len(tensor.inline) != wanted:
-        raise errors.InvalidArgument(
-            f"{where}: {len(tensor.inline)} bytes of data, but {dtype.value}{list(shape)}"
-            f" has {wanted}"
-        )
-    # Without a place it has only a shape: an argument of EstimateCost.
-    return Tensor(dtype, shape, data=tensor.inline if place == "inline" else None)
-
-
-def to_value(value: Value) -> types_pb2.Value:
-    """A tensor or strings as it travels."""
-    if isinstance(value, Strings):
-        items = [item.encode() for item in value.items]
-        return types_pb2.Value(strings=types_pb2.Strings(shape=value.shape, items=items))
-    tensor = types_pb2.Tensor(dtype=value.dtype.value, shape=value.shape)
-    if value.place is not None:
-        tensor.range.CopyFrom(to_range(value.place))
-    elif value.data is not None:
-        tensor.inline = bytes(value.data)
-    return types_pb2.Value(tensor=tensor)
-
-
-def values_of(messages: Mapping[str, types_pb2.Value], what: str) -> dict[str, Value]:
-    """Named values."""
-    if len(messages) > bounds.ARGUMENTS_PER_LAUNCH:
-        raise errors.InvalidArgument(
-            f"{len(messages)} {what}s are more than {bounds.ARGUMENTS_PER_LAUNCH}"
-        )
-    return {name: value_of(value, f"{what} {name[:80]!r}") for name, value in messages.items()}
-
-
-def to_values(values: Mapping[str, Value]) -> dict[str, types_pb2.Value]:
-    """Named values as they travel."""
-    return {name: to_value(value) for name, value in values.items()}
-
-
 # --- programs -------------------------------------------------------------------------------
 
 
@@ -158,7 +49,18 @@ def port_of(message: compute_pb2.Port) -> Port:
         d.value if d.WhichOneof("size") == "value" else (d.symbol or None) for d in message.shape
     )
     dtype = dtype_of(message.dtype, f"port {message.name[:80]!r}")
-    return Port(message.name, dtype, None if message.rank_unknown else dims, message.optional)
+    if len(message.containers) > bounds.VALUE_DEPTH:
+        raise errors.InvalidArgument(
+            f"port {message.name[:80]!r}: {len(message.containers)} containers are more than"
+            f" {bounds.VALUE_DEPTH}"
+        )
+    return Port(
+        message.name,
+        dtype,
+        None if message.rank_unknown else dims,
+        message.optional,
+        tuple(text[: bounds.NAME_BYTES] for text in message.containers),
+    )
 
 
 def to_port(port: Port) -> compute_pb2.Port:
@@ -168,6 +70,7 @@ def to_port(port: Port) -> compute_pb2.Port:
         dtype=port.dtype.value,
         rank_unknown=port.shape is None,
         optional=port.optional,
+        containers=port.containers,
     )
     for dim in port.shape or ():
         if isinstance(dim, int):

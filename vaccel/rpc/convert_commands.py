@@ -7,15 +7,8 @@ from typing import Any, Final
 
 from vaccel import commands, compute, errors
 from vaccel.model import Cost
-from vaccel.rpc.convert import (
-    error_of,
-    range_of,
-    to_error,
-    to_range,
-    to_value,
-    to_values,
-    values_of,
-)
+from vaccel.rpc.convert import error_of, to_error
+from vaccel.rpc.convert_values import range_of, to_range, to_value, to_values, values_of
 from vaccel.v1 import compute_pb2, types_pb2
 
 

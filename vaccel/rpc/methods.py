@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from vaccel import bounds, errors
 from vaccel.commands import Command
 from vaccel.compute import Compute
-from vaccel.rpc import convert, convert_commands
+from vaccel.rpc import convert, convert_commands, convert_values
 from vaccel.v1 import compute_pb2 as pb
 
 Serve = Callable[[Compute, Any], Awaitable[Message]]
@@ -82,7 +82,7 @@ async def _unload_program(target: Compute, request: pb.UnloadProgramRequest) -> 
 
 
 async def _estimate(target: Compute, request: pb.EstimateCostRequest) -> Message:
-    arguments = convert.values_of(request.arguments, "argument")
+    arguments = convert_values.values_of(request.arguments, "argument")
     cost = await target.estimate(request.context, request.program, arguments)
     return pb.EstimateCostReply(cost=convert_commands.to_cost(cost))
 

@@ -12,7 +12,7 @@ from vaccel import bounds
 from vaccel.commands import Command
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.model import Cost, Device, Value
-from vaccel.rpc import convert, convert_commands
+from vaccel.rpc import convert, convert_commands, convert_values
 from vaccel.rpc.methods import METHODS
 from vaccel.v1 import compute_pb2 as pb
 
@@ -81,7 +81,7 @@ class RemoteCompute(ABC):
     async def estimate(self, context: str, program: int, arguments: Mapping[str, Value]) -> Cost:
         """See ``Compute``."""
         request = pb.EstimateCostRequest(
-            context=context, program=program, arguments=convert.to_values(arguments)
+            context=context, program=program, arguments=convert_values.to_values(arguments)
         )
         reply = await self._ask("EstimateCost", request)
         return convert_commands.cost_of(reply.cost)

@@ -15,7 +15,7 @@ from vaccel import bounds
 from vaccel.commands import Completion, Launch
 from vaccel.errors import InvalidArgument
 from vaccel.model import DType, Tensor, Value
-from vaccel.rpc import convert, convert_commands
+from vaccel.rpc import convert, convert_commands, convert_values
 from vaccel.v1 import ring_pb2
 
 
@@ -54,7 +54,7 @@ def to_call(
     message = ring_pb2.CallRequest(
         stream=stream,
         program=program,
-        arguments=convert.to_values(arguments),
+        arguments=convert_values.to_values(arguments),
         room_offset=room[0],
         room_bytes=room[1],
     )
@@ -73,7 +73,7 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
         message.ParseFromString(payload)
     except DecodeError as fault:
         raise InvalidArgument(f"CallRequest cannot be read: {fault}") from fault
-    arguments = convert.values_of(message.arguments, "argument")
+    arguments = convert_values.values_of(message.arguments, "argument")
     if len(arguments) + len(message.staged) > bounds.ARGUMENTS_PER_LAUNCH:
         raise InvalidArgument(
             f"call: {len(arguments) + len(message.staged)} arguments, at most"
@@ -118,7 +118,7 @@ def _put(message: ring_pb2.SlabTensor, tensor: Staged) -> None:
 
 def _get(message: ring_pb2.SlabTensor, name: str) -> Staged:
     where = f"argument {convert.clip(name, 80)!r}"
-    dtype = convert.dtype_of(message.dtype, where)
+    dtype = convert_values.dtype_of(message.dtype, where)
     if dtype is DType.STRING:
         raise InvalidArgument(f"{where}: strings do not lie in a slab")
-    return Staged(dtype, convert.shape_of(message.shape, where), message.offset)
+    return Staged(dtype, convert_values.shape_of(message.shape, where), message.offset)

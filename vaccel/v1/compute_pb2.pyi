@@ -113,18 +113,20 @@ class Dimension(_message.Message):
     def __init__(self, value: _Optional[int] = ..., symbol: _Optional[str] = ...) -> None: ...
 
 class Port(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "rank_unknown", "optional")
+    __slots__ = ("name", "dtype", "shape", "rank_unknown", "optional", "containers")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     RANK_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    CONTAINERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedCompositeFieldContainer[Dimension]
     rank_unknown: bool
     optional: bool
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., rank_unknown: bool = ..., optional: bool = ...) -> None: ...
+    containers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., rank_unknown: bool = ..., optional: bool = ..., containers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LoadProgramRequest(_message.Message):
     __slots__ = ("context", "onnx", "kernel")

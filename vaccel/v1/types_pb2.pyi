@@ -86,13 +86,37 @@ class Strings(_message.Message):
     items: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., items: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class Items(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[Value]
+    def __init__(self, values: _Optional[_Iterable[_Union[Value, _Mapping]]] = ...) -> None: ...
+
+class Nothing(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Table(_message.Message):
+    __slots__ = ("keys", "values")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    keys: Value
+    values: Value
+    def __init__(self, keys: _Optional[_Union[Value, _Mapping]] = ..., values: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+
 class Value(_message.Message):
-    __slots__ = ("tensor", "strings")
+    __slots__ = ("tensor", "strings", "items", "nothing", "table")
     TENSOR_FIELD_NUMBER: _ClassVar[int]
     STRINGS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    NOTHING_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
     tensor: Tensor
     strings: Strings
-    def __init__(self, tensor: _Optional[_Union[Tensor, _Mapping]] = ..., strings: _Optional[_Union[Strings, _Mapping]] = ...) -> None: ...
+    items: Items
+    nothing: Nothing
+    table: Table
+    def __init__(self, tensor: _Optional[_Union[Tensor, _Mapping]] = ..., strings: _Optional[_Union[Strings, _Mapping]] = ..., items: _Optional[_Union[Items, _Mapping]] = ..., nothing: _Optional[_Union[Nothing, _Mapping]] = ..., table: _Optional[_Union[Table, _Mapping]] = ...) -> None: ...
 
 class Cost(_message.Message):
     __slots__ = ("cycles", "bytes", "joules", "start_ns", "end_ns", "critical_cycles", "nodes")

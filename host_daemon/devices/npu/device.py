@@ -11,7 +11,7 @@ from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.lowering import Lowered, lower
 from host_daemon.devices.npu import energy
-from host_daemon.devices.npu.kernels import compute
+from host_daemon.devices.npu.kernels import compute, is_product
 from host_daemon.devices.npu.memory import Traffic, least_sram
 from host_daemon.devices.npu.overlapped import Timing, overlapped
 from host_daemon.devices.npu.parameters import BY_DTYPE, FORMATS, Arithmetic, NpuParameters
@@ -107,8 +107,8 @@ class NpuDevice(Stateless):
             return str(asked)
         first = next((each for each in operation.inputs if each is not None), None)
         name = BY_DTYPE.get(first[0]) if first else None
-        if name == "fp16" and name not in self._machines:
-            # Every fp16 is an fp32: arrays without the one compute it in the other.
+        if name in ("fp16", "bf16") and name not in self._machines:
+            # Every fp16 and bf16 is an fp32: arrays without the one compute it in the other.
             name = "fp32"
         return name if name in self._machines else None
 
@@ -195,6 +195,19 @@ class NpuDevice(Stateless):
         joules["static"] = seconds * watts
         joules["launch"] = own.energy.launch
         return Cost(cycles, moved, joules, places, critical, 0, math.ceil(seconds * 1e9))
+
+    def computes(self, operation: Operation) -> bool:
+        """Products that state an arithmetic, or are of a type that the common kernels lack.
+
+        Raises Unsupported for an arithmetic that the card lacks.
+        """
+        if not is_product(operation):
+            return False
+        arithmetic = self._arithmetic_of(operation)
+        if ARITHMETIC in operation.attributes:
+            return True
+        first = operation.inputs[0] if operation.inputs else None
+        return first is not None and first[0].narrow and arithmetic not in (None, "fp32")
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
         """Exact integer products; None where the common kernels are already this device's

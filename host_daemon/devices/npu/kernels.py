@@ -31,6 +31,11 @@ def prove() -> None:
     common.exact()
 
 
+def is_product(operation: Operation) -> bool:
+    """Whether it is a product that has arithmetic of its own here."""
+    return operation.domain in ("", "ai.onnx") and operation.op in _INTEGER | _FLOATING
+
+
 def compute(
     operation: Operation, inputs: Sequence[Array | None], arithmetic: str | None
 ) -> Sequence[Array] | None:
@@ -52,9 +57,10 @@ def _common(operation: Operation, inputs: Sequence[Array | None]) -> bool:
     left, right = inputs[0], inputs[right_at] if len(inputs) > right_at else None
     if left is None or right is None:
         return False
-    # It takes a zero point per row of the left side for no type.
-    zero = inputs[2] if len(inputs) > 2 else None
-    if zero is not None and zero.size != 1:
+    # It takes a zero point per row of the left side for no type, per filter for no convolution.
+    single = (2, 3) if operation.op == "ConvInteger" else (2,)
+    zeros = [inputs[index] for index in single if len(inputs) > index]
+    if any(zero is not None and zero.size != 1 for zero in zeros):
         return False
     return (operation.op, str(left.dtype), str(right.dtype)) in common.exact()
 

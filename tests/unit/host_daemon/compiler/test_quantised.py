@@ -143,10 +143,12 @@ def test_bfloat16_values_are_costed_as_such(tmp_path: Path) -> None:
     from host_daemon.compiler.trace import Executed
 
     built = helper.make_model(helper.make_graph([node], "g", values[:2], values[2:]))
-    half = [(DType.FLOAT16, tuple(side)) for side in sides.values()]
+    half = [(DType.BFLOAT16, tuple(side)) for side in sides.values()]
     run = Executed("product", "MatMul", tuple(half[:2]), tuple(half[2:]))
     plan = make_plan((run,), analyse(built), target(tmp_path).device)
-    assert plan.operations[0].attributes == {ARITHMETIC: "bf16"}
+    own = load_card(find_card("kcloud-1")).parameters
+    per_mac = own.arithmetic["bf16"].joules + own.energy.register
+    assert plan.cost.joules["array"] == pytest.approx(64 * 256 * 128 * per_mac)
 
 
 def test_an_estimate_of_a_product_runs_nothing(tmp_path: Path, monkeypatch) -> None:
@@ -156,17 +158,30 @@ def test_an_estimate_of_a_product_runs_nothing(tmp_path: Path, monkeypatch) -> N
 
 
 def test_an_arithmetic_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match=r"kcloud-1.*fp4"):
-        kernel(target(tmp_path), DType.FLOAT32, arithmetic="fp4").estimate(
-            {"a": (64, 256), "b": (256, 128)}, {}
-        )
+    with pytest.raises(Unsupported, match=r"matmul: the device does not compute in 'fp4'"):
+        kernel(target(tmp_path), DType.FLOAT32, arithmetic="fp4")
     with pytest.raises(InvalidArgument, match=r"no attribute 'speed'") as caught:
         kernel(target(tmp_path), DType.FLOAT32, speed="high")
     assert "arithmetic" in caught.value.hint
 
 
-def test_a_node_among_many_cannot_state_its_own(tmp_path: Path) -> None:
+def test_a_node_among_many_computes_in_what_it_states(tmp_path: Path) -> None:
     made = qdq()
     made.graph.node[3].metadata_props.add(key=ARITHMETIC, value="bf16")
-    with pytest.raises(Unsupported, match=r"'product' \(MatMul\) states vaccel.arithmetic"):
+    given = compile_model(made.SerializeToString(), target(tmp_path))
+    x = {"x": np.random.default_rng(1).normal(size=(64, 256)).astype(np.float32)}
+    stated = given.run(x, ["y"])
+    plain = compile_model(qdq().SerializeToString(), target(tmp_path)).run(x, ["y"])
+    assert stated.cost.joules["array"] > plain.cost.joules["array"]
+    np.testing.assert_allclose(stated.results["y"], plain.results["y"], atol=1.0)
+
+
+def test_a_statement_that_nobody_follows_is_refused(tmp_path: Path) -> None:
+    made = qdq()
+    made.graph.node[4].metadata_props.add(key=ARITHMETIC, value="bf16")
+    with pytest.raises(Unsupported, match=r"'q1' \(QuantizeLinear\) states vaccel.arithmetic"):
+        compile_model(made.SerializeToString(), target(tmp_path))
+    made = qdq()
+    made.graph.node[3].metadata_props.add(key=ARITHMETIC, value="fp4")
+    with pytest.raises(Unsupported, match=r"kcloud-1.*fp4"):
         compile_model(made.SerializeToString(), target(tmp_path))

@@ -147,11 +147,13 @@ async def test_weights_and_results_need_room(tmp_path: Path) -> None:
                 await session.load(made)
             assert small.usage().memory_bytes == len(made)
         async with opened(small) as session:
-            program = await session.load(models.build("large"))
-            x = {"x": tensor(np.float32([1]))}
+            with pytest.raises(Exhausted, match=r"'spread' .* more than the VF's"):
+                await session.load(models.build("large"))
+            program = await session.load(models.build("affine"))
+            x = {"x": tensor(np.ones((30_000, 4), np.float32))}
             (done,) = await session.run(Launch(program.id, x))
             assert isinstance(done.error, Exhausted)
-            assert "result" in str(done.error)
+            assert "'product'" in str(done.error)
 
 
 async def test_an_output_asked_for_twice(executor: Executor) -> None:

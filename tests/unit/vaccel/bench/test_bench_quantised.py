@@ -22,7 +22,7 @@ def networks() -> list[Pair]:
 def test_every_product_of_the_quantised_networks_is_int8(networks: list[Pair]) -> None:
     for pair in networks:
         model = frontend.read(pair.int8).proto
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(onnx.load_model_from_string(pair.int8))
         found = find_quantised(model)
         products = [node.name for node in model.graph.node if node.op_type in ("MatMul", "Conv")]
         assert found.arithmetic == dict.fromkeys(products, "int8")

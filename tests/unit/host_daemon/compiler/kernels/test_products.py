@@ -1,0 +1,228 @@
+"""Products and convolutions: within the bound of their arithmetic, integers exact."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host_daemon.compiler.program import Target, compile_kernel
+from tests.unit.host_daemon.compiler.kernels import cases, roundoff
+from vaccel.compute import KernelSource
+from vaccel.kernels import KERNELS
+from vaccel.kernels.products import spread
+from vaccel.model import DType, Port
+
+MATRICES = ("matmul", "batched_matmul", "gemv", "linear")
+WINDOWS = ("conv1d", "conv2d", "conv3d", "depthwise_conv2d")
+ARITHMETICS = ("float32", "float16", "bf16", "fp16", "fp8_e4m3", "fp8_e5m2")
+SEEDS = st.integers(0, 2**32 - 1)
+FEW = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+
+
+def multiply(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a @ b.T if name == "linear" else a @ b
+
+
+def slide(x: np.ndarray, w: np.ndarray, chosen: dict) -> np.ndarray:
+    """The definition of a convolution, one output element after another."""
+    rank, group = x.ndim - 2, chosen["group"]
+    stride, pads, dilation = (
+        spread(chosen[name], rank, name) for name in ("stride", "padding", "dilation")
+    )
+    padded = np.pad(x, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
+    reach = [(side - 1) * step + 1 for side, step in zip(w.shape[2:], dilation, strict=True)]
+    out = [
+        (have - need) // step + 1
+        for have, need, step in zip(padded.shape[2:], reach, stride, strict=True)
+    ]
+    result = np.zeros((x.shape[0], w.shape[0], *out), x.dtype)
+    filters, channels = w.shape[0] // group, w.shape[1]
+    for at in np.ndindex(*out):
+        corner = [i * step for i, step in zip(at, stride, strict=True)]
+        window = tuple(slice(c, c + r, d) for c, r, d in zip(corner, reach, dilation, strict=True))
+        seen = padded[(slice(None), slice(None), *window)]
+        for g in range(group):
+            part = seen[:, g * channels : (g + 1) * channels]
+            own = w[g * filters : (g + 1) * filters]
+            sums = np.tensordot(part, own, axes=(range(1, rank + 2), range(1, rank + 2)))
+            result[(slice(None), slice(g * filters, (g + 1) * filters), *at)] = sums
+    return result
+
+
+def image(draw: st.DrawFn, name: str) -> tuple[tuple, tuple, dict]:
+    """Shapes of an image and of weights, and settings in which the window fits."""
+    rank = 2 if name == "depthwise_conv2d" else int(name[4])
+    sides = [draw(st.integers(1, 3)) for _ in range(rank)]
+    dilation = draw(st.sampled_from([(1,), (2,) * rank]))
+    padding = draw(st.sampled_from([(0,), (1,) * rank, tuple(range(2 * rank))]))
+    chosen = {"stride": (draw(st.integers(1, 2)),), "padding": padding, "dilation": dilation}
+    group = draw(st.integers(1, 3))
+    channels = group if rank == 2 and name[0] == "d" else group * draw(st.integers(1, 3))
+    filters = group * draw(st.integers(1, 2))
+    space = [(side - 1) * dilation[0] + draw(st.integers(1, 4)) for side in sides]
+    data = (draw(st.integers(1, 2)), channels, *space)
+    return data, (filters, channels // group, *sides), chosen | {"group": group}
+
+
+def arrays_of(name: str, draw: st.DrawFn, rng: np.random.Generator, kind: str, other: str):
+    """Operands, settings, and the exact bilinear operation with how many products it adds up."""
+    if name in MATRICES:
+        shapes = cases.dims(draw, KERNELS[name], k=draw(st.sampled_from([1, 7, 300])))
+        left, right = list(shapes)[:2]
+        chosen: dict = {}
+        depth = shapes[left][-1]
+
+        def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return multiply(name, a, b)
+
+    else:
+        data, weight, chosen = image(draw, name)
+        shapes, left, right = {"x": data, "weight": weight, "bias": weight[:1]}, "x", "weight"
+        depth = int(np.prod(weight[1:]))
+
+        def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return slide(a, b, chosen)
+
+    arrays = {
+        left: cases.numbers(rng, shapes[left], kind),
+        right: cases.numbers(rng, shapes[right], other),
+    }
+    if "bias" in shapes and kind.startswith("float") and draw(st.booleans()):
+        arrays["bias"] = cases.numbers(rng, shapes["bias"], kind)
+    given = {key: value for key, value in chosen.items() if KERNELS[name].attribute(key)}
+    return arrays, given, exact, depth
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("name", MATRICES + WINDOWS)
+def test_a_product_is_within_the_bound_of_its_arithmetic(
+    npu: Target, name: str, arithmetic: str
+) -> None:
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng, kind = np.random.default_rng(seed), "float32"
+        if arithmetic.startswith("float"):
+            kind = arithmetic
+        arrays, chosen, exact, depth = arrays_of(name, data.draw, rng, kind, kind)
+        own = {} if arithmetic == kind else {"arithmetic": arithmetic}
+        found = cases.run(npu, name, arrays, **chosen, **own).results["result"]
+        left, right, *bias = cases.wide(arrays).values()
+        expected = exact(left, right)
+        extra = bias[0].reshape(-1, *(1,) * (expected.ndim - 2)) if bias else 0.0
+        if name == "linear" and bias:
+            extra = bias[0]
+        error = roundoff.product(left, right, expected + extra, exact, arithmetic, depth + 1)
+        error = error + 2 * roundoff.U * (np.abs(expected) + np.abs(extra))
+        assert (np.abs(found - (expected + extra)) <= error).all()
+
+    check()
+
+
+@pytest.mark.parametrize("name", [n for n in MATRICES + WINDOWS if n != "linear"])
+@pytest.mark.parametrize("left", ["int8", "uint8"])
+@pytest.mark.parametrize("right", ["int8", "uint8"])
+def test_integer_products_are_exact(npu: Target, name: str, left: str, right: str) -> None:
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        arrays, chosen, exact, _ = arrays_of(name, data.draw, rng, left, right)
+        found = cases.run(npu, name, arrays, **chosen).results["result"]
+        expected = exact(*(array.astype(np.int64) for array in arrays.values()))
+        assert found.dtype == np.int32
+        assert np.array_equal(found, expected)
+
+    check()
+
+
+def spread_out(x: np.ndarray, w: np.ndarray, chosen: dict) -> np.ndarray:
+    """The definition of a transposed convolution, one input pixel after another."""
+    group, names = chosen["group"], ("stride", "padding", "dilation")
+    stride, pads, dilation = (spread(chosen[name], 2, name) for name in names)
+    reach = [(side - 1) * step + 1 for side, step in zip(w.shape[2:], dilation, strict=True)]
+    wide = [(s - 1) * step + r for s, step, r in zip(x.shape[2:], stride, reach, strict=True)]
+    channels, filters = x.shape[1] // group, w.shape[1]
+    result = np.zeros((x.shape[0], filters * group, *wide))
+    for i, j in np.ndindex(*x.shape[2:]):
+        corner = i * stride[0], j * stride[1]
+        patch = tuple(slice(c, c + r, d) for c, r, d in zip(corner, reach, dilation, strict=True))
+        for g in range(group):
+            own = slice(g * channels, (g + 1) * channels)
+            added = np.einsum("nc,cfhw->nfhw", x[:, own, i, j], w[own])
+            result[(slice(None), slice(g * filters, (g + 1) * filters), *patch)] += added
+    return result[:, :, pads[0] : wide[0] - pads[2], pads[1] : wide[1] - pads[3]]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_transposed_convolution_is_within_its_bound(npu: Target, kind: str) -> None:
+    """Every result is a sum of as many products as there are channels and taps, at most."""
+
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng, group = np.random.default_rng(seed), data.draw(st.integers(1, 2))
+        draw = st.integers(1, 3)
+        sides = data.draw(st.tuples(draw, draw))
+        chosen = {
+            "stride": (data.draw(draw),),
+            "padding": data.draw(st.sampled_from([(0,), (0, 0, 0, 0)])),
+            "dilation": (data.draw(st.integers(1, 2)),),
+            "group": group,
+        }
+        if min(sides) > 1:
+            chosen["padding"] = (1, 0, 0, 1)
+        channels, filters = group * data.draw(draw), data.draw(draw)
+        shapes = {"x": (2, channels, 3, 4), "weight": (channels, filters, *sides)}
+        shapes["bias"] = (filters * group,)
+        arrays = {name: cases.numbers(rng, shape, kind) for name, shape in shapes.items()}
+        found = cases.run(npu, "conv_transpose2d", arrays, **chosen).results["result"]
+        x, w, bias = cases.wide(arrays).values()
+        exact = spread_out(x, w, chosen) + bias[:, None, None]
+        sizes = spread_out(np.abs(x), np.abs(w), chosen) + np.abs(bias[:, None, None])
+        depth = channels // group * sides[0] * sides[1] + 2
+        error = roundoff.stored(exact, roundoff.gamma(depth) * sizes, kind)
+        assert (np.abs(found - exact) <= error).all()
+
+    check()
+
+
+def test_the_bounds_tell_arithmetics_apart(npu: Target) -> None:
+    """A bound that everything met would say nothing."""
+    rng = np.random.default_rng(5)
+    # Bounds grow with the depth and random errors with its root: over two products they are near.
+    shapes = {"a": (64, 2), "b": (2, 64)}
+    arrays = {name: cases.numbers(rng, shape, "float32") for name, shape in shapes.items()}
+    a, b = cases.wide(arrays).values()
+    order = ("float32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")
+    errors = {}
+    for name in order:
+        own = {} if name == "float32" else {"arithmetic": name}
+        found = cases.run(npu, "matmul", arrays, **own).results["result"]
+        errors[name] = np.abs(found - a @ b)
+    for finer, coarser in pairwise(order):
+        bound = roundoff.product(a, b, a @ b, np.matmul, finer, 2)
+        assert (errors[coarser] > bound).any(), (finer, coarser)
+
+
+def test_an_estimate_in_any_arithmetic_computes_nothing(npu: Target) -> None:
+    """A product of this size would take minutes."""
+    shapes = {"a": (30_000, 30_000), "b": (30_000, 30_000)}
+    for name, kind in (("bf16", DType.FLOAT32), ("fp8_e4m3", DType.FLOAT32), ("int8", DType.INT8)):
+        ports = tuple(Port(each, kind, shape) for each, shape in shapes.items())
+        program = compile_kernel(KernelSource("matmul", ports, {"arithmetic": name}), npu)
+        assert program.estimate(shapes, {}).nodes == {"array": 1}
+
+
+def test_a_short_product_is_faster_on_the_card(npu: Target) -> None:
+    shapes = {"a": (256, 256), "b": (256, 256)}
+    arrays = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    cycles = [
+        cases.compiled(npu, "matmul", arrays, **own).estimate(shapes, {}).critical_cycles
+        for own in ({}, {"arithmetic": "bf16"}, {"arithmetic": "fp8_e4m3"})
+    ]
+    assert cycles[0] > cycles[1] > cycles[2]

@@ -1,0 +1,305 @@
+"""Attention and recurrent cells, with errors followed through every step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host_daemon.compiler.program import Target
+from tests.unit.host_daemon.compiler.kernels import cases
+from tests.unit.host_daemon.compiler.kernels.roundoff import (
+    ELEMENTARY,
+    FORMATS,
+    Format,
+    U,
+    gamma,
+    stored,
+)
+from vaccel.kernels import KERNELS
+
+SEEDS = st.integers(0, 2**32 - 1)
+FEW = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+FLOATS = ("float32", "float16")
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+class Cell:
+    """One direction of a layer, in float64, with a bound of what float32 makes of it.
+
+    A gate's sum p = W x + R h + b is within gamma(i + h + 3) of the sizes of its terms, and |R| dh
+    for the state's own error. A curve of slope at most s makes of dp: s dp + ELEMENTARY u.
+    Products of gates add up as d(ab) <= |a| db + |b| da + da db + u |ab|.
+    """
+
+    def __init__(self, arrays: dict, gates: int, direction: int) -> None:
+        self.w, self.r = arrays["w"][direction], arrays["r"][direction]
+        size = gates * self.r.shape[1]
+        bias = arrays["bias"][direction] if "bias" in arrays else np.zeros(2 * size)
+        self.wb, self.rb = bias[:size], bias[size:]
+        self.hidden = self.r.shape[1]
+
+    def part(self, gate: int) -> slice:
+        return slice(gate * self.hidden, (gate + 1) * self.hidden)
+
+    def sums(self, x, h, dh, gate: int, scale=None, dscale=None):
+        """W x + R (scale h) + b of a gate, and its error."""
+        p = self.part(gate)
+        if scale is not None:
+            dh = times(scale, dscale, h, dh)[1]
+            h = scale * h
+        exact = x @ self.w[p].T + h @ self.r[p].T + self.wb[p] + self.rb[p]
+        sizes = np.abs(x) @ np.abs(self.w[p]).T + np.abs(h) @ np.abs(self.r[p]).T
+        sizes = sizes + np.abs(self.wb[p]) + np.abs(self.rb[p])
+        depth = x.shape[1] + self.hidden + 3
+        return exact, gamma(depth) * sizes + (1 + gamma(depth)) * dh @ np.abs(self.r[p]).T
+
+
+def curve(function, value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    slope = 0.25 if function is sigmoid else 1.0
+    return function(value), slope * error + ELEMENTARY * U
+
+
+def times(a, da, b, db) -> tuple[np.ndarray, np.ndarray]:
+    return a * b, np.abs(a) * db + np.abs(b) * da + da * db + U * np.abs(a * b)
+
+
+def plus(a, da, b, db) -> tuple[np.ndarray, np.ndarray]:
+    return a + b, da + db + U * (np.abs(a + b) + da + db)
+
+
+def step_rnn(cell: Cell, x, h, dh, c, dc, linear):
+    h, dh = curve(np.tanh, *cell.sums(x, h, dh, 0))
+    return h, dh, c, dc
+
+
+def step_gru(cell: Cell, x, h, dh, c, dc, linear):
+    z, dz = curve(sigmoid, *cell.sums(x, h, dh, 0))
+    r, dr = curve(sigmoid, *cell.sums(x, h, dh, 1))
+    if linear:
+        p = cell.part(2)
+        inner = h @ cell.r[p].T + cell.rb[p]
+        sizes = np.abs(h) @ np.abs(cell.r[p]).T + np.abs(cell.rb[p])
+        dinner = gamma(cell.hidden + 1) * sizes + dh @ np.abs(cell.r[p]).T
+        inner, dinner = times(r, dr, inner, dinner)
+        outer = x @ cell.w[p].T + cell.wb[p]
+        sizes = np.abs(x) @ np.abs(cell.w[p]).T + np.abs(cell.wb[p])
+        sums = plus(outer, gamma(x.shape[1] + 1) * sizes, inner, dinner)
+    else:
+        sums = cell.sums(x, h, dh, 2, r, dr)
+    n, dn = curve(np.tanh, *sums)
+    left = times(1 - z, dz + U, n, dn)
+    right = times(z, dz, h, dh)
+    h, dh = plus(*left, *right)
+    return h, dh, c, dc
+
+
+def step_lstm(cell: Cell, x, h, dh, c, dc, linear):
+    i, di = curve(sigmoid, *cell.sums(x, h, dh, 0))
+    o, do = curve(sigmoid, *cell.sums(x, h, dh, 1))
+    f, df = curve(sigmoid, *cell.sums(x, h, dh, 2))
+    g, dg = curve(np.tanh, *cell.sums(x, h, dh, 3))
+    c, dc = plus(*times(f, df, c, dc), *times(i, di, g, dg))
+    h, dh = times(o, do, *curve(np.tanh, c, dc))
+    return h, dh, c, dc
+
+
+STEPS = {"rnn": (1, step_rnn), "gru": (3, step_gru), "lstm": (4, step_lstm)}
+
+
+def layer(name: str, arrays: dict, direction: str, linear: bool) -> dict[str, tuple]:
+    """Every result of a layer, each with its error."""
+    gates, step = STEPS[name]
+    x = arrays["x"]
+    given = (len(x), arrays["w"].shape[0], x.shape[1], arrays["r"].shape[2])
+    y, dy = np.zeros(given), np.zeros(given)
+    last = {key: (np.zeros(given[1:]), np.zeros(given[1:])) for key in ("y_h", "y_c")}
+    for number in range(given[1]):
+        cell, zero = Cell(arrays, gates, number), np.zeros(given[2:])
+        h, c = (arrays.get(f"initial_{each}", [zero, zero])[number] for each in "hc")
+        dh, dc = zero, zero
+        backward = direction == "reverse" or number == 1
+        for t in reversed(range(len(x))) if backward else range(len(x)):
+            h, dh, c, dc = step(cell, x[t], h, dh, c, dc, linear)
+            y[t, number], dy[t, number] = h, dh
+        for key, value, error in (("y_h", h, dh), ("y_c", c, dc)):
+            last[key][0][number], last[key][1][number] = value, error
+    return {"y": (y, dy), **last}
+
+
+@pytest.mark.parametrize("kind", FLOATS)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_recurrent_layer_is_within_the_bound_of_its_steps(
+    npu: Target, name: str, kind: str
+) -> None:
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        direction = data.draw(st.sampled_from(["forward", "reverse", "bidirectional"]))
+        shapes = cases.dims(data.draw, KERNELS[name], d=2 if direction[0] == "b" else 1)
+        arrays = {each: cases.numbers(rng, shape, kind, -1, 1) for each, shape in shapes.items()}
+        for optional in ("bias", "initial_h", "initial_c"):
+            if optional in arrays and data.draw(st.booleans()):
+                del arrays[optional]
+        linear = name == "gru" and data.draw(st.booleans())
+        own = {"linear_before_reset": linear} if name == "gru" else {}
+        results = cases.run(npu, name, arrays, direction=direction, **own).results
+        expected = layer(name, cases.wide(arrays), direction, linear)
+        for each, found in results.items():
+            exact, error = expected[each]
+            assert (np.abs(found - exact) <= stored(exact, error, kind)).all(), each
+
+    check()
+
+
+def attend(q, k, v, mask, scale: float, causal: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Attention in float64 and its error.
+
+    A score s is within gamma(d + 4) |q||k| scale + 2u |mask|; a share is then within the factor
+    1 + 2 ds + gamma(n + 2 ELEMENTARY + 2) + 2u |s - max|, and a sum of shares gamma(n) more.
+    ``causal`` is the first query's place among the keys. In float16 the operands of both products
+    and the scores are rounded to it as well: five roundings of a score's terms, two of a share.
+    """
+    kind = q.dtype.name
+    short = FORMATS["float16"] if kind == "float16" else Format(0.0, 0.0)
+    q, k, v = (array.astype(np.float64) for array in (q, k, v))
+    shared = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, shared, 1), np.repeat(v, shared, 1)
+    scores = q @ k.swapaxes(-1, -2) * scale
+    terms = (np.abs(q) @ np.abs(k).swapaxes(-1, -2)) * scale
+    ds = (gamma(q.shape[-1] + 4) + 5 * short.u) * terms
+    if mask is not None and mask.dtype == bool:
+        scores = np.where(mask, scores, -np.inf)
+    elif mask is not None:
+        extra = 2 * (U + short.u) * (np.abs(mask) + np.abs(scores + mask))
+        scores, ds = scores + mask, ds + extra
+    if causal is not None:
+        rows, columns = np.indices(scores.shape[-2:])
+        scores = np.where(columns <= rows + causal, scores, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    shares = np.exp(scores - top)
+    shares /= shares.sum(-1, keepdims=True)
+    far = np.where(np.isfinite(scores), np.abs(scores - top), 0).max(-1, keepdims=True)
+    n = scores.shape[-1]
+    relative = 2 * ds.max(-1, keepdims=True) + gamma(n + 2 * ELEMENTARY + 2) + 2 * U * far
+    sizes = shares @ np.abs(v)
+    error = (relative + gamma(n) + 2 * short.u) * sizes
+    error = error + short.eta * np.abs(v).sum(-2, keepdims=True)
+    exact = shares @ v
+    return exact, stored(exact, error, kind)
+
+
+@pytest.mark.parametrize("kind", FLOATS)
+@pytest.mark.parametrize("name", ["attention", "cached_attention"])
+def test_attention_is_within_the_bound_of_its_scores(npu: Target, name: str, kind: str) -> None:
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng, shared = np.random.default_rng(seed), data.draw(st.integers(1, 2))
+        new, past = (data.draw(st.integers(1, 4)) for _ in range(2))
+        sizes = {"h": 2 * shared, "g": 2, "s": new, "p": past, "a": new + past}
+        shapes = cases.dims(data.draw, KERNELS[name], **sizes)
+        arrays = {each: cases.numbers(rng, shape, kind) for each, shape in shapes.items()}
+        masked = data.draw(st.sampled_from(["", "bool", kind]))
+        del arrays["mask"]
+        if masked:
+            mask = cases.numbers(rng, shapes["mask"][-2:], masked)
+            if masked == "bool":
+                mask[:, 0] = True  # a query that sees nothing has no answer
+            arrays["mask"] = mask
+        scale = data.draw(st.sampled_from([0.0, 0.5]))
+        results = cases.run(npu, name, arrays, scale=scale).results
+        q, k, v, *before = (array for key, array in arrays.items() if key != "mask")
+        if before:
+            k, v = np.concatenate([before[0], k], 2), np.concatenate([before[1], v], 2)
+            assert np.array_equal(results["present_key"], k)
+            assert np.array_equal(results["present_value"], v)
+        scale = scale or 1 / math.sqrt(q.shape[-1])
+        exact, error = attend(q, k, v, arrays.get("mask"), scale, None)
+        assert (np.abs(results["result"] - exact) <= error).all()
+
+    check()
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("kind", FLOATS)
+def test_positions_turn_pairs(npu: Target, kind: str, interleaved: bool) -> None:
+    """Two products and a sum: within gamma(3) of their sizes, in float16 each rounded."""
+
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        shapes = cases.dims(data.draw, KERNELS["rotary_embedding"])
+        arrays = {
+            name: cases.numbers(rng, shape, kind, -1, 1)
+            for name, shape in shapes.items()
+            if name != "positions"
+        }
+        arrays["positions"] = rng.integers(0, len(arrays["cos"]), shapes["positions"])
+        own = {"interleaved": interleaved}
+        found = cases.run(npu, "rotary_embedding", arrays, **own).results["result"]
+        x, *angles = (arrays[name].astype(np.float64) for name in ("x", "cos", "sin"))
+        cos, sin = (angle[arrays["positions"]][:, None] for angle in angles)
+        half = x.shape[-1] // 2
+        pair = (slice(0, None, 2), slice(1, None, 2)) if interleaved else None
+        one, two = pair or (slice(0, half), slice(half, None))
+        exact, sizes = np.empty_like(x), np.empty_like(x)
+        first, second = x[..., one], x[..., two]
+        exact[..., one], exact[..., two] = first * cos - second * sin, first * sin + second * cos
+        sizes[..., one] = np.abs(first * cos) + np.abs(second * sin)
+        sizes[..., two] = np.abs(first * sin) + np.abs(second * cos)
+        short = FORMATS["float16"].u if kind == "float16" else 0.0
+        error = stored(exact, (gamma(3) + 2 * short) * sizes, kind)
+        assert (np.abs(found - exact) <= error).all()
+
+    check()
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_a_query_sees_no_later_key(npu: Target, past: int) -> None:
+    rng, name = np.random.default_rng(past), "cached_attention" if past else "attention"
+    q, k, v = (cases.numbers(rng, (2, 2, 4, 5), "float32") for _ in range(3))
+    arrays = {"q": q, "k": k, "v": v}
+    if past:
+        before = [cases.numbers(rng, (2, 2, past, 5), "float32") for _ in range(2)]
+        arrays |= {"past_key": before[0], "past_value": before[1]}
+        k, v = np.concatenate([before[0], k], 2), np.concatenate([before[1], v], 2)
+    found = cases.run(npu, name, arrays, causal=True).results["result"]
+    exact, error = attend(q, k, v, None, 1 / math.sqrt(5), past)
+    assert (np.abs(found - exact) <= error).all()
+
+
+def test_a_cache_grows_step_by_step_as_one_pass(npu: Target) -> None:
+    """Decoding token by token over the cache is causal attention over all of them."""
+    rng = np.random.default_rng(3)
+    q, k, v = (cases.numbers(rng, (1, 2, 6, 8), "float32") for _ in range(3))
+    whole = cases.run(npu, "attention", {"q": q, "k": k, "v": v}, causal=True).results["result"]
+    key, value = k[:, :, :1], v[:, :, :1]
+    for t in range(1, 6):
+        at = {name: array[:, :, t : t + 1] for name, array in (("q", q), ("k", k), ("v", v))}
+        step = cases.run(npu, "cached_attention", at | {"past_key": key, "past_value": value})
+        key, value = step.results["present_key"], step.results["present_value"]
+        _, error = attend(at["q"], key, value, None, 8**-0.5, None)
+        assert (np.abs(step.results["result"] - whole[:, :, t : t + 1]) <= 2 * error).all()
+    assert np.array_equal(key, k)
+
+
+@pytest.mark.parametrize("name", ["attention", "cached_attention", *STEPS])
+def test_a_sequence_is_one_node_on_the_arrays(npu: Target, name: str) -> None:
+    if name in STEPS:
+        many = STEPS[name][0] * 4
+        shapes = {"x": (3, 2, 5), "w": (1, many, 5), "r": (1, many, 4)}
+    else:
+        shapes = dict.fromkeys("qkv", (1, 2, 3, 8))
+        if name[0] == "c":
+            shapes |= {"past_key": (1, 2, 7, 8), "past_value": (1, 2, 7, 8)}
+    program = cases.compiled(npu, name, {n: np.ones(s, np.float32) for n, s in shapes.items()})
+    assert program.estimate(shapes, {}).nodes == {"array": 1}

@@ -1,0 +1,162 @@
+"""A model on a device: what it takes and gives, one call or several under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from vaccel import batches, binding, bounds, loop
+from vaccel.compute import Program
+from vaccel.errors import InvalidArgument, TimedOut
+from vaccel.model import Cost, Port, Tensor, Value
+
+if TYPE_CHECKING:
+    from vaccel.client import Device
+
+# Calls that ``map`` has under way: one computes while others travel.
+_AHEAD: Final = 4
+
+
+class Outputs(dict[str, Any]):
+    """A model's outputs by name, and what the launch would have cost the device.
+
+    An output is an array; a sequence is a list of them, a map a dict, an empty optional None.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], cost: Cost) -> None:
+        super().__init__(arrays)
+        self.cost = cost
+
+
+class Call:
+    """A call under way. From a coroutine, ``await`` it; from elsewhere ask for its result."""
+
+    def __init__(self, future: concurrent.futures.Future[Outputs]) -> None:
+        self._future = future
+
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._future.done()
+
+    def result(self, timeout: float = bounds.WAIT_SECONDS) -> Outputs:
+        """The outputs, when they are there. Raises the call's error, or TimedOut.
+
+        After TimedOut the work goes on, and may be waited for again.
+        """
+        try:
+            return self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            if self._future.done():
+                raise
+            raise TimedOut(
+                f"the call is not done after {timeout:g} s", hint="wait again: the work goes on"
+            ) from None
+
+    def __await__(self) -> Generator[Any, None, Outputs]:
+        # One who stops waiting does not end the work: others' calls are in the same stream.
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+
+class Model:
+    """A program on a device. Call it with arrays, by name or by position."""
+
+    def __init__(self, device: Device, name: str, program: Program) -> None:
+        self._device = device
+        self._program = program
+        self.name = name
+        self.last_cost = Cost()
+
+    @property
+    def id(self) -> int:
+        """The program's number within the context; another one after a reset of the VF."""
+        return self._device._session.programs.number(self._program.id)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What it takes: names, element types, and shapes with their symbols."""
+        return self._program.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What it gives."""
+        return self._program.outputs
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that it keeps in device memory."""
+        return self._program.weight_bytes
+
+    def __repr__(self) -> str:
+        takes, gives = map(binding.signature_text, (self.inputs, self.outputs))
+        return f"<vaccel.Model {self.name}: ({takes}) -> ({gives})>"
+
+    def __call__(self, *args: Any, timeout: float = bounds.WAIT_SECONDS, **named: Any) -> Outputs:
+        """Run it. Inputs whose names are no Python names go as ``**{"name": array}``.
+
+        Raises InvalidArgument before anything travels, with expected and given side by side.
+        """
+        values = binding.bind(self.inputs, args, named)
+        arrays, cost = self._device._call(self.id, values, timeout)
+        self.last_cost = cost
+        return Outputs(arrays, cost)
+
+    def submit(self, *args: Any, **named: Any) -> Call:
+        """Start a call and return at once; inputs are checked now, as by a call.
+
+        Calls run in the order in which they arrive, at most ``bounds.CALLS_IN_FLIGHT`` of a device
+        beside one another. Arrays must not change until their call is done.
+        """
+        return Call(loop.start(self._queued(binding.bind(self.inputs, args, named))))
+
+    async def _queued(self, values: Mapping[str, Value]) -> Outputs:
+        arrays, cost = await self._device._session.queue(self.id, values)
+        self.last_cost = cost
+        return Outputs(arrays, cost)
+
+    def map(self, items: Iterable[Any], *, ahead: int = _AHEAD) -> Iterator[Outputs]:
+        """Outputs for each of many inputs, in order, with some calls under way ahead.
+
+        An item is an array for the only input, a tuple by position, or a mapping by name.
+        """
+        if ahead < 1:
+            raise InvalidArgument(f"ahead is {ahead}", hint="1 or more calls under way")
+        calls: deque[Call] = deque()
+        for item in items:
+            if isinstance(item, Mapping):
+                calls.append(self.submit(**item))
+            else:
+                calls.append(self.submit(*(item if isinstance(item, tuple) else (item,))))
+            if len(calls) >= ahead:
+                yield calls.popleft().result()
+        while calls:
+            yield calls.popleft().result()
+
+    def in_batches(self, rows: int, *args: Any, **named: Any) -> Outputs:
+        """One call for more rows than go at once: cut along the batch, run, and put together.
+
+        The batch is the symbol that the first input begins with. Inputs that begin with it are
+        cut, others go whole; every output must begin with it. The cost is that of all parts.
+        Raises InvalidArgument where the signature has no such symbol.
+        """
+        values = binding.bind(self.inputs, args, named)
+        symbol = batches.symbol_of(self.inputs, self.outputs)
+        parts = batches.cut(self.inputs, values, symbol, rows)
+        return Outputs(*batches.join(list(self.map(parts))))
+
+    def estimate(self, *args: Any, **named: Any) -> Cost:
+        """What a call with such inputs would cost, without running it."""
+        values = binding.bind(self.inputs, args, named)
+        shapes = {
+            name: Tensor(v.dtype, v.shape, data=v.data if v.nbytes <= bounds.KIB else None)
+            if isinstance(v, Tensor)
+            else v
+            for name, v in values.items()
+        }
+        return loop.run(self._device._session.estimate(self.id, shapes))
+
+    def unload(self) -> None:
+        """Forget it."""
+        loop.run(self._device._session.unload(self.id))
