@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import logging
 import random
@@ -136,6 +137,8 @@ class Agent:
         await asyncio.wait({task})
         await self._recall(function, rings, gone)
         self._leaving.discard(function)
+        # gRPC keeps a connection as long as a call's remains are there, in cycles now and then.
+        gc.collect()
 
 
 def _load() -> None:

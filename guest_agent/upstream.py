@@ -271,9 +271,7 @@ class Upstream:
             except Unavailable as error:
                 fault = error
             except asyncio.CancelledError:
-                # gRPC says so too when our own side closes a channel under a call.
-                task = asyncio.current_task()
-                if task is None or task.cancelling() or compute is self._compute:
+                if not self._closed_under(compute):
                     raise
                 fault = Unavailable(f"the connection of {self.label} closed during the call")
             now = self._around.clock()
@@ -281,6 +279,11 @@ class Upstream:
             if now >= give_up and self.state is not State.GONE:
                 raise fault
             await self._around.pause(bounds.BACKOFF_FIRST_SECONDS)
+
+    def _closed_under(self, compute: Compute) -> bool:
+        """Whether a cancelled call is one whose channel our own side has closed: gRPC says so."""
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling() and compute is not self._compute
 
     async def open_context(self, resume: str = "") -> str:
         """A new context of the VF, or one that outlived the agent or its connection."""
@@ -293,12 +296,18 @@ class Upstream:
         lost = context in self._lost
         self._contexts.discard(context)
         self._lost.discard(context)
-        if self._compute is None:
+        compute = self._compute
+        if compute is None:
             if not lost and self.state is not State.GONE:
                 self._left.add(context)
             return
         try:
-            await self._compute.close_context(context)
+            await compute.close_context(context)
+        except asyncio.CancelledError:
+            if not self._closed_under(compute):
+                raise
+            if self.state is not State.GONE:
+                self._left.add(context)
         except (Unavailable, TimedOut, Unauthenticated) as fault:
             self._left.add(context)
             log.warning("%s: context %s is left to the host: %s", self.label, context, fault)

@@ -84,6 +84,13 @@ class Session:
         except errors.DeviceLost as lost:
             self.lose(context, lost)
             raise
+        except errors.NotFound as fault:
+            if self._reopen is None or context not in fault.message:
+                raise
+            # It ended while nobody could say so: its daemon died too, or this program slept long.
+            ended = errors.DeviceLost(f"context {context} has ended", hint="call again")
+            self.lose(context, ended)
+            raise ended from fault
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator[str]:
@@ -277,6 +284,7 @@ class Session:
 
     async def close(self) -> None:
         """Free all. A peer that is gone has freed it already."""
+        self._reopen = None
         try:
             await self.compute.close_context(self.context)
         except (errors.Unavailable, errors.NotFound, errors.DeviceLost, errors.Detached):

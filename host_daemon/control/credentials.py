@@ -82,6 +82,8 @@ class Credentials:
             credential = f"{vf}.{epoch}.{secret}"
             tx.put_credential(CredentialRecord(vf, epoch, digest(credential.encode()), now))
             tx.put_vf(replace(record, enrolled=True))
+        # Who has the token does not guess, however often its VF comes and goes.
+        self._attempts.pop(vf, None)
         await self._on_enrolled(vf, epoch)
         return credential
 

@@ -97,7 +97,7 @@ class Resets:
             try:
                 await self._replace_worker(record)
             except VaccelError as fault:
-                self._steps.fail(record, "", f"its worker died and was not replaced: {fault}")
+                await self._give_up(record, f"its worker died and was not replaced: {fault}")
 
     async def _replace_worker(self, record: VfRecord) -> None:
         """A new worker for a VF whose old one died, under the window that guests have mapped.
@@ -107,7 +107,7 @@ class Resets:
         self._on_renewed(record.id)
         await self._steps.workers.end(record.id)
         if self._dies_too_often(record.id):
-            await self._give_up(record)
+            await self._give_up(record, "its worker died five times within a minute")
             return
         attached = record.state is VfState.ATTACHED
         same = attached and self._steps.workers.keeps(record.id)
@@ -128,9 +128,9 @@ class Resets:
             else:
                 await self._steps.plug(record)
 
-    async def _give_up(self, record: VfRecord) -> None:
+    async def _give_up(self, record: VfRecord, reason: str) -> None:
         """Whoever has the VF is told that it is gone: nobody will ever answer there."""
-        self._steps.fail(record, "", "its worker died five times within a minute")
+        self._steps.fail(record, "", reason)
         if record.state is VfState.ATTACHED:
             try:
                 await self._steps.let_go(record, force=False)

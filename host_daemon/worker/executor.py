@@ -70,6 +70,9 @@ class QueueLender(Protocol):
     def reset(self) -> None:
         """All contexts are about to end by a reset: tell their apps, and keep their slabs."""
 
+    async def settle(self) -> None:
+        """Until nothing of what has ended touches a slab any more."""
+
     def __len__(self) -> int: ...
 
 
@@ -166,6 +169,8 @@ class Executor:
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
         await self._engine.settle()
+        if self.queues is not None:
+            await self.queues.settle()
 
     # --- cells that remember ----------------------------------------------------------------
 

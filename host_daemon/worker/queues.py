@@ -101,6 +101,10 @@ class Queues:
             queue.lose()
             self._close(queue, lambda name=name, queue=queue: self._leave(name, queue.lease))  # type: ignore[misc]
 
+    async def settle(self) -> None:
+        """See ``executor.QueueLender``."""
+        await asyncio.gather(*self._closing)
+
     def _leave(self, context: str, lease: Lease) -> None:
         """Keep the lease of a context that is gone, for a while."""
         self._left[context] = lease

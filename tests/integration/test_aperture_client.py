@@ -128,6 +128,26 @@ async def test_staging_arrays_go_to_the_device_and_back(served: ApertureHost) ->
     await with_device(served, work)
 
 
+@pytest.mark.parametrize("recalled", [False, True])
+async def test_a_staging_array_outlives_its_device(served: ApertureHost, recalled: bool) -> None:
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        device = vaccel.open(address=served.address, path="aperture")
+        arrays = [device.staging(shape, "int32") for shape in ((1 << 16,), (2, 0), ())]
+        arrays[0][:] = 3
+        if recalled:
+            recall = served.lender.recall(OWNER, Detached("VF was taken away"))
+            asyncio.run_coroutine_threadsafe(recall, loop).result(10)
+        device.close()
+        gc.collect()
+        arrays[0][:] = 5
+        assert arrays[0].sum() == 5 << 16
+        arrays[2][...] = 1
+
+    await asyncio.to_thread(work)
+
+
 async def test_a_recording_is_replayed(served: ApertureHost) -> None:
     def work(device: vaccel.Device) -> None:
         stream, buffer = device.stream(), device.buffer(np.arange(8, dtype=np.uint8))

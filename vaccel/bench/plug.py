@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,8 @@ from vaccel.errors import HostFault, VaccelError
 from vaccel.inventory import Output
 
 _VM: Final = "guest"
+# How often to look whether the program has used a VF that came.
+_LOOK_SECONDS: Final = 0.01
 _PROGRAM: Final = ("python3", "-m", "vaccel.bench.plug_guest")
 
 
@@ -34,41 +35,34 @@ class Cycles:
 
 
 class _App:
-    """The program in the guest, and the lines that it prints."""
+    """The program in the guest. What it prints is known at its end; its work is seen before."""
 
     def __init__(self, admin: AdminClient, vm: str, cycles: int) -> None:
         self._admin, self._vm, self._cycles = admin, vm, cycles
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.end = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        text = said = ""
+        said = ""
         try:
             for item in self._admin.exec_vm(self._vm, (*_PROGRAM, str(self._cycles)), USER):
-                if not isinstance(item, Output):
-                    self.end = f"it ended with {item}: {said.strip()[-500:]}" if item else ""
-                elif item.stream == "stderr":
+                if isinstance(item, Output):
                     said += item.data.decode(errors="replace")
-                else:
-                    *lines, text = (text + item.data.decode()).split("\n")
-                    for line in lines:
-                        self._lines.put(line)
+                elif item:
+                    self.end = f"it ended with {item}: {said.strip()[-500:]}"
         except VaccelError as fault:
             self.end = str(fault)
 
-    def await_line(self, line: str) -> None:
-        """Raises HostFault where the program ends, or is silent, before it prints a line."""
-        end = time.monotonic() + bounds.ENROL_SECONDS
-        while time.monotonic() < end:
-            try:
-                if self._lines.get(timeout=0.5) == line:
-                    return
-            except queue.Empty:
-                if not self._thread.is_alive():
-                    break
-        raise HostFault(f"the guest program did not say {line!r}: {self.end or 'it is silent'}")
+    def await_use(self, vf: str) -> None:
+        """Until it has sent a command through the window of a VF. Raises HostFault."""
+        end, pause = time.monotonic() + bounds.ENROL_SECONDS, threading.Event()
+        while self._thread.is_alive() and time.monotonic() < end:
+            usage = self._admin.vf(vf).usage
+            if usage.queues and usage.descriptors:
+                return
+            pause.wait(_LOOK_SECONDS)
+        raise HostFault(f"the guest program did not use {vf}: {self.end or 'it is silent'}")
 
     def finish(self) -> None:
         """Until it has ended. Raises HostFault where it failed."""
@@ -89,7 +83,7 @@ def cycle(
         start = time.monotonic()
         admin.attach_vf(vf, vm=vm)
         attached = time.monotonic()
-        app.await_line(f"cycle {number}")
+        app.await_use(vf)
         used = time.monotonic()
         admin.detach_vf(vf)
         found.attach.append(attached - start)

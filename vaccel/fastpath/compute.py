@@ -7,6 +7,7 @@ answers, and says what became of the device.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -74,12 +75,14 @@ class ApertureCompute(RingedCompute):
                 return fresh
             lease = await self.lend_queue(fresh, queue.lease.slab_bytes, context)
         except (Unavailable, DeviceLost):
-            await super().close_context(fresh)
+            with contextlib.suppress(VaccelError):
+                await super().close_context(fresh)
             raise
         except VaccelError as error:
             self._return(context)
             if self._required:
-                await super().close_context(fresh)
+                with contextlib.suppress(VaccelError):
+                    await super().close_context(fresh)
                 raise
             log.info("no queue pair for %s: %s", fresh, error)
             return fresh

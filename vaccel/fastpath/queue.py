@@ -257,9 +257,9 @@ class AppQueue:
         with self._lock:
             if self.dead is not None:
                 return
-            self.dead = reason
-            if revoke:
+            if revoke:  # before anybody hears of it, and looks at what is left
                 self.window.revoke()
+            self.dead = reason
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
             callback(Completion(0, tag, error=reason))
@@ -273,7 +273,7 @@ class AppQueue:
         fresh = AppQueue(self.window, self._bell, lease)
         self._ring_bell = _silent
         if (lease.slab_offset, lease.slab_bytes) == (self.lease.slab_offset, self.lease.slab_bytes):
-            fresh._slab, fresh._garbage = self._slab, self._garbage
+            fresh._slab, fresh._garbage, fresh._lock = self._slab, self._garbage, self._lock
         else:
             self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
         return fresh

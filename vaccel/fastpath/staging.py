@@ -19,8 +19,11 @@ def make(queue: AppQueue, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[A
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
     place = queue.allocate(size)
-    array: NDArray[Any] = np.ndarray(shape, kind, queue.window.bytes, place)
-    weakref.finalize(array, queue.free, place)
+    # Not by np.ndarray, which refers to the map and holds no buffer of it: closing the window would
+    # then unmap what an array shows. All views of an array have this one as their base.
+    flat = np.frombuffer(queue.window.bytes, np.uint8, max(size, 1), place)
+    weakref.finalize(flat, queue.free, place)
+    array: NDArray[Any] = flat[:size].view(kind).reshape(shape)
     return array
 
 

@@ -243,3 +243,26 @@ async def test_a_new_epoch_takes_queues_back(app: App) -> None:
     assert len(app.queues) == 0
     app.knock()
     await asyncio.sleep(0)
+
+
+async def test_a_new_epoch_tells_apps_and_keeps_their_slabs(app: App) -> None:
+    app.window.bytes[app.lease.slab_offset : app.lease.slab_offset + 4] = b"kept"
+    await app.executor.begin_epoch(4)
+    state = (layout.queue_offset(app.lease.queue) + layout.QUEUE_STATE.offset) // 8
+    assert app.window.words[state] == layout.LOST
+    other = await app.executor.lend_queue(await app.executor.open_context(), 1 << 20)
+    assert other.slab_offset != app.lease.slab_offset
+    fresh = await app.executor.open_context()
+    assert await app.executor.lend_queue(fresh, 1 << 20, app.context) == app.lease
+    assert app.window.words[state] == 0
+    assert app.window.bytes[app.lease.slab_offset : app.lease.slab_offset + 4] == b"kept"
+
+
+async def test_what_a_lost_context_left_is_taken_where_there_is_no_more(app: App) -> None:
+    await app.executor.begin_epoch(4)
+    left = SIZE - layout.slabs_offset(SIZE)
+    lease = await app.executor.lend_queue(await app.executor.open_context(), left)
+    assert lease.slab_bytes == left
+    fresh = await app.executor.open_context()
+    with pytest.raises(Exhausted):
+        await app.executor.lend_queue(fresh, 1 << 20, app.context)
