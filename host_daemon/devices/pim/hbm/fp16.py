@@ -104,9 +104,11 @@ def to_bursts(weights: Half, room: NDArray[Any] | None = None) -> Half:
 
 def gemv(weights: Half, vectors: Half) -> Half:
     """[outputs, inputs] by each row of [rows, inputs], as banks and host compute it:
-    [rows, outputs].
+    [rows, outputs]. Raises ValueError where they do not fit.
     """
     outputs, inputs = weights.shape
+    if vectors.shape[1] != inputs:
+        raise ValueError(f"{inputs} inputs, vectors of {vectors.shape[1]}")
     found = np.zeros((len(vectors), outputs), np.float16)
     room = np.empty(min(outputs, _ROWS) * -(-inputs // LANES), "V32")
     for start in range(0, outputs, _ROWS):
