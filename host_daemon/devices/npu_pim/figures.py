@@ -30,7 +30,8 @@ def figures(header: Header, parameters: NpuPimParameters) -> tuple[Figure, ...]:
     # it has none of its own, the NPU's of the same name.
     known = {each.field: each for each in pim.provenance}
     own = {key.removeprefix("pim."): each for key, each in known.items() if key.startswith("pim.")}
-    processor = dict.fromkeys(("host.rate", "host.energy", "host.bus"), known["vector.lanes"])
+    host = ("host.rate", "host.energy", "host.bus", "host.efficiency")
+    processor = dict.fromkeys(host, known["vector.lanes"])
     fields = processor | known | own
     provenance = tuple(replace(each, field=key) for key, each in fields.items())
     family = find_family(pim.family)
