@@ -26,7 +26,7 @@ class HostModel:
         self.clock_hz = card.clock_hz
         self.operations_per_cycle: float = self._own.host.rate * profile.cores / card.clock_hz
         sustained = profile.bandwidth_bytes_per_second * self._own.host.efficiency
-        self.bytes_per_cycle = sustained / card.clock_hz
+        self.bytes_per_cycle: float = sustained / card.clock_hz
         self.node_cycles = math.ceil(self._own.node_seconds * card.clock_hz)
 
     def cycles(self, operations: int, moved: int) -> int:

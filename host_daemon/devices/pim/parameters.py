@@ -22,7 +22,7 @@ class Host:
     rate: float
     joules: float
     bus: float
-    efficiency: float
+    efficiency: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
