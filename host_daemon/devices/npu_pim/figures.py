@@ -37,5 +37,7 @@ def figures(header: Header, parameters: NpuPimParameters) -> tuple[Figure, ...]:
     family = find_family(pim.family)
     for figure in family.figures(inner, replace(pim, provenance=provenance)):
         if not figure.name.startswith("power") and any(word in figure.name for word in _OWN):
-            found.append(replace(figure, name=f"PIM {figure.name}"))
+            # What is published of such DRAM is not published of a generic card.
+            published = figure.published if parameters.npu.published_peaks else 0.0
+            found.append(replace(figure, name=f"PIM {figure.name}", published=published))
     return tuple(found)
