@@ -102,6 +102,32 @@ class Channel:
             if fences < 2:
                 fences = _fill(queue, source, fences)
 
+    def drain(self, transactions: Iterable[Transaction], depth: int) -> None:
+        """Take transactions without barriers, seeing at most ``depth`` of them, and wait until the
+        last data has come or gone.
+        """
+        source = iter(transactions)
+        queue: list[Transaction] = []
+        following = next(source, None)
+        done = self.now
+        while queue or following is not None:
+            cycle = self.now
+            arriving = following is not None and len(queue) < depth
+            choice = self._choose(queue) if queue else (_NEVER, 0, 0)
+            if choice[0] == cycle or not arriving:
+                before = len(queue)
+                last = queue[-choice[2] - 1] if choice[2] < 0 and not choice[1] else None
+                self._issue(queue, choice)
+                if last is not None and len(queue) < before:
+                    wait = self.timing.write_return if last.write else self.timing.read_return
+                    done = max(done, self.now - 1 + wait)
+            else:
+                self.now = cycle + 1  # another one arrives before anything can go out
+            if arriving and following is not None:
+                queue.append(following)
+                following = next(source, None)
+        self.now = done
+
     def settle(self, cycles: int) -> Iterator[None]:
         """What still goes out in the cycles after the last transaction: PREs, and refreshes."""
         end = self.now + cycles
@@ -115,7 +141,10 @@ class Channel:
         """
         if self.now == 0:
             self.now = 1  # the first transaction is in the queue after one cycle
-        time, rank, act = self._choose(queue)
+        return self._issue(queue, self._choose(queue))
+
+    def _issue(self, queue: list[Transaction], choice: tuple[int, int, int]) -> bool:
+        time, rank, act = choice
         self.now = time
         passed = False
         if rank:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from io import StringIO
 
 import pytest
@@ -31,6 +32,25 @@ def test_every_row_of_the_simulator_to_the_cycle() -> None:
     for row in rows:
         inputs = {name: row[name] for name in FIRST}
         assert pimsimulator(inputs) == int(row[oracle.result]), inputs
+
+
+def test_the_same_work_over_the_bus_without_pim() -> None:
+    """The simulator's own benchmarks, 64 channels: "host X / PIM Y"."""
+    sizes = {"gemv 4096x4096": 4096, "mul 2097152": 1 << 21, "add 1048576": 1 << 20}
+    sizes["relu 4194304"] = 1 << 22
+    found = 0
+    for row in read(DEFAULT / "pim" / "pimsimulator_shipped_tests.csv"):
+        suite, _, test = row["test"].partition(".")
+        if suite != "PIMBenchFixture":
+            continue
+        host, pim = (int(part) for part in re.findall(r"\b[0-9]{4,}\b", row["value"])[:2])
+        size = sizes[test]
+        values = ("64", test.split()[0].upper(), "host", "default_tREFI3900", str(size), str(size))
+        inputs = dict(zip(FIRST, values, strict=True))
+        assert pimsimulator(inputs) == host
+        assert pimsimulator(inputs | {"mode": "pim"}) == pim
+        found += 1
+    assert found == 4
 
 
 @pytest.mark.parametrize(("tiles", "rounds"), [(1, 1), (1, 4), (2, 1), (4, 3), (32, 2)])
@@ -131,7 +151,7 @@ def test_a_trace_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> No
     [
         ("channels", "0", "channels = '0'"),
         ("kernel", "CONV", "kernel = 'CONV'"),
-        ("mode", "host", "mode = 'host'"),
+        ("mode", "gpu", "mode = 'gpu'"),
         ("refresh", "never", "refresh = 'never'"),
         ("in_dim", "-1", "in_dim = '-1'"),
     ],
