@@ -114,17 +114,30 @@ def gemv(weights: Half, vectors: Half) -> Half:
     for start in range(0, outputs, _ROWS):
         part = to_bursts(weights[start : start + _ROWS], room)
         for row, vector in zip(found, vectors, strict=True):
-            row[start : start + _ROWS] = lane_sum(lanes(part, vector))
+            row[start : start + _ROWS] = _outputs(part, vector)
     return found
+
+
+def _outputs(bursts: Half, vector: Half) -> Half:
+    """Lanes and their sums: [outputs]."""
+    inputs = _padded(bursts, vector)
+    if _bound(bursts, inputs) * LANES < _MOST:
+        return _fast_sum(_fast(bursts, inputs))
+    return lane_sum(lanes(bursts, vector))
+
+
+def _padded(bursts: Half, vector: Half) -> Half:
+    inputs = np.zeros(len(bursts) * LANES, np.float16)
+    inputs[: len(vector)] = vector
+    return inputs
 
 
 def lanes(bursts: Half, vector: Half) -> Half:
     """The accumulators [outputs, 16] of all outputs; ``bursts`` as ``to_bursts`` makes them."""
     count, outputs, _ = bursts.shape
-    inputs = np.zeros(count * LANES, np.float16)
-    inputs[: len(vector)] = vector
-    if not _overflows(bursts, inputs):
-        return _fast(bursts, inputs)
+    inputs = _padded(bursts, vector)
+    if _bound(bursts, inputs) < _MOST:
+        return _fast(bursts, inputs).astype(np.float16)
     total = np.zeros((outputs, LANES), np.float16)
     for index in order(count):
         total = add(total, multiply(bursts[index], inputs[index * LANES : (index + 1) * LANES]))
@@ -141,16 +154,17 @@ def _largest(values: Half) -> float:
     return float(np.uint16(bits).view(np.float16)) if bits < 0x7C00 else float("inf")
 
 
-def _overflows(bursts: Half, inputs: Half) -> bool:
-    """Whether a product or a sum could leave the range of halves, or any is not finite."""
+def _bound(bursts: Half, inputs: Half) -> float:
+    """What no lane can exceed at any step; infinity where a number is not finite or too large."""
     left, right = _largest(bursts), _largest(inputs)
     if not right < 32768.0 or not left <= _MOST:
-        return True
-    # Each step rounds, by at most one part in 2048 of what is there.
-    return left * right * len(bursts) * (1 + 2.0**-10) ** len(bursts) >= _MOST
+        return float("inf")
+    # Each step rounds, by at most one part in 2048 of what is there; so do the sums of lanes.
+    steps = len(bursts) + LANES
+    return left * right * len(bursts) * (1 + 2.0**-10) ** steps
 
 
-def _fast(bursts: Half, inputs: Half) -> Half:
+def _fast(bursts: Half, inputs: Half) -> NDArray[np.float32]:
     count, outputs, _ = bursts.shape
     wide = min(_WIDE, max(1, outputs))
     rows = -(-outputs // wide)
@@ -162,7 +176,22 @@ def _fast(bursts: Half, inputs: Half) -> Half:
     scaled = inputs.astype(np.float32).reshape(count, 1, LANES) / _SCALE
     vector = np.tile(scaled, (1, wide, 1)).reshape(count, wide * LANES)
     total = _accumulate(flat.reshape(count, rows, wide * LANES), vector)
-    return total.reshape(-1, LANES)[:outputs].astype(np.float16)
+    return total.reshape(-1, LANES)[:outputs]
+
+
+def _fast_sum(lanes_of: NDArray[np.float32]) -> Half:
+    """``lane_sum`` of halves held as float32."""
+    columns = np.ascontiguousarray(lanes_of.T)
+    total = np.zeros(columns.shape[1], np.float32)
+    magic = np.empty_like(total)
+    total_bits, magic_bits = total.view(np.int32), magic.view(np.int32)
+    for column in columns:
+        np.add(total, column, out=total)
+        np.bitwise_and(total_bits, _EXPONENT, out=magic_bits)
+        np.add(magic_bits, _TO_MAGIC, out=magic_bits)
+        np.add(total, magic, out=total)
+        np.subtract(total, magic, out=total)
+    return total.astype(np.float16)
 
 
 def _accumulate(bits: NDArray[np.int16], vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -173,7 +202,7 @@ def _accumulate(bits: NDArray[np.int16], vector: NDArray[np.float32]) -> NDArray
     total_bits, product_bits = total.view(np.int32), product.view(np.int32)
     magic_bits = magic.view(np.int32)
     # NumPy takes the larger of two arrays three times as fast as that of an array and a number.
-    least = np.full(shape, _LEAST_NORMAL)
+    least = np.full(shape[-1], _LEAST_NORMAL)
     for index in order(len(bits)):
         np.left_shift(bits[index], 13, out=product_bits, dtype=np.int32)
         np.bitwise_and(product_bits, _FIELDS, out=product_bits)
@@ -204,7 +233,9 @@ def prove() -> None:
     for index in order(len(bursts)):
         part = vector[index * LANES : (index + 1) * LANES]
         slow = add(slow, multiply(bursts[index], part))
-    if not np.array_equal(_fast(bursts, vector).view(np.uint16), slow.view(np.uint16)):
+    fast = _fast(bursts, vector)
+    same = np.array_equal(fast.astype(np.float16).view(np.uint16), slow.view(np.uint16))
+    if not same or not np.array_equal(_fast_sum(fast), lane_sum(slow)):
         raise HostFault(
             "this CPU does not round float32 as IEEE 754 asks",
             hint="switch off flush-to-zero for this process",
