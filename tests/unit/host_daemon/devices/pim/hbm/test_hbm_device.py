@@ -13,7 +13,10 @@ import onnxruntime
 import pytest
 
 from host_daemon.core.device import ARITHMETIC, Card, DeviceModel, Operation
-from host_daemon.devices.pim.hbm import fp16
+from host_daemon.devices.pim.hbm import fp16, kernels
+from host_daemon.devices.pim.hbm.schedule import schedule
+from host_daemon.devices.pim.hbm.timing import Timing
+from host_daemon.devices.pim.hbm.work import counted
 from host_daemon.devices.registry import find_card, find_kind, find_profile, load_card, model
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array, DType, Profile
@@ -91,6 +94,21 @@ def test_sizes_that_are_no_multiple_are_padded(device: DeviceModel, size: int) -
     given = device.run(product(size, size), [left, right])
     assert given is not None
     assert np.array_equal(given[0][0], fp16.gemv(np.ascontiguousarray(right.T), left)[0])
+
+
+@pytest.mark.parametrize(("tiles", "rounds"), [(32, 100), (3000, 1), (3, 1001)])
+def test_long_kernels_go_on_as_they_began(tiles: int, rounds: int) -> None:
+    exact = schedule(Timing()).spent(kernels.gemv(tiles, rounds))
+    given = counted("gemv", tiles, rounds, Timing()).spent
+    assert given.cycles == pytest.approx(exact.cycles, rel=5e-4)
+    assert given.opened == pytest.approx(exact.opened, rel=5e-4)
+    assert given.refreshes == pytest.approx(exact.refreshes, rel=2e-3)
+
+
+def test_the_largest_shapes_are_priced_at_once(device: DeviceModel) -> None:
+    huge = device.cost(product(1 << 40, 1 << 30))
+    assert huge.macs == 1 << 70
+    assert huge.cycles["banks"] > 1 << 50
 
 
 def test_energy_is_commands_times_their_joules(device: DeviceModel, card: Card) -> None:
