@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_daemon.devices.pim.hbm.kernels import LANES, TILE_INPUTS
+from host_daemon.devices.pim.hbm.timing import BURST_BYTES
 from host_daemon.devices.pim.hbm.transactions import REGISTERS
 from vaccel.errors import HostFault
 
@@ -87,7 +88,8 @@ def lane_sum(lanes: Half) -> Half:
 def to_bursts(weights: Half, room: NDArray[Any] | None = None) -> Half:
     """[outputs, inputs] as [bursts of 16 inputs, outputs, 16], zeros where inputs run out.
 
-    ``room`` is memory to put them in, at least as many bursts of 32 bytes.
+    ``room`` is memory to put them in, at least as many bursts of 32 bytes. Weights may be any
+    view, such as a transposed one.
     """
     outputs, inputs = weights.shape
     bursts = -(-inputs // LANES)
@@ -98,8 +100,12 @@ def to_bursts(weights: Half, room: NDArray[Any] | None = None) -> Half:
     if room is None:
         room = np.empty(bursts * outputs, "V32")
     found = room[: bursts * outputs].reshape(bursts, outputs)
-    np.copyto(found, np.ascontiguousarray(weights).view("V32").T)
-    return found.view(np.float16).reshape(bursts, outputs, LANES)
+    halves = found.view(np.float16).reshape(bursts, outputs, LANES)
+    if weights.strides[1] == weights.itemsize and weights.strides[0] % BURST_BYTES == 0:
+        np.copyto(found, weights.view("V32").T)  # whole bursts lie together
+    else:
+        np.copyto(halves, weights.T.reshape(bursts, LANES, outputs).transpose(0, 2, 1))
+    return halves
 
 
 def gemv(weights: Half, vectors: Half) -> Half:

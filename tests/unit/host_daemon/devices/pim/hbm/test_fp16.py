@@ -109,5 +109,19 @@ def test_several_rows_are_several_vectors() -> None:
         assert np.array_equal(fp16.gemv(weights, row[None])[0], given)
 
 
+@pytest.mark.parametrize("inputs", [16, 40, 128])
+def test_weights_may_be_any_view(inputs: int) -> None:
+    random = np.random.default_rng(8)
+    weights = random.standard_normal((90, inputs)).astype(np.float16)
+    vector = random.standard_normal((1, inputs)).astype(np.float16)
+    expected = fp16.gemv(weights, vector)
+    turned = np.ascontiguousarray(weights.T)
+    wide = np.zeros((90, 2 * inputs + 3), np.float16)
+    wide[:, 1 : inputs + 1] = weights
+    spread = np.repeat(weights, 2, axis=1)
+    for view in (turned.T, wide[:, 1 : inputs + 1], spread[:, ::2], np.repeat(weights, 2, 0)[::2]):
+        assert np.array_equal(fp16.gemv(view, vector), expected)
+
+
 def test_this_cpu_is_proven() -> None:
     fp16.prove()
