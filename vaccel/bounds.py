@@ -148,7 +148,7 @@ DATA_DISK_FILES: Final = 100_000
 CARD_FILE_BYTES: Final = 256 * KIB
 # What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
 DEVICE_STATE_BYTES: Final = 256 * MIB
-# Instructions of an AiM trace: some seconds of the card, some tens of megabytes here.
+# Instructions of an AiM trace: 20 MB here, 32 times as much where every channel gets its own.
 PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
 # What is told of cells that remember: a dozen quantities, and a line for each thing that is wrong.
 CONDITIONS: Final = 64

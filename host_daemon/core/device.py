@@ -53,7 +53,7 @@ class Operation:
 class NodeCost:
     """What one operation costs: where it runs, busy cycles per unit, and its critical path."""
 
-    place: str  # array or vector
+    place: str  # array, vector, banks or host
     critical_cycles: int
     cycles: Mapping[str, int]
     bytes: Mapping[str, int]
