@@ -190,8 +190,10 @@ def _report(pulses: Reals, missed: Reals, write: WriteVerify) -> WriteReport:
 def ages(cells: Cells, now: float) -> Reals:
     """Seconds since each cell was written, shaped as ``cells.written``.
 
-    Raises InvalidArgument where the clock is before a write.
+    Raises InvalidArgument where the clock is before a write, or no number.
     """
+    if not math.isfinite(now):
+        raise InvalidArgument(f"clock = {now} s is no time")
     passed = now - cells.written
     if np.any(passed < 0):
         raise InvalidArgument(

@@ -14,6 +14,9 @@ from vaccel.errors import InvalidArgument
 
 # Vectors that are worked on at once, so that what lies between two passes stays in a cache.
 _CHUNK: Final = 256
+# Of an input: what is below has no reciprocal in float32, what is above no double.
+_SMALLEST: Final = np.float32(2**-126)
+_LARGEST: Final = np.float32(2.0**126)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,15 @@ class Snapshot:
     scale: Reals
     periphery: Periphery
     load: float = 0.0
+    variance: Reals | None = None
     _matrix: Reals = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         edge = self.periphery
         gain = edge.dac.unit if edge.dac else 1.0
         gain /= edge.adc.unit if edge.adc else 1.0
-        slices, rows, columns = self.weights.shape
-        flat = self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
-        object.__setattr__(self, "_matrix", np.ascontiguousarray(flat * np.float32(gain)))
+        flat = self._normal() * np.float32(gain)
+        object.__setattr__(self, "_matrix", np.ascontiguousarray(flat))
 
     @property
     def wires_valid(self) -> bool:
@@ -71,7 +74,7 @@ class Snapshot:
         edge = self.periphery
         clipped = 0
         if edge.input_range is InputRange.MAXIMUM:
-            span = np.where(largest > 0, largest, np.float32(1))
+            span = np.where(largest > _SMALLEST, largest, np.float32(1))
         else:
             span = np.full(len(x), edge.fixed_range, np.float32)
             if (largest > edge.fixed_range).any():
@@ -95,26 +98,35 @@ class Snapshot:
             driven *= np.float32(1 / edge.dac.step)
             np.rint(driven, out=driven)
         steps = driven @ self._matrix
-        step = edge.adc.unit if edge.adc else 1.0
         if edge.drop:
             self._drop(driven, steps)
-        if edge.weight_noise:
-            unit = edge.dac.unit if edge.dac else 1.0
-            power = (driven * driven) @ np.abs(self._matrix)
-            power *= np.float32(unit * step) / np.float32(step * step)
-            noise = rng.standard_normal(steps.shape, dtype=np.float32)
-            noise *= np.sqrt(power, out=power)
-            noise *= np.float32(edge.weight_noise)
-            steps += noise
-        if edge.out_noise:
-            noise = rng.standard_normal(steps.shape, dtype=np.float32)
-            noise *= np.float32(edge.out_noise / step)
-            steps += noise
+        self._add_noise(driven, steps, rng)
         if edge.adc is None:
             return steps, np.zeros(len(x), np.int64)
         if edge.adc.step:
             np.rint(steps, out=steps)
         return steps, self._saturate(steps, np.float32(edge.adc.top))
+
+    def _add_noise(self, driven: Reals, steps: Reals, rng: np.random.Generator) -> None:
+        """Noise of this read: of the weights, referred to the outputs, and of the outputs."""
+        edge = self.periphery
+        unit = edge.dac.unit if edge.dac else 1.0
+        step = edge.adc.unit if edge.adc else 1.0
+        variances = []
+        if edge.weight_noise:
+            variances.append(np.abs(self._normal()) * np.float32(edge.weight_noise**2))
+        if self.variance is not None:
+            variances.append(self._flat(self.variance))
+        for variance in variances:
+            power = (driven * driven) @ variance
+            noise = rng.standard_normal(steps.shape, dtype=np.float32)
+            noise *= np.sqrt(power, out=power)
+            noise *= np.float32(unit / step)
+            steps += noise
+        if edge.out_noise:
+            noise = rng.standard_normal(steps.shape, dtype=np.float32)
+            noise *= np.float32(edge.out_noise / step)
+            steps += noise
 
     @staticmethod
     def _saturate(steps: Reals, top: np.float32) -> Reals:
@@ -133,8 +145,13 @@ class Snapshot:
         steps -= loss
 
     def _normal(self) -> Reals:
-        slices, rows, columns = self.weights.shape
-        return self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
+        return self._flat(self.weights)
+
+    @staticmethod
+    def _flat(values: Reals) -> Reals:
+        """(rows, slices * columns) of (slices, rows, columns)."""
+        slices, rows, columns = values.shape
+        return values.transpose(1, 0, 2).reshape(rows, slices * columns)
 
     def _repeat(
         self, x: Reals, span: Reals, steps: Reals, over: Reals, rng: np.random.Generator
@@ -145,7 +162,7 @@ class Snapshot:
             again = np.flatnonzero(over)
             if again.size == 0:
                 break
-            span[again] *= 2
+            span[again] = np.minimum(span[again], _LARGEST) * 2
             steps[again], over[again] = self._read(x[again], span[again], rng)
             passes += again.size
         return passes
@@ -153,10 +170,11 @@ class Snapshot:
     def _sum(self, steps: Reals, span: Reals, out: Reals) -> None:
         slices, _, columns = self.weights.shape
         edge = self.periphery
+        unit = self.scale * np.float32(edge.adc.unit if edge.adc else 1.0)
         if slices == 1:
-            np.multiply(steps, span[:, None], out=out)
+            np.multiply(steps, unit, out=out)
         else:
             parts = steps.reshape(len(steps), slices, columns)
             np.einsum("bsc,s->bc", parts, self.shares, out=out)
-            out *= span[:, None]
-        out *= self.scale * np.float32(edge.adc.unit if edge.adc else 1.0)
+            out *= unit
+        out *= span[:, None]

@@ -81,6 +81,8 @@ def test_a_clock_that_goes_backwards_is_refused() -> None:
     cells = replace(_programmed(8.0, 4), written=np.asarray(100.0))
     with pytest.raises(InvalidArgument, match=r"clock = 99\.0 s is 1\.0 s before"):
         ages(cells, 99.0)
+    with pytest.raises(InvalidArgument, match="clock = nan s"):
+        ages(cells, float("nan"))
 
 
 def test_stuck_cells_stay_and_are_counted() -> None:
