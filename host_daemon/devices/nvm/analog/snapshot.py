@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from host_daemon.devices.nvm.analog.converters import InputRange, Periphery, ReadCounts
+from host_daemon.devices.nvm.analog.normals import normals
 from host_daemon.devices.nvm.analog.reals import Reals
 from host_daemon.devices.nvm.analog.wires import VALID_LOAD, column_drop
 from vaccel.errors import InvalidArgument
@@ -119,14 +120,11 @@ class Snapshot:
             variances.append(self._flat(self.variance))
         for variance in variances:
             power = (driven * driven) @ variance
-            noise = rng.standard_normal(steps.shape, dtype=np.float32)
+            noise = normals(rng, steps.shape, unit / step)
             noise *= np.sqrt(power, out=power)
-            noise *= np.float32(unit / step)
             steps += noise
         if edge.out_noise:
-            noise = rng.standard_normal(steps.shape, dtype=np.float32)
-            noise *= np.float32(edge.out_noise / step)
-            steps += noise
+            steps += normals(rng, steps.shape, edge.out_noise / step)
 
     @staticmethod
     def _saturate(steps: Reals, top: np.float32) -> Reals:

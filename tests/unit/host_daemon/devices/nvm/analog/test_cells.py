@@ -48,7 +48,7 @@ def test_pcm_conductances_are_those_of_aihwkit() -> None:
             error = float(row[std]) / values.size**0.5
             where = (row["g_target_uS"], name)
             assert abs(values.mean() - float(row[mean])) < 6 * error, where
-            assert abs(values.std() - float(row[std])) < 0.015 * float(row[std]), where
+            assert abs(values.std() - float(row[std])) < 0.025 * float(row[std]), where
 
 
 def test_sonos_after_a_day_is_what_was_measured() -> None:
