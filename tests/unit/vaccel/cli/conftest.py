@@ -186,14 +186,14 @@ class FakeHost:
 
     def advance_clock(self, pf: str, seconds: float) -> PF:
         self.calls.append(("advance_clock", (pf, seconds)))
-        clock = Condition("clock", seconds, "s", "moved by the operator only")
+        clock = Condition("cell clock", seconds, "s", "moved by the operator only")
         return replace(self.pfs()[0], conditions=(clock,))
 
     def recalibrate_vf(self, vf: str) -> tuple[VF, Cost]:
         self.calls.append(("recalibrate_vf", (vf,)))
         worn = Condition("worst wear", 0.85, "1", "of endurance", "warning")
         health = Condition("health", 1.0, "", "worst wear", "warning")
-        age = Condition("age", 86_400.0, "s")
+        age = Condition("cell age", 86_400.0, "s")
         found = self._change(self.vf(vf), conditions=(health, age, worn))
         return found, Cost(joules={"adc": 1.5e-5}, end_ns=45_500)
 
