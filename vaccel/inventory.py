@@ -29,7 +29,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How something is that wears or ages, such as ``age`` or ``worst wear``.
+    """How something is that wears or ages, such as ``cell age`` or ``worst wear``.
 
     ``value`` is in ``unit``, a base unit (``s``, ``J``, ``1`` for a ratio; "" counts things).
     ``level`` is ``ok``, ``warning`` or ``fault``; ``note`` says in words what a reader needs.

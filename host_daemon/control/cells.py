@@ -135,7 +135,7 @@ class CellFiles:
                 cells.close()
 
         found = await asyncio.to_thread(look)
-        clock = Condition("clock", ledger.clock_seconds, "s", "moved by the operator only")
+        clock = Condition("cell clock", ledger.clock_seconds, "s", "moved by the operator only")
         writes = [
             Condition(f"rows written by {tenant}"[: bounds.NAME_BYTES], float(count))
             for tenant, count in sorted(ledger.writes.items())

@@ -109,8 +109,8 @@ def test_cells_age_and_are_recalibrated(host: DaemonHost, vf: VF) -> None:
         model = device.load(product())
         fresh = error(model(x=INPUTS)["y"])
         pf = host.admin.advance_clock("nvm0", DAY)
-        assert next(c.value for c in pf.conditions if c.name == "clock") >= DAY
-        assert condition(host, "age") == DAY
+        assert next(c.value for c in pf.conditions if c.name == "cell clock") >= DAY
+        assert condition(host, "cell age") == DAY
         old = error(model(x=INPUTS)["y"])
         shown, cost = host.admin.recalibrate_vf(vf.id)
         assert cost.total_joules > 0

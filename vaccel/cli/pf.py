@@ -104,7 +104,7 @@ def advance_clock(
     if as_json:
         render.print_json(pf)
         return
-    clock = next((each.value for each in pf.conditions if each.name == "clock"), 0.0)
+    clock = next((each.value for each in pf.conditions if each.name == "cell clock"), 0.0)
     render.say(f"clock of {pf.name} is at {age_text(clock)}")
 
 

@@ -137,7 +137,7 @@ def add_admin(server: grpc.aio.Server, operations: Operations, admit: Admit) -> 
         "CreateVF": Implementation(do.create_vf, bounds.WORKER_START_SECONDS + call),
         "ListVFs": Implementation(do.list_vfs, call),
         "GetVF": Implementation(do.get_vf, call),
-        "DestroyVF": Implementation(do.destroy_vf, bounds.VM_STOP_SECONDS + call),
+        "DestroyVF": Implementation(do.destroy_vf, bounds.VM_STOP_SECONDS + work),
         "AttachVF": Implementation(do.attach_vf, boot),
         "DetachVF": Implementation(do.detach_vf, bounds.VM_STOP_SECONDS + call),
         "StartVM": Implementation(do.start_vm, bounds.IMAGE_BUILD_SECONDS + boot),

@@ -220,6 +220,11 @@ class NvmDevice:
         """Age, calibration, expected error, wear, budget, faults."""
         return health.of_vf(self._tiles, self._residents.values(), self._writer.budget, self._now)
 
+    @property
+    def tiles_in_use(self) -> int:
+        """Tiles whose weights programs use now."""
+        return len(self._tiles.taken)
+
     # --- helpers ------------------------------------------------------------------------------
 
     @property

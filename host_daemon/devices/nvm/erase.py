@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from host_daemon.core.lasting import Erasure
-from host_daemon.devices.nvm.analog.cells import HEALTHY, Cells, program
+from host_daemon.devices.nvm.analog.cells import HEALTHY, STUCK_HIGH, Cells, program
 from host_daemon.devices.nvm.parameters import NvmParameters
 from host_daemon.devices.nvm.store import TileRecord, generator
 from vaccel.errors import HostFault
@@ -56,11 +56,23 @@ def erase(cells: memoryview, own: NvmParameters, seed: bytes, tile: int = 0) -> 
         before = _plain(record.cells(*shape), own)
         left = (before.conductance > ceiling) & (before.stuck == HEALTHY)
         passes += 1
+    _clear_stuck(record, own)
     record.forget()
     record.record["time"] = 0
     record.put(times=1, owner_writes=0)
     record.record["written_at"] = 0.0
     return Erasure(written, passes, seconds, joules, owner)
+
+
+def _clear_stuck(record: TileRecord, own: NvmParameters) -> None:
+    """No pulse moves a stuck cell, but the file also has what it was meant to be."""
+    stuck = record.record["stuck"] != HEALTHY
+    high = record.record["stuck"] == STUCK_HIGH
+    preset = own.tile.preset
+    record.record["target"][stuck] = preset.minimum
+    record.record["kept"][stuck] = 0
+    record.record["conductance"][stuck] = preset.minimum
+    record.record["conductance"][high] = preset.maximum
 
 
 def _ceiling(own: NvmParameters) -> float:

@@ -64,7 +64,7 @@ def _ages(residents: Collection[Resident], now: float) -> Iterator[Condition]:
     if not records:
         return
     oldest = min(record.oldest for record in records)
-    yield Condition("age", now - oldest, "s", "since the oldest weights in use were written")
+    yield Condition("cell age", now - oldest, "s", "since the oldest weights in use were written")
     calibrated = min(float(r.get("calibrated_at")) for r in records)
     yield Condition("calibrated", now - calibrated, "s", "ago, the tile that waits longest")
 

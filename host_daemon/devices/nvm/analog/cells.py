@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from host_daemon.devices.nvm.analog.laws import Drift, Fluctuation, Spread
+from host_daemon.devices.nvm.analog.normals import normals
 from host_daemon.devices.nvm.analog.reals import Reals
 from vaccel.errors import InvalidArgument
 
@@ -138,7 +139,7 @@ def program(
     before = cells if cells is not None else blank(target.shape, preset)
     if before.shape != target.shape:
         raise InvalidArgument(f"target has shape {target.shape}, the cells {before.shape}")
-    error = rng.standard_normal(target.shape, dtype=np.float32)
+    error = normals(rng, target.shape)
     sigma = preset.programming.sigma(target)
     conductance = np.maximum(target + sigma * error, 0)
     kept = np.zeros_like(target)
@@ -165,7 +166,7 @@ def _pulses(
 ) -> Reals:
     """Pulses of each cell until what is left of the first error is below its final sigma."""
     write = preset.write
-    left = np.abs(rng.standard_normal(sigma.shape, dtype=np.float32))
+    left = np.abs(normals(rng, sigma.shape))
     left *= np.float32(write.first_sigma * preset.span)
     floor = np.maximum(sigma, np.float32(preset.span * 1e-4))
     rounds = np.ceil(np.log(np.maximum(left / floor, 1)) / np.float32(-math.log(write.shrink)))
@@ -190,8 +191,10 @@ def _report(pulses: Reals, missed: Reals, write: WriteVerify) -> WriteReport:
 def ages(cells: Cells, now: float) -> Reals:
     """Seconds since each cell was written, shaped as ``cells.written``.
 
-    Raises InvalidArgument where the clock is before a write.
+    Raises InvalidArgument where the clock is before a write, or no number.
     """
+    if not math.isfinite(now):
+        raise InvalidArgument(f"clock = {now} s is no time")
     passed = now - cells.written
     if np.any(passed < 0):
         raise InvalidArgument(
@@ -216,7 +219,7 @@ def read_noise(
     """Conductances as one read sees them: new noise around ``conductance``, never negative."""
     if preset.fluctuation is None:
         return conductance
-    noise = rng.standard_normal(conductance.shape, dtype=np.float32)
+    noise = normals(rng, conductance.shape)
     noise *= preset.fluctuation.sigma(conductance, programmed, age)
     noise += conductance
     return np.maximum(noise, 0, out=noise)

@@ -81,6 +81,16 @@ class Periphery:
     drop: float = 0.0
     drop_ratio: float = 1 / 0.35 / 5e-6
 
+    def __post_init__(self) -> None:
+        for name in ("out_noise", "weight_noise", "wire_ohms", "drop", "most_halvings"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise InvalidArgument(f"{name} = {value}", hint="a finite number, 0 or more")
+        for name in ("fixed_range", "drop_ratio"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise InvalidArgument(f"{name} = {value}", hint="a finite number above 0")
+
 
 @dataclass(frozen=True, slots=True)
 class ReadCounts:

@@ -23,6 +23,7 @@ from host_daemon.devices.nvm.analog.cells import (
     read_noise,
 )
 from host_daemon.devices.nvm.analog.converters import Periphery
+from host_daemon.devices.nvm.analog.laws import White
 from host_daemon.devices.nvm.analog.reals import Reals
 from host_daemon.devices.nvm.analog.snapshot import Snapshot
 from host_daemon.devices.nvm.analog.wires import effective
@@ -66,6 +67,10 @@ class Mapping:
             raise InvalidArgument(
                 f"levels = {self.levels} of {self.slices} slices",
                 hint="cells of several slices need 1 to 65535 levels",
+            )
+        if (self.levels + 1) ** self.slices > 2**32:
+            raise InvalidArgument(
+                f"{self.slices} slices of {self.levels} levels", hint="32 bits a weight at most"
             )
         if self.limit is not None and not 0 < self.limit < float("inf"):
             raise InvalidArgument(f"limit = {self.limit}", hint="a positive number, or none")
@@ -125,28 +130,39 @@ class CrossbarArray:
         after, report = program(target, preset, rng, now, before, changed)
         return cls(preset, periphery, mapping, after, scale, clipped), report
 
-    def at(self, now: float, rng: np.random.Generator | None) -> Snapshot:
+    def at(
+        self, now: float, rng: np.random.Generator | None, *, frozen: bool = False
+    ) -> Snapshot:
         """The array as it reads at a time: drift, and one draw of the slow read noise.
 
-        O(cells): keep it while the clock stands. Without a generator there is no read noise.
-        Raises InvalidArgument where the clock is before the last write.
+        White noise is new in each product, or drawn here once if it is ``frozen``. O(cells): keep
+        it while the clock stands. Without a generator there is no read noise. Raises
+        InvalidArgument where the clock is before the last write.
         """
         age = ages(self.cells, now)
         if self.mapping.pairs is Pairs.NET:
             return self._snapshot(_net(self.cells, self.preset, age, rng))
         present = drifted(self.cells, self.preset, age)
-        if rng is not None:
-            present = read_noise(present, self.cells.conductance, self.preset, age, rng)
+        if rng is None:
+            return self._snapshot(present)
+        if isinstance(self.preset.fluctuation, White) and not frozen:
+            return self._snapshot(present, self.preset.fluctuation.spread.sigma(present))
+        present = read_noise(present, self.cells.conductance, self.preset, age, rng)
         return self._snapshot(present)
 
     def fresh(self) -> Snapshot:
         """The array as programmed: no time has passed, and reading adds nothing."""
         return self._snapshot(self.cells.conductance)
 
-    def _snapshot(self, present: Reals) -> Snapshot:
+    def _snapshot(self, present: Reals, sigma: Reals | None = None) -> Snapshot:
+        """``sigma`` is what each read adds to each cell, in microsiemens."""
         present, load = _wired(present, self.periphery)
         weights = (present[0] - present[1]) * np.float32(1 / self.preset.span)
-        return Snapshot(weights, self.mapping.shares, self.scale, self.periphery, load)
+        variance = None
+        if sigma is not None:
+            variance = (sigma[0] ** 2 + sigma[1] ** 2) * np.float32(1 / self.preset.span**2)
+        shares, scale = self.mapping.shares, self.scale
+        return Snapshot(weights, shares, scale, self.periphery, load, variance)
 
 
 def _wired(present: Reals, edge: Periphery) -> tuple[Reals, float]:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from host_daemon.devices.nvm.analog.normals import normals
 from host_daemon.devices.nvm.analog.reals import Reals
 
 DAY: Final = 86_400.0
@@ -81,7 +82,7 @@ class PowerLaw:
     def draw(self, target: Reals, error: Reals, rng: np.random.Generator) -> Reals:
         """The exponent nu."""
         logarithm = np.log(np.maximum(target / np.float32(self.maximum), np.float32(_SMALLEST)))
-        nu = rng.standard_normal(target.shape, dtype=np.float32)
+        nu = normals(rng, target.shape)
         nu *= _line(logarithm, self.deviation)
         nu += _line(logarithm, self.mean)
         return np.abs(nu, out=nu)

@@ -8,12 +8,16 @@ from typing import Final
 import numpy as np
 
 from host_daemon.devices.nvm.analog.converters import InputRange, Periphery, ReadCounts
+from host_daemon.devices.nvm.analog.normals import normals
 from host_daemon.devices.nvm.analog.reals import Reals
 from host_daemon.devices.nvm.analog.wires import VALID_LOAD, column_drop
 from vaccel.errors import InvalidArgument
 
 # Vectors that are worked on at once, so that what lies between two passes stays in a cache.
 _CHUNK: Final = 256
+# Of an input: what is below has no reciprocal in float32, what is above no double.
+_SMALLEST: Final = np.float32(2**-126)
+_LARGEST: Final = np.float32(2.0**126)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,15 @@ class Snapshot:
     scale: Reals
     periphery: Periphery
     load: float = 0.0
+    variance: Reals | None = None
     _matrix: Reals = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         edge = self.periphery
         gain = edge.dac.unit if edge.dac else 1.0
         gain /= edge.adc.unit if edge.adc else 1.0
-        slices, rows, columns = self.weights.shape
-        flat = self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
-        object.__setattr__(self, "_matrix", np.ascontiguousarray(flat * np.float32(gain)))
+        flat = self._normal() * np.float32(gain)
+        object.__setattr__(self, "_matrix", np.ascontiguousarray(flat))
 
     @property
     def wires_valid(self) -> bool:
@@ -54,7 +58,7 @@ class Snapshot:
         if x.ndim != 2 or x.shape[1] != rows:
             raise InvalidArgument(f"inputs have shape {x.shape}, the array has {rows} rows")
         x = np.ascontiguousarray(x, np.float32)
-        largest = np.maximum(x.max(axis=1, initial=0), -x.min(axis=1, initial=0))
+        largest = np.abs(x).max(axis=1, initial=0)
         if not np.isfinite(largest).all():
             vector = int(np.flatnonzero(~np.isfinite(largest))[0])
             raise InvalidArgument(f"vector {vector} of the inputs is not finite")
@@ -71,7 +75,7 @@ class Snapshot:
         edge = self.periphery
         clipped = 0
         if edge.input_range is InputRange.MAXIMUM:
-            span = np.where(largest > 0, largest, np.float32(1))
+            span = np.where(largest > _SMALLEST, largest, np.float32(1))
         else:
             span = np.full(len(x), edge.fixed_range, np.float32)
             if (largest > edge.fixed_range).any():
@@ -95,33 +99,39 @@ class Snapshot:
             driven *= np.float32(1 / edge.dac.step)
             np.rint(driven, out=driven)
         steps = driven @ self._matrix
-        step = edge.adc.unit if edge.adc else 1.0
         if edge.drop:
             self._drop(driven, steps)
-        if edge.weight_noise:
-            unit = edge.dac.unit if edge.dac else 1.0
-            power = (driven * driven) @ np.abs(self._matrix)
-            power *= np.float32(unit * step) / np.float32(step * step)
-            noise = rng.standard_normal(steps.shape, dtype=np.float32)
-            noise *= np.sqrt(power, out=power)
-            noise *= np.float32(edge.weight_noise)
-            steps += noise
-        if edge.out_noise:
-            noise = rng.standard_normal(steps.shape, dtype=np.float32)
-            noise *= np.float32(edge.out_noise / step)
-            steps += noise
+        self._add_noise(driven, steps, rng)
         if edge.adc is None:
             return steps, np.zeros(len(x), np.int64)
         if edge.adc.step:
             np.rint(steps, out=steps)
         return steps, self._saturate(steps, np.float32(edge.adc.top))
 
+    def _add_noise(self, driven: Reals, steps: Reals, rng: np.random.Generator) -> None:
+        """Noise of this read: of the weights, referred to the outputs, and of the outputs."""
+        edge = self.periphery
+        unit = edge.dac.unit if edge.dac else 1.0
+        step = edge.adc.unit if edge.adc else 1.0
+        variances = []
+        if edge.weight_noise:
+            variances.append(np.abs(self._normal()) * np.float32(edge.weight_noise**2))
+        if self.variance is not None:
+            variances.append(self._flat(self.variance))
+        for variance in variances:
+            power = (driven * driven) @ variance
+            noise = normals(rng, steps.shape, unit / step)
+            noise *= np.sqrt(power, out=power)
+            steps += noise
+        if edge.out_noise:
+            steps += normals(rng, steps.shape, edge.out_noise / step)
+
     @staticmethod
     def _saturate(steps: Reals, top: np.float32) -> Reals:
         over = np.zeros(len(steps), np.int64)
-        hit = (steps.max(axis=1, initial=0) > top) | (steps.min(axis=1, initial=0) < -top)
-        if hit.any():
-            over[hit] = np.count_nonzero(np.abs(steps[hit]) > top, axis=1)
+        # Of the whole first: row by row costs more than the product of a small array.
+        if steps.max(initial=0) > top or steps.min(initial=0) < -top:
+            over[:] = np.count_nonzero(np.abs(steps) > top, axis=1)
             np.clip(steps, -top, top, out=steps)
         return over
 
@@ -133,8 +143,13 @@ class Snapshot:
         steps -= loss
 
     def _normal(self) -> Reals:
-        slices, rows, columns = self.weights.shape
-        return self.weights.transpose(1, 0, 2).reshape(rows, slices * columns)
+        return self._flat(self.weights)
+
+    @staticmethod
+    def _flat(values: Reals) -> Reals:
+        """(rows, slices * columns) of (slices, rows, columns)."""
+        slices, rows, columns = values.shape
+        return values.transpose(1, 0, 2).reshape(rows, slices * columns)
 
     def _repeat(
         self, x: Reals, span: Reals, steps: Reals, over: Reals, rng: np.random.Generator
@@ -145,7 +160,7 @@ class Snapshot:
             again = np.flatnonzero(over)
             if again.size == 0:
                 break
-            span[again] *= 2
+            span[again] = np.minimum(span[again], _LARGEST) * 2
             steps[again], over[again] = self._read(x[again], span[again], rng)
             passes += again.size
         return passes
@@ -153,10 +168,11 @@ class Snapshot:
     def _sum(self, steps: Reals, span: Reals, out: Reals) -> None:
         slices, _, columns = self.weights.shape
         edge = self.periphery
+        unit = self.scale * np.float32(edge.adc.unit if edge.adc else 1.0)
         if slices == 1:
-            np.multiply(steps, span[:, None], out=out)
+            np.multiply(steps, unit, out=out)
         else:
             parts = steps.reshape(len(steps), slices, columns)
             np.einsum("bsc,s->bc", parts, self.shares, out=out)
-            out *= span[:, None]
-        out *= self.scale * np.float32(edge.adc.unit if edge.adc else 1.0)
+            out *= unit
+        out *= span[:, None]

@@ -115,7 +115,8 @@ def relative_error(case: Case, age: float) -> float:
 def _outputs(case: Case, trial: _Trial, age: float) -> Reals:
     rng = np.random.default_rng([2, *trial.seed, int(age)])
     if case.fresh_reads:
-        return np.concatenate([trial.array.at(age, rng).mvm(x[None], rng)[0] for x in trial.x])
+        reads = (trial.array.at(age, rng, frozen=True).mvm(x[None], rng) for x in trial.x)
+        return np.concatenate([y for y, _ in reads])
     snapshot = trial.array.at(age, rng)
     y, _ = snapshot.mvm(trial.x, rng)
     if trial.baseline is not None:

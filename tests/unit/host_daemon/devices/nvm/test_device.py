@@ -141,7 +141,7 @@ def test_drift_is_compensated_on_request(rig) -> None:
     fresh = error(device.run(operation, [X, None])[0], EXACT)
     device.set_clock(3600.0)
     old = error(device.run(operation, [X, None])[0], EXACT)
-    assert value(device, "age") == 3600
+    assert value(device, "cell age") == 3600
     cost = device.recalibrate()
     assert cost.joules["adc"] > 0
     assert cost.device_ns > 0
@@ -248,6 +248,6 @@ def test_a_state_moves_cells_and_their_age(rig) -> None:
     (before,) = source.run(operation, [X, None])
     target.restore(source.save())
     assert "write" not in target.keep(operation, {1: W}).joules
-    assert value(target, "age") == 3600
+    assert value(target, "cell age") == 3600
     assert error(target.run(operation, [X, None])[0], before) < 0.2
     assert value(target, "write budget") == 0

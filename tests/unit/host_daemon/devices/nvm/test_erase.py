@@ -36,6 +36,13 @@ def test_a_million_cells_keep_nothing_of_old_weights(rig) -> None:
     assert abs(np.corrcoef(old, field(made, "conductance"))[0, 1]) < 0.01
 
 
+def test_not_even_stuck_cells_say_what_they_were_meant_to_be(rig) -> None:
+    made, weights = rig(stuck=0.02), normal(256, 256)
+    made.device().keep(matmul(weights), {1: weights})
+    NvmKind().erase(made.card, made.cells, bytes(32))
+    assert not field(made, "target").any()
+
+
 def test_wear_and_its_count_survive(rig) -> None:
     made, weights = rig(), normal(200, 100)
     made.device().keep(matmul(weights), {1: weights})

@@ -10,3 +10,8 @@ class TestKcloud3(DeviceConformance):
 class TestHermes(DeviceConformance):
     card_file = find_card("hermes")
     places = ("tiles", "digital")
+
+
+class TestMythic(DeviceConformance):
+    card_file = find_card("mythic-m1076")
+    places = ("tiles", "digital")

@@ -48,7 +48,7 @@ def test_pcm_conductances_are_those_of_aihwkit() -> None:
             error = float(row[std]) / values.size**0.5
             where = (row["g_target_uS"], name)
             assert abs(values.mean() - float(row[mean])) < 6 * error, where
-            assert abs(values.std() - float(row[std])) < 0.015 * float(row[std]), where
+            assert abs(values.std() - float(row[std])) < 0.025 * float(row[std]), where
 
 
 def test_sonos_after_a_day_is_what_was_measured() -> None:
@@ -81,6 +81,8 @@ def test_a_clock_that_goes_backwards_is_refused() -> None:
     cells = replace(_programmed(8.0, 4), written=np.asarray(100.0))
     with pytest.raises(InvalidArgument, match=r"clock = 99\.0 s is 1\.0 s before"):
         ages(cells, 99.0)
+    with pytest.raises(InvalidArgument, match="clock = nan s"):
+        ages(cells, float("nan"))
 
 
 def test_stuck_cells_stay_and_are_counted() -> None:

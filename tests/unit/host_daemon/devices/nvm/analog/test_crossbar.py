@@ -11,7 +11,7 @@ from host_daemon.devices.nvm.analog.compensation import calibrate, factor
 from host_daemon.devices.nvm.analog.converters import Converter, InputRange, Periphery, calibrated
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, Mapping, Pairs, Scaling
 from host_daemon.devices.nvm.analog.laws import Polynomial
-from host_daemon.devices.nvm.analog.presets import PCM
+from host_daemon.devices.nvm.analog.presets import PCM, SONOS
 from host_daemon.devices.validate import DEFAULT
 from vaccel.errors import InvalidArgument
 
@@ -165,7 +165,15 @@ def test_converters_out_of_range_are_refused(bits: int, bound: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"slices": 0}, {"slices": 2}, {"levels": -1}, {"limit": 0.0}, {"slices": 17}]
+    "given",
+    [
+        {"slices": 0},
+        {"slices": 2},
+        {"slices": 17},
+        {"slices": 5, "levels": 127},
+        {"levels": -1},
+        {"limit": 0.0},
+    ],
 )
 def test_mappings_out_of_range_are_refused(given: dict) -> None:
     with pytest.raises(InvalidArgument):
@@ -215,6 +223,41 @@ def test_weight_noise_is_that_of_each_weight() -> None:
     y, _ = _array(weights, edge=edge).at(0.0, None).mvm(x, np.random.default_rng(0))
     expected = 0.02 * np.sqrt((x[0] ** 2) @ np.abs(weights) * np.abs(weights).max())
     assert y.std(axis=0) == pytest.approx(expected, rel=0.03)
+
+
+def test_white_noise_is_new_in_each_product() -> None:
+    """As large as if each cell were drawn anew for each vector, which is slow."""
+    weights, _ = _drawn(64, 8)
+    x = np.tile(_drawn(64, 8, 1)[1], (2000, 1))
+    array, rng = _array(weights, replace(SONOS, drift=None)), np.random.default_rng(0)
+    snapshot = array.at(0.0, rng)
+    y, _ = snapshot.mvm(x, rng)
+    drawn = [array.at(0.0, rng, frozen=True).mvm(x[:1], rng)[0] for _ in range(500)]
+    assert y.std(axis=0) == pytest.approx(np.concatenate(drawn).std(axis=0), rel=0.15)
+    frozen, _ = array.at(0.0, rng, frozen=True).mvm(x, rng)
+    assert (frozen == frozen[0]).all()
+    quiet, _ = array.at(0.0, None).mvm(x, rng)
+    assert (quiet == quiet[0]).all()
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 1e37, 3e38])
+def test_inputs_of_extreme_size_give_numbers(size: float) -> None:
+    edge = Periphery(Converter.of(7), Converter.of(9, 20.0), bound_management=True)
+    array = _array(np.ones((100, 1), np.float32) * 1e-3, edge=edge)
+    y, counts = array.at(0.0, None).mvm(np.full((2, 100), size), np.random.default_rng(0))
+    assert np.isfinite(y).all()
+    if counts.saturated:  # twice this input is no float32
+        assert size == 3e38
+    else:
+        assert y[0, 0] == pytest.approx(0.1 * size, rel=0.1, abs=1e-37)
+
+
+@pytest.mark.parametrize(
+    "given", [{"out_noise": -1.0}, {"wire_ohms": float("nan")}, {"fixed_range": 0.0}]
+)
+def test_edges_out_of_range_are_refused(given: dict) -> None:
+    with pytest.raises(InvalidArgument, match=next(iter(given))):
+        Periphery(**given)
 
 
 def test_compensation_undoes_the_mean_drift() -> None:
