@@ -91,7 +91,7 @@ def compare(device: vaccel.Device, model: PublicModel, count: int, progress: Pro
     differences = []
     nodes: dict[str, int] = {}
     for inputs in seeded(model, count, SEED):
-        outputs = loaded(**inputs)
+        outputs = loaded(inputs)
         differences.append(difference(outputs, native(**inputs)))
         nodes = dict(outputs.cost.nodes)
     loaded.unload()
