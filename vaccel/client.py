@@ -119,7 +119,10 @@ class Device:
         await self._channel.close()
 
     def load(self, source: str | os.PathLike[str] | bytes) -> Model:
-        """Load an ONNX model, from a file or from its bytes. Raises InvalidModel, Unsupported."""
+        """Load an ONNX model or a program file (.vxp), from a path or from its bytes.
+
+        Raises InvalidModel; Unsupported, also for a program file of another card or profile.
+        """
         if isinstance(source, bytes):
             data, name = source, "<bytes>"
         else:
