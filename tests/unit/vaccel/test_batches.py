@@ -52,10 +52,10 @@ def test_results_are_put_together_and_costs_added_up() -> None:
     parts = [
         Outputs(
             {"y": np.arange(i)},
-            Cost({"array": i}, {"dram": 2}, {"static": 0.5}, {"array": 1}, 10, 100 * i, 100 * i + 7),
+            Cost({"array": i}, {"dram": 2}, {"e": 0.5}, {"array": 1}, 10, 100 * i, 100 * i + 7),
         )
         for i in (1, 2)
     ]
     arrays, cost = batches.join(parts)
     assert arrays["y"].tolist() == [0, 0, 1]
-    assert cost == Cost({"array": 3}, {"dram": 4}, {"static": 1.0}, {"array": 2}, 20, 100, 207)
+    assert cost == Cost({"array": 3}, {"dram": 4}, {"e": 1.0}, {"array": 2}, 20, 100, 207)
