@@ -26,7 +26,7 @@ from vaccel.fastpath.queue import AppQueue
 from vaccel.kernel_calls import KernelCalls
 from vaccel.kernels.declaration import setting_text
 from vaccel.loaded_model import Call, Model, Outputs
-from vaccel.model import Array, BufferRange, DType, Port, Tensor
+from vaccel.model import Array, BufferRange, Cost, DType, Port, Tensor
 from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session, StreamState
@@ -156,6 +156,11 @@ class Device:
         outputs = self._kernels.run(kernel, arrays, {}, settings)
         first: Array = next(iter(outputs.values()))
         return first
+
+    @property
+    def last_cost(self) -> Cost:
+        """What the last kernel of ``run`` or of ``vaccel.ops`` would have cost the device."""
+        return self._kernels.last_cost
 
     def buffer(self, source: int | Array) -> Buffer:
         """Device memory: so many bytes of zeros, or with an array's bytes."""
