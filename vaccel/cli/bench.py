@@ -160,7 +160,7 @@ def compile_time(
         return
     _table(
         "loading on a VF",
-        ("model", "nodes", "MB", "load", "of CPU", "one copy", "peak", "of its size"),
+        ("model", "nodes", "MB", "load", "of CPU", "again", "one copy", "peak", "of its size"),
         [
             (
                 row.model,
@@ -168,6 +168,7 @@ def compile_time(
                 f"{row.model_bytes / 1e6:.1f}",
                 f"{row.compile_ms:.0f} ms",
                 f"{row.cpu_ms:.0f} ms",
+                f"{row.again_ms:.0f} ms",
                 f"{row.copy_ms:.0f} ms",
                 f"{row.peak_bytes / 1e6:.0f} MB",
                 f"{row.peak_bytes / row.model_bytes:.1f} x",
