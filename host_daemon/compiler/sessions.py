@@ -38,7 +38,7 @@ from vaccel.model import Array
 ort.set_default_logger_severity(4)
 
 _PROVIDERS: Final = ["CPUExecutionProvider"]
-# Its time grows with the square of a chain's length: 11 s for 20,000 nodes in ORT 1.32, 0.6 without.
+# Its time grows with the square of a chain: 11 s for 20,000 nodes in ORT 1.32, 0.6 without.
 _QUADRATIC: Final = ["CommonSubexpressionElimination"]
 _MANY_NODES: Final = 4000
 _NONE: Final[Mapping[str, Array]] = MappingProxyType({})
