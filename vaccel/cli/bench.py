@@ -158,13 +158,14 @@ def compile_time(
     if as_json:
         print(result.as_json())
         return
-    _table(
-        "loading on a VF",
+    from vaccel.cli import render
+
+    render.print_table(
         ("model", "nodes", "MB", "load", "of CPU", "again", "one copy", "peak", "of its size"),
         [
             (
                 row.model,
-                str(row.nodes),
+                row.nodes,
                 f"{row.model_bytes / 1e6:.1f}",
                 f"{row.compile_ms:.0f} ms",
                 f"{row.cpu_ms:.0f} ms",
@@ -175,6 +176,7 @@ def compile_time(
             )
             for row in result.rows
         ],
+        "",
     )
 
 
