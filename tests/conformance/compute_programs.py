@@ -179,8 +179,8 @@ async def kernels_take_settings_and_give_several_results(compute: Compute, model
     x = np.random.default_rng(3).permutation(12).reshape(3, 4).astype(np.float32)
     async with opened(compute) as session:
         ports = (Port("x", DType.FLOAT32, ("rows", "columns")),)
-        settings = {"k": "2", "axis": "0", "largest": "0"}
-        program = await compute.load_program(session.context, KernelSource("top_k", ports, settings))
+        source = KernelSource("top_k", ports, {"k": "2", "axis": "0", "largest": "0"})
+        program = await compute.load_program(session.context, source)
         assert [port.name for port in program.outputs] == ["values", "indices"]
         done = await session.launch(program.id, {"x": tensor(x)})
         np.testing.assert_array_equal(array(done.results["values"]), np.sort(x, 0)[:2])
