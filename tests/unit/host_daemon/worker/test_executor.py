@@ -147,7 +147,7 @@ async def test_weights_and_results_need_room(tmp_path: Path) -> None:
                 await session.load(made)
             assert small.usage().memory_bytes == len(made)
         async with opened(small) as session:
-            with pytest.raises(Exhausted, match="'spread' .* more than the VF's"):
+            with pytest.raises(Exhausted, match=r"'spread' .* more than the VF's"):
                 await session.load(models.build("large"))
             program = await session.load(models.build("affine"))
             x = {"x": tensor(np.ones((30_000, 4), np.float32))}
