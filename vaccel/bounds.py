@@ -48,6 +48,9 @@ STRINGS_PER_VALUE: Final = 1 << 20
 VALUE_DEPTH: Final = 4
 # Items of one sequence that travel, and of all sequences within it.
 ITEMS_PER_VALUE: Final = 65_536
+# Programs that nobody holds and that are kept in case somebody loads the same again, in each VF.
+PROGRAMS_IDLE: Final = 8
+PROGRAMS_IDLE_BYTES: Final = 256 * MIB
 # A protobuf cannot hold more; larger models come with external data, inside the upload.
 MODEL_BYTES: Final = 2 * GIB - 1
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.

@@ -16,7 +16,6 @@ from host_daemon.compiler.program import (
     CompiledProgram,
     Target,
     compile_kernel,
-    compile_model,
 )
 from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
@@ -26,6 +25,7 @@ from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
 from host_daemon.worker.limits import check_chunk, check_submission
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range, pin_all, unpin_all
+from host_daemon.worker.program_cache import Pending, ProgramCache
 from host_daemon.worker.streams import check_waits
 from vaccel import bounds, ids
 from vaccel.aperture.journal import Journal
@@ -85,14 +85,15 @@ class Executor:
         self._memory = DeviceMemory(vf.profile.memory_bytes)
         upkeep = vf.model.upkeep if isinstance(vf.model, Lasting) else None
         self._engine = Engine(self._memory, vf.model.clock_hz, upkeep)
-        self._contexts = Contexts(
-            self._memory,
-            lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
-            self._engine.retire,
-        )
         identity = Identity(vf.card.kind, vf.card.name, vf.profile.name)
         memory = vf.profile.memory_bytes
         self._target = Target(vf.model, vf.threads, vf.scratch, memory, identity)
+        self._cache = ProgramCache(self._target, self._engine.retire)
+        self._contexts = Contexts(
+            self._memory,
+            lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
+            self._cache.release,
+        )
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
         self.queues: QueueLender | None = None
@@ -169,6 +170,7 @@ class Executor:
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
         await self._engine.settle()
+        self._cache.clear()
         if self.queues is not None:
             await self.queues.settle()
 
@@ -260,15 +262,22 @@ class Executor:
         read = {}
         if isinstance(source, OnnxSource):
             read = {source.buffer: owner.buffers.find(source.buffer)}
+        compile_it = self._compiler(owner, source)
+        pending = Pending(self._cache)
         pin_all(read)
         try:
-            compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+            compiled, fresh = await self._engine.on_thread(
+                owner, lambda stop: pending.keep(compile_it(stop))
+            )
+        except BaseException:
+            pending.abandon()
+            raise
         finally:
             unpin_all(read)
-        if compiled.programming is not None:
+        if fresh and compiled.programming is not None:
             self._engine.charge(compiled.programming)
         if owner.closed is not None:
-            self._engine.retire(compiled)
+            self._cache.release(compiled)
             raise owner.closed
         return owner.programs.add(compiled)
 
@@ -367,15 +376,15 @@ class Executor:
 
     def _compiler(
         self, owner: Context, source: OnnxSource | KernelSource
-    ) -> Callable[[ort.RunOptions], CompiledProgram]:
+    ) -> Callable[[ort.RunOptions], tuple[CompiledProgram, bool]]:
         if isinstance(source, KernelSource):
-            return lambda _: compile_kernel(source, self._target)
+            return lambda _: (compile_kernel(source, self._target), True)
         buffer = owner.buffers.find(source.buffer)
         check_range(buffer, source.offset, source.length, "model")
         if source.length > bounds.MODEL_BYTES:
             raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
         view = buffer.array[source.offset : source.offset + source.length]
-        return lambda _: compile_model(view.data, self._target)
+        return lambda _: self._cache.take(view.data)
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:

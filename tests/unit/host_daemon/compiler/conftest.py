@@ -39,9 +39,6 @@ class CountingDevice:
             end_ns=cycles,
         )
 
-    def computes(self, operation: Operation) -> bool:
-        return False
-
     def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
         return None
 
