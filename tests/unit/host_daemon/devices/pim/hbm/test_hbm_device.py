@@ -284,7 +284,7 @@ def test_an_unknown_family_and_too_many_channels_are_refused(card: Card) -> None
     with pytest.raises(InvalidArgument, match=r"family.*'cube'"):
         find_kind("pim").card(given | {"family": "cube"}, "a.toml")
     given["profile"][0]["cores"]["value"] = 65
-    with pytest.raises(InvalidArgument, match=r"65 of profile pim\.4c\.1g, but the card has 64"):
+    with pytest.raises(InvalidArgument, match=r"65 of profile pim\.4c\.1\.5g, but the card has 64"):
         find_kind("pim").card(given, "a.toml")
     with pytest.raises(InvalidArgument, match="not of card"):
         model(card, Profile("pim.65c.1g", "pim", 65, 1, 1, 1 << 20))
