@@ -45,10 +45,7 @@ class HbmBanks:
                 f"{operation.op}: {self._card} does not compute in {asked}",
                 hint=f"it does in {', '.join(_ASKED)}",
             )
-        first = operation.inputs[0] if operation.inputs else None
-        kind = first[0] if first else None
-        halves = kind is DType.FLOAT16 if asked is None else asked == FP16
-        if not halves or kind not in (DType.FLOAT16, DType.FLOAT32):
+        if not _in_halves(operation):
             return None
         return work(operation, self._channels, self._own.rows)
 
@@ -106,16 +103,19 @@ class HbmBanks:
         }
 
     def computes(self, operation: Operation) -> bool:
-        """Products and LSTMs in fp16 of known shape; element-wise operations only where float32
-        would be another result.
+        """Products and LSTMs in fp16; element-wise operations only where float32 would be another
+        result. What turns out to be the host's once shapes are known, ``run`` leaves to it.
         """
-        shapes = [each[1] for each in operation.inputs if each]
-        known = all(shape and -1 not in shape for shape in shapes) and bool(shapes)
+        if operation.domain not in ("", "ai.onnx") or not _in_halves(operation):
+            return False
         if operation.op in _ELEMENTWISE:
             asked = operation.attributes.get(ARITHMETIC) == FP16
-            normalised = operation.op == "BatchNormalization"
-            return known and (asked or normalised) and self.cost(operation) is not None
-        return operation.op in _OWN and known and self._work(operation) is not None
+            return asked or operation.op == "BatchNormalization"
+        if operation.op not in _OWN:
+            return False
+        shapes = [each[1] for each in operation.inputs if each]
+        unknown = any(not shape or -1 in shape for shape in shapes)
+        return unknown or self._work(operation) is not None
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
         """The banks' result, as ``cost`` places it; None where the host computes it.
@@ -125,3 +125,12 @@ class HbmBanks:
         if self.cost(operation) is None:
             return None
         return numbers.compute(operation, inputs)
+
+
+def _in_halves(operation: Operation) -> bool:
+    """Whether an operation is of fp16, or float32 that asks for it."""
+    first = operation.inputs[0] if operation.inputs else None
+    asked = operation.attributes.get(ARITHMETIC)
+    if first is None or first[0] not in (DType.FLOAT16, DType.FLOAT32):
+        return False
+    return first[0] is DType.FLOAT16 if asked is None else bool(asked == FP16)

@@ -35,6 +35,8 @@ TILE_OUTPUTS: Final = BLOCKS * REGISTERS
 TILE_ELEMENTS: Final = BANKS * REGISTERS * LANES
 # Columns that the weights of one tile of GEMV take in each bank.
 _TILE_COLUMNS: Final = REGISTERS * REGISTERS
+# A row that no weights lie in, where a pattern puts its results.
+_ANY_ROW: Final = 0xFFF
 # Where the operands of element-wise kernels begin.
 FIRST_ROW, SECOND_ROW, RESULT_ROW, THIRD_ROW = 0, 128, 256, 384
 
@@ -44,10 +46,12 @@ class Kernel:
     """Opening, then ``rounds`` times the same phases at other rows, then closing.
 
     ``words`` is the length of the program; ``place`` gives a round's phases by its number.
+    ``pattern`` is any round: rows that differ there differ in all, so that its time is theirs.
     """
 
     words: int
     rounds: int
+    pattern: tuple[Phase, ...]
     place: Callable[[int], tuple[Phase, ...]]
 
     def __iter__(self) -> Iterator[Transaction]:
@@ -88,12 +92,12 @@ def gemv(tiles: int, rounds: int, words: int = 6) -> Kernel:
             tiles, index * rows, rounds * rows + column // COLUMNS, column % COLUMNS
         )
 
-    return Kernel(words, rounds, place)
+    return Kernel(words, rounds, gemv_round(tiles, 0, _ANY_ROW, 0), place)
 
 
 def _elementwise(step: Step, tiles: int, words: int) -> Kernel:
     phases = (Phase(write_mode("pim")), Phase(step, tiles, REGISTERS), Phase(write_mode("all")))
-    return Kernel(words, 1, lambda _: phases)
+    return Kernel(words, 1, phases, lambda _: phases)
 
 
 @lru_cache(maxsize=64)
@@ -150,4 +154,4 @@ def scaled(tiles: int, rounds: int, words: int = 6) -> Kernel:
         )
         return (*phases[:2], Phase(moved, tiles, REGISTERS), phases[3])
 
-    return Kernel(words, rounds, place)
+    return Kernel(words, rounds, phases, place)

@@ -146,7 +146,7 @@ class Schedule:
         if len(self._known) > _MOST:
             self._forget()
         run = _Run(self, Channel(self.timing))
-        phases = kernel.place(0)
+        phases = kernel.pattern
         first, last = phases[0].step, closing()
         run.go(Phase(opening(kernel.words)), first if kernel.rounds else last)
         for index in range(kernel.rounds):

@@ -76,11 +76,11 @@ def counted(name: str, tiles: int, rounds: int, timing: Timing) -> Counted:
     """A kernel's cycles and commands on a channel: the state machine's, looked up."""
     kernel = _KERNELS[name](tiles, rounds)
     inside = bus = 0
-    for phase in kernel.place(0):
+    for phase in kernel.pattern:
         memory = sum(not each.row & NO_MEMORY for each in phase.step)
         inside += phase.count * memory
         bus += phase.count * (len(phase.step) - memory)
-    ends = sum(1 for _ in kernels.Kernel(kernel.words, 0, kernel.place))
+    ends = sum(1 for _ in kernels.Kernel(kernel.words, 0, kernel.pattern, kernel.place))
     return Counted(_spent(name, tiles, rounds, timing), inside * rounds, bus * rounds + ends)
 
 

@@ -237,11 +237,16 @@ def test_float32_programs_may_ask_for_the_banks(device: DeviceModel) -> None:
         device.cost(operation("MatMul", left, right, **{ARITHMETIC: "int8"}))
 
 
-def test_nodes_of_programs_are_computed_where_their_shape_is_known(device: DeviceModel) -> None:
+def test_nodes_of_programs_are_the_banks_where_their_numbers_are(device: DeviceModel) -> None:
     assert device.computes(product(64, 64))
+    assert not device.computes(product(64, 64, 9))
     unknown = Operation("MatMul", ((F16, (-1, 64)), (F16, (64, 64))), ((F16, (-1, 64)),))
-    assert not device.computes(unknown)
-    assert not device.computes(Operation("MatMul", ((F16, ()), (F16, ())), (None,)))
+    assert device.computes(unknown)
+    assert device.run(product(64, 64, 9), [halves(1, 9, 64), halves(2, 64, 64)]) is None
+    assert device.computes(Operation("MatMul", ((F16, ()), (F16, ())), (None,)))
+    assert not device.computes(Operation("MatMul", ((F32, ()), (F32, ())), (None,)))
+    assert not device.computes(Operation("Softmax", ((F16, (4, 4)),), (None,)))
+    assert not device.computes(Operation("MatMul", ((F16, (4, 4)),) * 2, (None,), domain="mine"))
     large = np.zeros((64, 4096), np.float16)
     assert not device.computes(operation("Relu", large))  # the same in float32
 
@@ -279,7 +284,7 @@ def test_an_unknown_family_and_too_many_channels_are_refused(card: Card) -> None
     with pytest.raises(InvalidArgument, match=r"family.*'cube'"):
         find_kind("pim").card(given | {"family": "cube"}, "a.toml")
     given["profile"][0]["cores"]["value"] = 65
-    with pytest.raises(InvalidArgument, match=r"65 of profile pim\.4c\.1g, but the card has 64"):
+    with pytest.raises(InvalidArgument, match=r"65 of profile pim\.4c\.1\.5g, but the card has 64"):
         find_kind("pim").card(given, "a.toml")
     with pytest.raises(InvalidArgument, match="not of card"):
         model(card, Profile("pim.65c.1g", "pim", 65, 1, 1, 1 << 20))
