@@ -57,8 +57,9 @@ MODEL_BYTES: Final = 2 * GIB - 1
 MODEL_NODES: Final = 200_000
 # Messages that a model's protobuf holds beside its weights: each is some hundred bytes of memory.
 MODEL_MESSAGES: Final = 1_000_000
-# The header of a program file: mostly a row for each large weight.
-PROGRAM_HEADER_BYTES: Final = 32 * MIB
+# The header of a program file: mostly a row for each large weight. Its JSON becomes some twenty
+# times as much memory at worst.
+PROGRAM_HEADER_BYTES: Final = 4 * MIB
 # Graphs within graphs. Real models nest a handful; protobuf's own parser gives up at 32.
 MODEL_DEPTH: Final = 24
 # Node executions that one launch may make while its cost is found: a loop that runs on.

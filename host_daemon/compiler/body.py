@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import onnxruntime as ort
 
 from host_daemon.compiler.analysis import Analysis
 from host_daemon.compiler.frontend import CheckedModel
+from host_daemon.compiler.operators import in_opset_before
 from host_daemon.compiler.pipeline import Parts, Pipeline
 from host_daemon.compiler.placement import Placement
 from host_daemon.compiler.session_step import Opening, SessionStep
@@ -65,6 +68,10 @@ def open_body(
         except (Unsupported, InvalidModel) as fault:
             # Some node has no kernel for its types, or none at all: others compute that one.
             refusal = fault
+        earlier = in_opset_before(model.proto)
+        if earlier is not None:
+            with suppress(Unsupported, InvalidModel):
+                return Whole(replace(model, proto=earlier), opening)
     # The same in every worker: cells that outlive one are found again by it.
     resident = model.sha256[:16]
     try:

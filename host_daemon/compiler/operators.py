@@ -18,6 +18,52 @@ from host_daemon.compiler import graphs, weights
 _WRITTEN_OUT: Final = frozenset({"CausalConvWithState", "LinearAttention"})
 
 
+# What opset 28 took up again only to allow more types (their documents, "Type Constraints").
+_WIDENED: Final = frozenset(
+    {
+        "Cast",
+        "Celu",
+        "Compress",
+        "DequantizeLinear",
+        "Einsum",
+        "OneHot",
+        "Optional",
+        "OptionalGetElement",
+        "OptionalHasElement",
+        "QuantizeLinear",
+        "ReverseSequence",
+        "Unique",
+    }
+)
+_NEWEST: Final = 28
+
+
+def in_opset_before(model: ModelProto) -> ModelProto | None:
+    """A model of opset 28 that is one of opset 27 as well, as such; None where it is none.
+
+    ONNX Runtime 1.32 knows the operators of opset 28, and has kernels of 27 for most.
+    """
+    opsets = [each for each in model.opset_import if each.domain in ("", "ai.onnx")]
+    if [each.version for each in opsets] != [_NEWEST]:
+        return None
+    for node in graphs.nodes(model.graph):
+        if node.domain in ("", "ai.onnx") and node.op_type not in _WIDENED:
+            schema = onnx.defs.get_schema(node.op_type, _NEWEST, "")
+            if schema.since_version == _NEWEST:
+                return None
+    made = ModelProto()
+    made.CopyFrom(model)
+    for each in made.opset_import:
+        if each.domain in ("", "ai.onnx"):
+            each.version = _NEWEST - 1
+    try:
+        shown = weights.as_inputs(made)
+        onnx.shape_inference.infer_shapes(shown, check_type=True, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return None  # a type that is new
+    return made
+
+
 def spread_slopes(model: ModelProto) -> None:
     """Give slopes of PRelu, one a channel before opset 7, the axes that broadcast since then.
 

@@ -36,7 +36,7 @@ from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.graphs import printable
 from host_daemon.compiler.wire import CUT_TYPES
 from vaccel import __version__, bounds
-from vaccel.errors import InvalidModel, Unsupported
+from vaccel.errors import Exhausted, InvalidModel, Unsupported
 from vaccel.model import Array, Port
 
 MAGIC: Final = b"\x93VXP\r\n\x1a\n"
@@ -67,7 +67,10 @@ def is_vxp(data: memoryview | bytes) -> bool:
 
 
 def write(model: CheckedModel, identity: Identity, plan: Mapping[str, Any]) -> Iterator[bytes]:
-    """A program file in pieces. ``plan`` says to people what the compiler decided."""
+    """A program file in pieces. ``plan`` says to people what the compiler decided.
+
+    Raises Exhausted where its header would be longer than bounds.PROGRAM_HEADER_BYTES.
+    """
     bare = ModelProto()
     bare.CopyFrom(model.proto)
     weights.unmark(bare)
@@ -87,6 +90,12 @@ def write(model: CheckedModel, identity: Identity, plan: Mapping[str, Any]) -> I
         "plan": dict(plan),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) > bounds.PROGRAM_HEADER_BYTES:
+        raise Exhausted(
+            f"program file's header takes {len(text)} bytes: at most"
+            f" {bounds.PROGRAM_HEADER_BYTES}",
+            hint="load the model itself: it has too many weights for a file",
+        )
     head = _PREAMBLE.size + len(text) + len(graph)
     start = _aligned(head)
     yield _PREAMBLE.pack(MAGIC, VERSION, len(text), hashlib.sha256(text).digest(), start + end)

@@ -150,3 +150,34 @@ def test_slopes_of_an_old_prelu_are_one_a_channel(tmp_path: Path) -> None:
     made.graph.input.append(value("slope", F32, [2]))
     given = compiled(made, tmp_path).run({"x": np.full((1, 2, 2, 3), -1, np.float32)}, ["y"])
     assert given.results["y"][0, :, 0, 0].tolist() == [-2, -3]
+
+
+def newest(to: int) -> ModelProto:
+    return model(
+        graph(
+            [
+                NODE("QuantizeLinear", ["x", "scale", "zero"], ["q"], name="down"),
+                NODE("DequantizeLinear", ["q", "scale", "zero"], ["d"], name="up"),
+                NODE("Cast", ["d"], ["y"], name="cast", to=to),
+            ],
+            [value("x", F32, ["n"])],
+            [value("y", to, ["n"])],
+            [from_array(np.float32(0.5), "scale"), from_array(np.int8(1), "zero")],
+        ),
+        opset=28,
+    )
+
+
+def test_a_new_opset_that_only_allows_more_types_costs_no_segments(tmp_path: Path) -> None:
+    program = compiled(newest(TensorProto.DOUBLE), tmp_path)
+    assert isinstance(program._body, Whole)
+    x = np.float32([1.1, -3.7, 900])
+    given = program.run({"x": x}, ["y"])
+    assert given.results["y"].tolist() == [1.0, -3.5, 63.0]
+    assert given.cost.nodes == {"vector": 3}
+    # A type that is new in it takes the node's own way.
+    cut = compiled(newest(TensorProto.FLOAT6E2M3), tmp_path)
+    assert isinstance(cut._body, Pipeline)
+    six = cut.run({"x": x}, ["y"]).results["y"]
+    assert six.dtype.name == "float6_e2m3fn"
+    assert six.astype(float).tolist() == [1.0, -3.5, 7.5]

@@ -18,7 +18,8 @@ from host_daemon.compiler import frontend, vxp
 from host_daemon.compiler.program import Target, compile_model
 from tests.conformance import models
 from tests.unit.host_daemon.compiler.test_weights import dense
-from vaccel.errors import InvalidModel, Unsupported, VaccelError
+from vaccel import bounds
+from vaccel.errors import Exhausted, InvalidModel, Unsupported, VaccelError
 
 HERE = vxp.Identity("npu", "kcloud-1", "npu.1c.6g")
 
@@ -139,6 +140,22 @@ def test_a_header_that_lies_is_refused(
         compile_model(rewritten(change), target)
     assert isinstance(caught.value, InvalidModel)
     assert str(caught.value).isprintable()
+
+
+def test_a_header_is_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "PROGRAM_HEADER_BYTES", 100)
+    with pytest.raises(InvalidModel, match="header takes"):
+        compile_model(GOOD, target)
+    with pytest.raises(Exhausted, match="at most 100"):
+        file_of(dense().SerializeToString())
+
+
+def test_a_header_that_nests_without_end_is_refused(target: Target) -> None:
+    text = b"[" * 500_000
+    digest = hashlib.sha256(text).digest()
+    start = struct.pack("<8sII32sQ", vxp.MAGIC, 1, len(text), digest, 56 + len(text))
+    with pytest.raises(InvalidModel, match="no JSON"):
+        compile_model(start + text, target)
 
 
 def test_what_a_header_says_of_cost_and_signature_is_not_believed(target: Target) -> None:
