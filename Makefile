@@ -41,7 +41,7 @@ pytest: setup
 	$(BIN)/pytest
 
 validate: setup ## compare the device models with reference results: make validate ORACLES=dir
-	@$(BIN)/python -m host_daemon.devices.validate $(if $(ORACLES),"$(ORACLES)")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m host_daemon.devices.validate $(if $(ORACLES),"$(ORACLES)")
 
 proto: setup ## generate vaccel/v1 from proto/ again
 	@$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. proto/vaccel/v1/*.proto

@@ -19,6 +19,7 @@ from host_daemon.config import Config
 from host_daemon.control import cards as control_cards
 from host_daemon.control import certificates
 from host_daemon.control.attachments import Attachments
+from host_daemon.control.cells import CellFiles, load_secret
 from host_daemon.control.context import HostContext
 from host_daemon.control.credentials import Credentials
 from host_daemon.control.keeper import Keeper
@@ -207,9 +208,11 @@ class Daemon:
         def new_id(prefix: str) -> str:
             return ids.new_id(prefix, time.time_ns() // 1_000_000, secrets.token_bytes)
 
+        cards = control_cards.register(config.pfs, read_card, store, new_id, time.time_ns)
         return HostContext(
             store=store,
-            cards=control_cards.register(config.pfs, read_card, store, new_id, time.time_ns),
+            cards=cards,
+            cells=self._cells(cards),
             identity=certificates.load_or_make(
                 self._folders.state / "tls", store.host_id, time.time_ns
             ),
@@ -220,6 +223,14 @@ class Daemon:
             guest_address=GUEST_ADDRESS,
             memory_limit=config.host.memory_limit or _three_quarters_of_memory(),
         )
+
+    def _cells(self, cards: control_cards.Cards) -> CellFiles:
+        secret = load_secret(self._folders.state / "seed.secret", secrets.token_bytes)
+        cells = CellFiles(
+            self._folders.state / "cells", secret, registry.find_kind, secrets.token_bytes
+        )
+        cells.open(cards)
+        return cells
 
     def _vm_settings(self, accelerator: str) -> VmSettings:
         config = self._config

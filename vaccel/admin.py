@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from vaccel import errors, loop
 from vaccel.inventory import PF, VF, VM, Image, Output, Status
+from vaccel.model import Cost
 from vaccel.rpc import address as addresses
 from vaccel.rpc.admin_client import GrpcOperations
 
@@ -150,6 +151,14 @@ class AdminClient:
     ) -> Image:
         """Build a guest image, or find it in the cache."""
         return _last(self._operations.build_image(recipe, rebuild), progress, Image)
+
+    def advance_clock(self, pf: str, seconds: float) -> PF:
+        """Let the cells of a card age by so many seconds."""
+        return loop.run(self._operations.advance_clock(pf, seconds))
+
+    def recalibrate_vf(self, vf: str) -> tuple[VF, Cost]:
+        """Have a VF compensate drift; what it cost."""
+        return loop.run(self._operations.recalibrate_vf(vf))
 
     def images(self) -> Sequence[Image]:
         """Images in the cache."""

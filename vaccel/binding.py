@@ -38,7 +38,8 @@ def check(port: Port, dtype: DType, shape: Shape) -> None:
     given = f"{dtype.value}{list(shape)}"
     if dtype is not port.dtype:
         raise InvalidArgument(
-            f"input {port.name!r}: expected dtype {port.dtype.value}, given {given}",
+            f"input {port.name!r}: expected {port}, given {given}:"
+            f" dtype must be {port.dtype.value}",
             hint=f"convert it, for example with .astype('{port.dtype.value}')",
         )
     if port.shape is None:

@@ -48,6 +48,9 @@ STRINGS_PER_VALUE: Final = 1 << 20
 VALUE_DEPTH: Final = 4
 # Items of one sequence that travel, and of all sequences within it.
 ITEMS_PER_VALUE: Final = 65_536
+# Programs that nobody holds and that are kept in case somebody loads the same again, in each VF.
+PROGRAMS_IDLE: Final = 8
+PROGRAMS_IDLE_BYTES: Final = 256 * MIB
 # A protobuf cannot hold more; larger models come with external data, inside the upload.
 MODEL_BYTES: Final = 2 * GIB - 1
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.
@@ -148,8 +151,12 @@ DATA_DISK_FILES: Final = 100_000
 CARD_FILE_BYTES: Final = 256 * KIB
 # What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
 DEVICE_STATE_BYTES: Final = 256 * MIB
-# Instructions of an AiM trace: some seconds of the card, some tens of megabytes here.
+# Instructions of an AiM trace: 20 MB here, 32 times as much where every channel gets its own.
 PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
+# What is told of cells that remember: a dozen quantities, and a line for each thing that is wrong.
+CONDITIONS: Final = 64
+# The operator's clock of such a card: a century, in seconds.
+CLOCK_SECONDS: Final = 100 * 365.25 * 86_400
 # Quantities of a card that are shown and compared: a few dozen.
 FIGURES_PER_CARD: Final = 128
 

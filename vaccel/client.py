@@ -147,7 +147,10 @@ class Device:
         await self._channel.close()
 
     def load(self, source: str | os.PathLike[str] | bytes) -> Model:
-        """Load an ONNX model, from a file or from its bytes. Raises InvalidModel, Unsupported."""
+        """Load an ONNX model or a program file (.vxp), from a path or from its bytes.
+
+        Raises InvalidModel; Unsupported, also for a program file of another card or profile.
+        """
         if isinstance(source, bytes):
             data, name = source, "<bytes>"
         else:
@@ -182,6 +185,11 @@ class Device:
         outputs = self._kernels.run(kernel, arrays, {}, settings)
         first: Array = next(iter(outputs.values()))
         return first
+
+    @property
+    def last_cost(self) -> Cost:
+        """What the last kernel of ``run`` or of ``vaccel.ops`` would have cost the device."""
+        return self._kernels.last_cost
 
     def buffer(self, source: int | Array) -> Buffer:
         """Device memory: so many bytes of zeros, or with an array's bytes."""

@@ -28,6 +28,21 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How something is that wears or ages, such as ``cell age`` or ``worst wear``.
+
+    ``value`` is in ``unit``, a base unit (``s``, ``J``, ``1`` for a ratio; "" counts things).
+    ``level`` is ``ok``, ``warning`` or ``fault``; ``note`` says in words what a reader needs.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    note: str = ""
+    level: str = "ok"
+
+
+@dataclass(frozen=True, slots=True)
 class PF:
     """A card. ``fits[name]`` is how many more VFs of that profile fit.
 
@@ -48,6 +63,7 @@ class PF:
     core_owners: tuple[str, ...]
     source: str
     figures: tuple[Figure, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,7 @@ class VF:
     usage: Usage
     created_unix_ns: int
     reason: str
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from vaccel.errors import Exhausted, InvalidArgument, Unsupported, VaccelError
 from vaccel.kernels import fit
 from vaccel.kernels.declaration import ARITHMETIC, Kernel, Setting, setting_text
 from vaccel.loaded_model import Model, Outputs
-from vaccel.model import DType, Port, Strings, Tensor
+from vaccel.model import Cost, DType, Port, Strings, Tensor
 
 if TYPE_CHECKING:
     from vaccel.client import Device
@@ -43,6 +43,7 @@ class KernelCalls:
         self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
         self._checked: dict[Asked, tuple[Port, ...]] = {}
         self._lock = threading.Lock()
+        self.last_cost = Cost()
 
     def run(
         self,
@@ -68,7 +69,9 @@ class KernelCalls:
                 self._checked.clear()
             self._checked[asked] = opened
         with self._model(kernel, opened, texts) as model:
-            return model(*(tensors[port.name] for port in model.inputs))
+            outputs = model(*(tensors[port.name] for port in model.inputs))
+        self.last_cost = outputs.cost
+        return outputs
 
     def _check(
         self, kernel: Kernel, given: Sequence[Port], texts: Mapping[str, str]

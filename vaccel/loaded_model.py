@@ -93,13 +93,19 @@ class Model:
         takes, gives = map(binding.signature_text, (self.inputs, self.outputs))
         return f"<vaccel.Model {self.name}: ({takes}) -> ({gives})>"
 
+    def _bind(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Value]:
+        only = self.inputs[0] if self.inputs else None
+        whole = args[0] if len(args) == 1 else None
+        if isinstance(whole, Mapping) and not (only and only.containers):
+            return binding.bind(self.inputs, (), {**whole, **named})
+        return binding.bind(self.inputs, args, named)
+
     def __call__(self, *args: Any, timeout: float = bounds.WAIT_SECONDS, **named: Any) -> Outputs:
-        """Run it. Inputs whose names are no Python names go as ``**{"name": array}``.
+        """Run it, with arrays by position, by name, or in one mapping by name.
 
         Raises InvalidArgument before anything travels, with expected and given side by side.
         """
-        values = binding.bind(self.inputs, args, named)
-        arrays, cost = self._device._call(self.id, values, timeout)
+        arrays, cost = self._device._call(self.id, self._bind(args, named), timeout)
         self.last_cost = cost
         return Outputs(arrays, cost)
 
@@ -109,7 +115,7 @@ class Model:
         Calls run in the order in which they arrive, at most ``bounds.CALLS_IN_FLIGHT`` of a device
         beside one another. Arrays must not change until their call is done.
         """
-        return Call(loop.start(self._queued(binding.bind(self.inputs, args, named))))
+        return Call(loop.start(self._queued(self._bind(args, named))))
 
     async def _queued(self, values: Mapping[str, Value]) -> Outputs:
         arrays, cost = await self._device._session.queue(self.id, values)
@@ -125,10 +131,7 @@ class Model:
             raise InvalidArgument(f"ahead is {ahead}", hint="1 or more calls under way")
         calls: deque[Call] = deque()
         for item in items:
-            if isinstance(item, Mapping):
-                calls.append(self.submit(**item))
-            else:
-                calls.append(self.submit(*(item if isinstance(item, tuple) else (item,))))
+            calls.append(self.submit(*(item if isinstance(item, tuple) else (item,))))
             if len(calls) >= ahead:
                 yield calls.popleft().result()
         while calls:
@@ -141,14 +144,14 @@ class Model:
         cut, others go whole; every output must begin with it. The cost is that of all parts.
         Raises InvalidArgument where the signature has no such symbol.
         """
-        values = binding.bind(self.inputs, args, named)
+        values = self._bind(args, named)
         symbol = batches.symbol_of(self.inputs, self.outputs)
         parts = batches.cut(self.inputs, values, symbol, rows)
         return Outputs(*batches.join(list(self.map(parts))))
 
     def estimate(self, *args: Any, **named: Any) -> Cost:
         """What a call with such inputs would cost, without running it."""
-        values = binding.bind(self.inputs, args, named)
+        values = self._bind(args, named)
         shapes = {
             name: Tensor(v.dtype, v.shape, data=v.data if v.nbytes <= bounds.KIB else None)
             if isinstance(v, Tensor)

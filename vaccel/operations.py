@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vaccel.inventory import PF, VF, VM, Image, Output, Status
+from vaccel.model import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,14 @@ class Operations(Protocol):
 
     def build_image(self, recipe: str, rebuild: bool) -> AsyncIterator[Progress | Image]:
         """Build a guest image, or find it in the cache."""
+
+    async def advance_clock(self, pf: str, seconds: float) -> PF:
+        """Let a card's cells age. Raises Unsupported where it has none, InvalidArgument where time
+        would run backwards.
+        """
+
+    async def recalibrate_vf(self, vf: str) -> tuple[VF, Cost]:
+        """Have a VF compensate drift; what it cost. Raises Unsupported where nothing drifts."""
 
     async def images(self) -> Sequence[Image]:
         """Images in the cache."""

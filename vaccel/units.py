@@ -86,6 +86,11 @@ OPERATIONS: Final = Dimension(
     },
 )
 
+# Such as 9.76 TOPS/W: operations per joule.
+OPERATIONS_PER_WATT: Final = Dimension(
+    "operations per second and watt", "OPS/W", _si("OPS/W", "GT")
+)
+
 
 def parse(text: object, dimension: Dimension, field: str) -> float:
     """The quantity in the dimension's base unit. ``field`` says in messages where the text stood.

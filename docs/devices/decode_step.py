@@ -141,6 +141,26 @@ def tables(npu: Step, mixed: Step) -> str:
     return "\n".join(lines)
 
 
+def one_product(devices: dict[str, DeviceModel]) -> str:
+    """A single product with one row, as the page has it."""
+    costs = [device.cost(product(1, 4096, 4096)) for device in devices.values()]
+    busy = [
+        ", ".join(f"`{unit}` {value:,}" for unit, value in cost.cycles.items()) for cost in costs
+    ]
+    lines = [
+        "| | npu | npu-pim |",
+        "| --- | --- | --- |",
+        f"| busy | {busy[0]} | {busy[1]} |",
+        "| start to end | " + " | ".join(f"{cost.critical_cycles:,}" for cost in costs) + " |",
+    ]
+    for text, level in (("over the pins", "dram"), ("inside the banks", "banks")):
+        moved = [f"{cost.bytes.get(level, 0) / 1e6:.1f} MB" for cost in costs]
+        lines.append(f"| bytes {text} | {moved[0]} | {moved[1]} |")
+    joules = [f"{sum(cost.joules.values()) * 1e3:.2f} mJ" for cost in costs]
+    lines.append(f"| joules, without standby | {joules[0]} | {joules[1]} |")
+    return "\n".join(lines)
+
+
 def sweep(device: DeviceModel, rows: Sequence[int], size: int = 4096) -> list[tuple[float, float]]:
     """(operations per byte of weights, operations per second) of products with such many rows."""
     points = []
@@ -299,7 +319,7 @@ def compute() -> tuple[dict[str, DeviceModel], dict[str, Step]]:
 def main() -> None:
     """Print and draw."""
     devices, steps = compute()
-    print(tables(steps["npu"], steps["npu-pim"]))
+    print(one_product(devices), tables(steps["npu"], steps["npu-pim"]), sep="\n\n")
     picture = draw(both()[0], devices, steps)
     Path(__file__).with_name("decode_step.svg").write_text(picture, encoding="utf-8")
 

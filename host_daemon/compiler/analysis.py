@@ -22,7 +22,7 @@ from host_daemon.compiler.quantised import NOT_QUANTISED, Quantised, find_quanti
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.steering import is_random, steering_operands
 from host_daemon.compiler.weights import as_inputs
-from host_daemon.core.device import ARITHMETIC
+from host_daemon.core.device import ARITHMETIC, DEMANDS
 from vaccel.model import DType
 
 # A source that no input can be named as: values drawn at random.
@@ -266,6 +266,9 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
                     v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value
                 )
             found[attribute.name] = value
+    for entry in node.metadata_props:
+        if entry.key in DEMANDS:
+            found[entry.key] = entry.value
     asked = stated(node)
     return found | {ARITHMETIC: asked} if asked else found
 

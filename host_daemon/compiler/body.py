@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any, Final
 
 import onnxruntime as ort
@@ -18,8 +17,6 @@ from host_daemon.core.device import DeviceModel, NodeCost
 from vaccel.errors import InvalidModel, Unsupported, VaccelError
 
 _UNKNOWN: Final = "is not a registered function/op"
-# Two programs of one worker may be of the same bytes: the device must know their weights apart.
-_serials: Final = count(1)
 
 
 class Whole:
@@ -68,7 +65,8 @@ def open_body(
         except (Unsupported, InvalidModel) as fault:
             # Some node has no kernel for its types, or none at all: others compute that one.
             refusal = fault
-    resident = f"{model.sha256[:16]}.{next(_serials)}"
+    # The same in every worker: cells that outlive one are found again by it.
+    resident = model.sha256[:16]
     try:
         return Pipeline(Parts(model, analysis, device, opening, resident), placement)
     except Unsupported as fault:

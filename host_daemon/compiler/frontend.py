@@ -56,18 +56,18 @@ class CheckedModel:
     known: Mapping[str, Inferred] = field(default_factory=dict)
 
 
-def read(data: bytes | memoryview) -> CheckedModel:
+def read(data: bytes | memoryview, sha256: str = "") -> CheckedModel:
     """Parse and check a model of at most bounds.MODEL_BYTES. The bytes are not kept.
 
-    Raises InvalidModel naming what is wrong and where; Unsupported for an opset that this version
-    lacks.
+    ``sha256`` is theirs, where it is known already. Raises InvalidModel naming what is wrong and
+    where; Unsupported for an opset that this version lacks.
     """
     view = memoryview(data)
     _check_size(view)
     skeleton = wire.cut_weights(view)
     model = parse(skeleton.data, len(view))
     apart = weights.take(view, skeleton.cuts, model)
-    return admit(model, apart, hashlib.sha256(view).hexdigest())
+    return admit(model, apart, sha256 or hashlib.sha256(view).hexdigest())
 
 
 def parse(skeleton: bytes, size: int) -> ModelProto:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto
 
-from host_daemon.compiler import graphs
+from host_daemon.compiler import graphs, shapes
 from host_daemon.compiler.inference import Inferred, infer
 from vaccel.errors import Exhausted, InvalidModel
 from vaccel.model import Array, Shape
@@ -79,17 +79,28 @@ class Fit:
 
     def check(self, inputs: Mapping[str, Any], steering: Iterable[str] = ()) -> None:
         """Raise Exhausted where a launch on such inputs does not fit. Their data may be lacking
-        save for those that steer.
+        save for those that steer. InvalidArgument naming a recurrence over nothing.
         """
+        known = self._known(inputs, steering)
+        if known is None:
+            return
+        for node in self._model.graph.node:
+            if node.op_type in shapes.RECURRENT:
+                taken = [known.get(name) for name in node.input if name]
+                shapes.check_elements(node, [each.shape for each in taken if each and each.shape])
         if self._capacity:
-            found = self.plan(inputs, steering)
-            if found is not None:
-                found.check(self._capacity)
+            plan(self._model.graph, known, self._weight_bytes).check(self._capacity)
 
     def plan(self, inputs: Mapping[str, Any], steering: Iterable[str] = ()) -> MemoryPlan | None:
         """The plan of such a launch; None where its inputs contradict the graph."""
+        known = self._known(inputs, steering)
+        return None if known is None else plan(self._model.graph, known, self._weight_bytes)
+
+    def _known(
+        self, inputs: Mapping[str, Any], steering: Iterable[str]
+    ) -> dict[str, Inferred] | None:
         arrays = {name: each for name, each in inputs.items() if isinstance(each, np.ndarray)}
-        shapes: dict[str, Shape] = {name: each.shape for name, each in arrays.items()}
+        given: dict[str, Shape] = {name: each.shape for name, each in arrays.items()}
         values: dict[str, Array] = {
             name: arrays[name]
             for name in steering
@@ -97,10 +108,9 @@ class Fit:
             and arrays[name].nbytes <= _VALUE_BYTES
         }
         try:
-            known = infer(self._model, shapes, values)
+            return infer(self._model, given, values)
         except InvalidModel:
             return None  # the kernel itself says what does not fit
-        return plan(self._model.graph, known, self._weight_bytes)
 
 
 def plan(

@@ -20,6 +20,8 @@ from vaccel.model import Cost, DType
 Key = tuple[tuple[str, tuple[Any, ...], bytes], ...]
 # Values up to this many bytes are part of the key as they are; larger ones by their hash.
 _LITERAL_BYTES = 64
+# Shapes of so many items are part of the key as they are.
+_LITERAL_ITEMS = 64
 _NO_RESIDENTS: Final[Mapping[str, str]] = MappingProxyType({})
 # What devices call that part of theirs which computes what their arrays do not.
 _PROCESSORS: Final = frozenset({"vector", "digital"})
@@ -73,7 +75,11 @@ def key_of(inputs: Mapping[str, Any], steering: frozenset[str]) -> Key:
 def _shape(value: Any) -> tuple[Any, ...]:
     """A value's shape; of what contains tensors, theirs."""
     if isinstance(value, list):
-        return ("items", *(_shape(each) for each in value))
+        shapes: tuple[Any, ...] = tuple(_shape(each) for each in value)
+        if len(shapes) > _LITERAL_ITEMS:
+            # A key is kept as long as its plan.
+            shapes = (len(shapes), hashlib.sha256(repr(shapes).encode()).digest())
+        return ("items", *shapes)
     if isinstance(value, dict):
         return ("map", len(value))
     return ("none",) if value is None else tuple(value.shape)

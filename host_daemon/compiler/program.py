@@ -189,14 +189,15 @@ class CompiledProgram:
         return dict(zip(info.outputs, given, strict=False))
 
 
-def compile_model(data: bytes | memoryview, target: Target) -> CompiledProgram:
+def compile_model(data: bytes | memoryview, target: Target, sha256: str = "") -> CompiledProgram:
     """Compile ONNX bytes, or open a program file. The bytes are not kept.
 
-    Raises InvalidModel or Unsupported naming the node at fault.
+    ``sha256`` is that of ONNX bytes, where it is known already. Raises InvalidModel or Unsupported
+    naming the node at fault.
     """
     view = memoryview(data)
     if not vxp.is_vxp(view):
-        return CompiledProgram(frontend.read(view), target)
+        return CompiledProgram(frontend.read(view, sha256), target)
     with vxp.opened(view, target.identity) as model:
         return CompiledProgram(model, target)
 

@@ -41,6 +41,7 @@ class SessionStep:
         self._gives = tuple(gives)
         self._opening = opening
         self._bytes = serialize(model)
+        self._nodes = len(model.graph.node)
         self._apart = {
             tensor.name: opening.weights[tensor.name]
             for tensor in model.graph.initializer
@@ -61,7 +62,7 @@ class SessionStep:
 
     def _opened(self) -> ort.InferenceSession:
         chosen = sessions.options(self._opening.threads)
-        return sessions.open_session(self._bytes, chosen, self._apart)
+        return sessions.open_session(self._bytes, chosen, self._apart, self._nodes)
 
     def run(
         self,

@@ -16,6 +16,7 @@ from host_daemon.compiler.signature import FROM_ONNX, TO_ONNX
 from host_daemon.compiler.trace import Executed, Typed
 from host_daemon.compiler.weights import is_apart
 from vaccel.errors import InvalidArgument
+from vaccel.model import Shape
 
 # Shapes of results follow from shapes of operands and from constants alone; no path depends on a
 # value, nothing is drawn at random, and a device prices the node as one.
@@ -32,7 +33,7 @@ GroupNormalization QuantizeLinear DequantizeLinear
 Gather GatherElements TopK Transpose Concat Slice Pad Reshape Expand Tile
 """
 _BY_SHAPE: Final = frozenset(_BY_SHAPE_TEXT.split())
-_RECURRENT: Final = frozenset({"RNN", "GRU", "LSTM"})
+RECURRENT: Final = frozenset({"RNN", "GRU", "LSTM"})
 # A constant that steers is a few integers; a larger one is data, of which the shape will do.
 _STEERING_BYTES: Final = 1024
 
@@ -71,23 +72,14 @@ class KernelShapes:
         # A constant that is also an input is a default: the launch brought another value.
         constants = [tensor for tensor in self._steering if tensor.name not in inputs]
         typed = tuple((FROM_ONNX[kinds[name][0]], kinds[name][1]) for name in names)
-        self._check_elements(typed)
+        if self._node.op_type in RECURRENT:
+            check_elements(self._node, [shape for _, shape in typed])
         if self._as_first:
             return Executed(self._node.name, self._node.op_type, typed, typed[:1])
         outputs = self._outputs({name: kinds[name] for name in names}, constants)
         if outputs is None:
             return None
         return Executed(self._node.name, self._node.op_type, typed, outputs)
-
-    def _check_elements(self, inputs: Sequence[Typed]) -> None:
-        """Raise InvalidArgument for a recurrence over nothing: ORT's kernels abort the process."""
-        if self._node.op_type in _RECURRENT and any(0 in shape for _, shape in inputs):
-            shapes = ", ".join(str(list(shape)) for _, shape in inputs)
-            raise InvalidArgument(
-                f"node {self._node.name!r} ({self._node.op_type}): an operand has no elements:"
-                f" {shapes}",
-                hint="give at least one step and one sequence",
-            )
 
     def _outputs(
         self, inputs: Mapping[str, tuple[int, tuple[int, ...]]], constants: Sequence[TensorProto]
@@ -118,3 +110,16 @@ class KernelShapes:
                 return None
             outputs.append((FROM_ONNX[tensor.elem_type], tuple(dim.dim_value for dim in dims)))
         return tuple(outputs)
+
+
+def check_elements(node: NodeProto, taken: Sequence[Shape]) -> None:
+    """Raise InvalidArgument for a recurrence over nothing: ORT's kernels abort the process.
+
+    ``taken`` are the shapes of its operands.
+    """
+    if any(0 in shape for shape in taken):
+        listed = ", ".join(str(list(shape)) for shape in taken)
+        raise InvalidArgument(
+            f"node {node.name!r} ({node.op_type}): an operand has no elements: {listed}",
+            hint="give at least one step and one sequence",
+        )

@@ -159,6 +159,22 @@ def opened(data: memoryview, identity: Identity | None) -> Iterator[CheckedModel
         yield frontend.admit(model, _weights(model, rows, data[start:]), sha256)
 
 
+def key(data: memoryview) -> str:
+    """SHA-256 of what a file holds hashes of all else in. Raises as ``header``."""
+    return hashlib.sha256(data[: _header(data)[1]]).hexdigest()
+
+
+def check_hashes(data: memoryview) -> None:
+    """Raise InvalidModel where graph or weights are not what the header has hashes of."""
+    found, at = _header(data)
+    start = _aligned(at + int(found["graph"]["bytes"]))
+    graph = data[at : at + int(found["graph"]["bytes"])]
+    if hashlib.sha256(graph).hexdigest() != found["graph"]["sha256"]:
+        raise _damaged("graph")
+    if hashlib.sha256(data[start:]).hexdigest() != found["weights"]["sha256"]:
+        raise _damaged("weights")
+
+
 @contextmanager
 def _hashed(section: memoryview, expected: str) -> Iterator[None]:
     """Hash the weights beside the block's work. Raises InvalidModel where they are others."""

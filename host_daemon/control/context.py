@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_daemon.control.cards import Cards
+from host_daemon.control.cells import CellFiles
 from host_daemon.control.certificates import Identity
 from host_daemon.control.watch import Tasks
 from host_daemon.core.partition import admit, vf_admission, vm_admission
@@ -21,6 +22,7 @@ class HostContext:
 
     store: Store
     cards: Cards
+    cells: CellFiles
     identity: Identity
     tasks: Tasks
     unix_ns: Callable[[], int]

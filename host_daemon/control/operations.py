@@ -21,7 +21,8 @@ from host_daemon.core.lifecycle import VfState
 from host_daemon.core.records import VfRecord, VmRecord
 from vaccel import __version__, bounds, inventory
 from vaccel.errors import VaccelError
-from vaccel.model import Usage
+from vaccel.inventory import Condition
+from vaccel.model import Cost, Usage
 from vaccel.operations import ExecRequest, Progress, VMRequest
 
 
@@ -83,7 +84,7 @@ class HostOperations:
 
     async def pfs(self) -> Sequence[inventory.PF]:
         """See ``Operations``."""
-        return [self._show_pf(pf) for pf in self._host.cards]
+        return [await self._show_pf(pf) for pf in self._host.cards]
 
     async def create_vf(self, profile: str, pf: str, name: str, tenant: str) -> inventory.VF:
         """See ``Operations``."""
@@ -169,9 +170,24 @@ class HostOperations:
         """See ``Operations``."""
         return [_show_image(image, current) for image, current in await self._images.list()]
 
+    async def advance_clock(self, pf: str, seconds: float) -> inventory.PF:
+        """See ``Operations``. Workers that are away learn the time when they start again."""
+        found = self._host.cards.get(pf)
+        clock = self._host.cells.advance(found, seconds)
+        for vf in self._vfs.list():
+            if vf.pf == found.record.id and self._workers.runs(vf.id):
+                await self._workers.link(vf.id).set_clock(clock)
+        return await self._show_pf(found)
+
+    async def recalibrate_vf(self, vf: str) -> tuple[inventory.VF, Cost]:
+        """See ``Operations``."""
+        record = self._vfs.get(vf)
+        cost = await self._workers.link(record.id).recalibrate()
+        return await self._show_vf(record), cost
+
     # --- records to what is shown ---------------------------------------------------------
 
-    def _show_pf(self, pf: Pf) -> inventory.PF:
+    async def _show_pf(self, pf: Pf) -> inventory.PF:
         with self._host.store.transaction() as tx:
             held = tx.list_vfs(pf=pf.record.id)
         owners = partition.core_owners(pf.card, ((vf.name, vf) for vf in held))
@@ -190,13 +206,15 @@ class HostOperations:
             core_owners=owners,
             source=pf.card.source,
             figures=pf.card.figures[: bounds.FIGURES_PER_CARD],
+            conditions=tuple(await self._host.cells.survey(pf)),
         )
 
     async def _show_vf(self, record: VfRecord) -> inventory.VF:
         usage = Usage()
+        conditions: tuple[Condition, ...] = ()
         if record.state in (VfState.READY, VfState.ATTACHED):
             try:
-                usage = await self._workers.link(record.id).usage()
+                usage, conditions = await self._ask_worker(record)
             except VaccelError:
                 usage = Usage()  # it is being reset; its state says the rest
         vm = ""
@@ -220,7 +238,14 @@ class HostOperations:
             usage=usage,
             created_unix_ns=record.created_unix_ns,
             reason=record.reason,
+            conditions=conditions,
         )
+
+    async def _ask_worker(self, record: VfRecord) -> tuple[Usage, tuple[Condition, ...]]:
+        link = self._workers.link(record.id)
+        usage = await link.usage()
+        lasts = self._host.cards.get(record.pf).card.cell_bytes > 0
+        return usage, tuple(await link.condition()) if lasts else ()
 
     def _show_vm(self, record: VmRecord) -> inventory.VM:
         with self._host.store.transaction() as tx:

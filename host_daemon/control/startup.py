@@ -105,6 +105,8 @@ class Startup:
                 record = tx.get_vf(decision.vf)
             reason = f"start-up: {fault.message}"
             becomes = replace(record, state=VfState.FAILED, reason=reason, vm="", local=False)
+        if becomes is None:
+            await self._host.cells.release(decision.vf)
         with self._host.store.transaction() as tx:
             if becomes is None:
                 tx.delete_vf(decision.vf)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
+from host_daemon.control.cells import Lease
 from host_daemon.control.context import HostContext
 from host_daemon.control.workers import Worker, Workers
 from host_daemon.core.hypervisor import Machine, WindowPlug
@@ -73,13 +77,25 @@ class VfSteps:
 
     async def start_worker(self, record: VfRecord, token: bytes = b"") -> Worker:
         """A fresh process, window and memory."""
-        card = self._host.cards.get(record.pf).path
-        return await self.workers.spawn(record, card, self.header(record, token))
+        return await self._with_cells(self.workers.spawn, record, token)
 
     async def replace_worker(self, record: VfRecord, token: bytes = b"") -> Worker:
         """A fresh process and device memory under the window that the VF has."""
+        return await self._with_cells(self.workers.replace, record, token)
+
+    async def _with_cells(
+        self,
+        start: Callable[[VfRecord, Path, bytes, Lease | None], Awaitable[Worker]],
+        record: VfRecord,
+        token: bytes,
+    ) -> Worker:
         card = self._host.cards.get(record.pf).path
-        return await self.workers.replace(record, card, self.header(record, token))
+        cells = await self._host.cells.lend(record)
+        try:
+            return await start(record, card, self.header(record, token), cells)
+        finally:
+            if cells is not None:
+                os.close(cells.descriptor)
 
     async def plug(self, record: VfRecord) -> None:
         """Hot-plug the window into the VF's VM."""

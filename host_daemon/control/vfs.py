@@ -63,6 +63,7 @@ class Vfs:
             try:
                 worker = await self._steps.start_worker(record)
             except BaseException:
+                await self._host.cells.release(record.id)
                 with self._host.store.transaction() as tx:
                     tx.remove_intent(intent.id)
                     tx.delete_vf(record.id)
@@ -132,6 +133,8 @@ class Vfs:
         async with self._steps.lock(record.id):
             record, intent = self._steps.announce(record.id, VfEvent.DESTROY, IntentKind.VF_DESTROY)
             await self._steps.workers.kill(record.id)
+            # Nobody writes to its cells any more: now they can be cleared for good.
+            await self._host.cells.release(record.id, record.tenant)
             with self._host.store.transaction() as tx:
                 tx.remove_intent(intent)
                 tx.delete_vf(record.id)

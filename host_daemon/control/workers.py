@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from host_daemon.control import processes
+from host_daemon.control.cells import Lease
 from host_daemon.control.keeper import KeptWindow
 from host_daemon.core.reconcile import FoundWorker
 from host_daemon.core.records import VfRecord
@@ -99,11 +100,16 @@ class Workers:
         """Pid and start time: written as soon as there is a process, so that none is ever lost."""
         return self._settings.folder / f"{vf}.pid"
 
-    async def spawn(self, vf: VfRecord, card: Path, header: bytes) -> Worker:
-        """Start a VF's worker with a fresh window. Raises HostFault, and leaves nothing behind."""
+    async def spawn(
+        self, vf: VfRecord, card: Path, header: bytes, cells: Lease | None = None
+    ) -> Worker:
+        """Start a VF's worker with a fresh window. Raises HostFault, and leaves nothing behind.
+
+        ``cells`` is what it sees of its card's; the descriptor stays the caller's.
+        """
         await self._keeper.put(vf.id, _fresh(vf.window_bytes))
         try:
-            return await self.replace(vf, card, header)
+            return await self.replace(vf, card, header, cells)
         except BaseException:
             await self._keeper.drop(vf.id)
             raise
@@ -116,8 +122,10 @@ class Workers:
         """Whether a VF's window is held, so that a worker that died can be replaced under it."""
         return vf in self._keeper.windows
 
-    async def replace(self, vf: VfRecord, card: Path, header: bytes) -> Worker:
-        """Start a worker with the window, doorbell and journal that the VF has.
+    async def replace(
+        self, vf: VfRecord, card: Path, header: bytes, cells: Lease | None = None
+    ) -> Worker:
+        """Start a worker with the window, doorbell and journal that the VF has, and its ``cells``.
 
         What the one before had under way ends with DeviceLost. Raises HostFault, also where the
         window is gone.
@@ -134,8 +142,11 @@ class Workers:
             listener.bind(str(path))
             listener.listen(64)
             path.chmod(0o600)
-            fds = Descriptors(window.memfd, window.doorbell, window.journal, listener.fileno())
-            pid = await self._spawner.spawn(self._spec(vf, card, header), fds)
+            lent = -1 if cells is None else cells.descriptor
+            fds = Descriptors(
+                window.memfd, window.doorbell, window.journal, listener.fileno(), lent
+            )
+            pid = await self._spawner.spawn(self._spec(vf, card, header, cells), fds)
             started = processes.start_time(pid)
             self._write_identity(vf.id, pid, started)
         try:
@@ -144,8 +155,10 @@ class Workers:
             await self.end(vf.id)
             raise
 
-    def _spec(self, vf: VfRecord, card: Path, header: bytes) -> WorkerSpec:
-        return WorkerSpec(
+    def _spec(
+        self, vf: VfRecord, card: Path, header: bytes, cells: Lease | None
+    ) -> WorkerSpec:
+        spec = WorkerSpec(
             vf=vf.id,
             epoch=vf.epoch,
             card=str(card),
@@ -155,6 +168,15 @@ class Workers:
             window_bytes=vf.window_bytes,
             uid=self._settings.uid,
             gid=self._settings.uid,
+        )
+        if cells is None:
+            return spec
+        return replace(
+            spec,
+            cells_offset=cells.offset,
+            cells_bytes=cells.length,
+            clock_seconds=cells.clock_seconds,
+            seed=cells.seed.hex(),
         )
 
     async def find(self) -> dict[str, FoundWorker]:

@@ -25,6 +25,12 @@ from vaccel.model import Array, Cost, DType, Profile, Shape
 
 # A program asks for an arithmetic other than its element type's by this attribute of an operation.
 ARITHMETIC: Final = "vaccel.arithmetic"
+# Likewise, of a device whose numbers are not exact: the largest relative error that a node accepts,
+# and the range of its weights, beyond which they are clipped.
+MAX_ERROR: Final = "vaccel.max_error"
+WEIGHT_LIMIT: Final = "vaccel.weight_limit"
+# What a node's metadata may say to a device.
+DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Operation:
 class NodeCost:
     """What one operation costs: where it runs, busy cycles per unit, and its critical path."""
 
-    place: str  # array or vector
+    place: str  # array, vector, banks or host
     critical_cycles: int
     cycles: Mapping[str, int]
     bytes: Mapping[str, int]
@@ -75,6 +81,8 @@ class Card:
     parameters: Any
     # What the card is said to do, each with its source: shown to people, compared by benchmarks.
     figures: tuple[Figure, ...] = ()
+    # Non-volatile cells of a core, in bytes of the host's file for them: see ``core.lasting``.
+    cell_bytes: int = 0
 
 
 class DeviceModel(Protocol):
@@ -112,7 +120,9 @@ class DeviceModel(Protocol):
     def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
         """Put a node's constant inputs where the device keeps them, as ``operation.resident``.
 
-        Called once per node when a program is loaded, for nodes that the device computes.
+        Called once per node when a program is loaded, for nodes that the device computes. The name
+        is of the model's bytes and the node: what is kept already has one more user, and goes when
+        it was dropped as often as it was kept.
         ``weights`` are by index of input. The cost is of writing them; None where this device
         keeps weights in its memory as all else. Raises Exhausted where they find no room,
         InvalidArgument naming a weight that cannot be kept.

@@ -16,7 +16,10 @@ from vaccel.errors import InvalidArgument
 class Oracle:
     """``file`` is relative to the folder of oracles; ``result`` names the reference's column.
 
-    ``seconds`` names the column of the reference's CPU time, or "" where it has none.
+    ``seconds`` names the column of the reference's CPU time, or "" where it has none; or
+    ``rates`` that of its multiply-accumulates per CPU second, and ``rate`` measures ours of a row.
+    A prediction that takes milliseconds is timed over several ``passes``. Differences up to
+    ``rounding`` are none: below it the reference itself is rounding.
     """
 
     file: str
@@ -25,6 +28,10 @@ class Oracle:
     quantity: str
     predict: Callable[[Mapping[str, str]], float]
     seconds: str = ""
+    rates: str = ""
+    rate: Callable[[Mapping[str, str]], float] | None = None
+    passes: int = 5
+    rounding: float = 0.0
 
 
 def integer(row: Mapping[str, str], column: str) -> int:

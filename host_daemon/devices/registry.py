@@ -25,6 +25,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "npu": "host_daemon.devices.npu.kind:NpuKind",
     "pim": "host_daemon.devices.pim.kind:PimKind",
     "npu-pim": "host_daemon.devices.npu_pim.kind:NpuPimKind",
+    "nvm": "host_daemon.devices.nvm.kind:NvmKind",
     "fake": "host_daemon.devices.fake.kind:FakeKind",
 }
 

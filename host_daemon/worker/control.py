@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.spec import Descriptors
 from vaccel.aperture.window import Window
-from vaccel.model import Usage
+from vaccel.inventory import Condition
+from vaccel.model import Cost, Usage
 
 
 class Control:
@@ -44,6 +46,18 @@ class Control:
     def usage(self) -> Usage:
         """What the VF holds and has done."""
         return self._executor.usage()
+
+    async def condition(self) -> Sequence[Condition]:
+        """How the cells are; nothing where the device has none."""
+        return await self._executor.condition()
+
+    async def set_clock(self, seconds: float) -> None:
+        """Move the card's clock."""
+        await self._executor.set_clock(seconds)
+
+    async def recalibrate(self) -> Cost:
+        """Compensate drift; what it cost."""
+        return await self._executor.recalibrate()
 
     def shutdown(self) -> None:
         """End the process once this call is answered."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +33,7 @@ from vaccel.model import Cost, Value
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 # Commands done before other tasks get their turn.
 _SLICE = 64
@@ -51,10 +52,16 @@ class Totals:
 class Engine:
     """Runs until its task is cancelled. Belongs to the event loop, save for the kernels' thread."""
 
-    def __init__(self, memory: DeviceMemory, clock_hz: float) -> None:
+    def __init__(
+        self,
+        memory: DeviceMemory,
+        clock_hz: float,
+        upkeep: Callable[[], Cost | None] | None = None,
+    ) -> None:
         self.totals = Totals()
         # Told after each launch, so that what was spent outlives this process.
         self.on_spent: Callable[[], None] = lambda: None
+        self._upkeep = upkeep
         self._memory = memory
         self._clock_hz = clock_hz
         self._ready: deque[tuple[Context, Stream]] = deque()
@@ -116,6 +123,10 @@ class Engine:
         """End what the context has on the kernels' thread."""
         for stop in self._stops.get(context.name, ()):
             stop.terminate = True
+
+    async def between(self, call: Callable[[], T]) -> T:
+        """Run a call on the kernels' thread that belongs to no context."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def settle(self) -> None:
         """Until what is on the kernels' thread now has ended."""
@@ -214,7 +225,9 @@ class Engine:
 
         def work(stop: ort.RunOptions) -> tuple[Harvest, Cost]:
             outcome = program.run(bound.inputs, wanted, stop)
-            return harvest(bound, outcome.results), outcome.cost
+            more = self._upkeep() if self._upkeep else None
+            cost = outcome.cost if more is None else _sum(outcome.cost, more)
+            return harvest(bound, outcome.results), cost
 
         pin_all(bound.buffers)
         try:
@@ -244,17 +257,36 @@ class Engine:
         with suppress(RuntimeError):  # the thread has ended, and the device goes with the worker
             self._thread.submit(program.close)
 
-    def charge(self, cost: Cost) -> None:
-        """Put work that is no launch on the VF's clock: the writing of a program's weights."""
-        self._advance(cost, launches=0)
-
-    def _advance(self, cost: Cost, launches: int = 1) -> Cost:
+    def _advance(self, cost: Cost) -> Cost:
         """Put a launch on the VF's clock."""
+        self.totals.launches += 1
+        return self.charge(cost)
+
+    def charge(self, cost: Cost) -> Cost:
+        """Put work on the VF's clock and its meter: a launch, or what its owner asked beside."""
         totals = self.totals
         spent = cost.device_ns or round(cost.critical_cycles * 1e9 / self._clock_hz)
         start = totals.device_ns
         totals.device_ns = start + spent
-        totals.launches += launches
         totals.joules += cost.total_joules
         self.on_spent()
         return replace(cost, start_ns=start, end_ns=start + spent)
+
+
+def _sum(cost: Cost, more: Cost) -> Cost:
+    """One after the other."""
+    return Cost(
+        cycles=_added(cost.cycles, more.cycles),
+        bytes=_added(cost.bytes, more.bytes),
+        joules=_added(cost.joules, more.joules),
+        nodes=cost.nodes,
+        critical_cycles=cost.critical_cycles + more.critical_cycles,
+        end_ns=cost.device_ns + more.device_ns,
+    )
+
+
+def _added(left: Mapping[str, N], right: Mapping[str, N]) -> dict[str, N]:
+    total = dict(left)
+    for key, value in right.items():
+        total[key] = total[key] + value if key in total else value
+    return total

@@ -16,20 +16,23 @@ from host_daemon.compiler.program import (
     CompiledProgram,
     Target,
     compile_kernel,
-    compile_model,
 )
 from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
+from host_daemon.core.lasting import Lasting
 from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
+from host_daemon.worker.limits import check_chunk, check_submission
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range, pin_all, unpin_all
-from host_daemon.worker.streams import check_waits, values_bytes
+from host_daemon.worker.program_cache import Pending, ProgramCache
+from host_daemon.worker.streams import check_waits
 from vaccel import bounds, ids
 from vaccel.aperture.journal import Journal
-from vaccel.commands import Command, Completion, Launch, Store
+from vaccel.commands import Command, Completion
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
+from vaccel.inventory import Condition
 from vaccel.model import Cost, Device, Profile, Usage, Value
 
 Transfer = Callable[[Bytes], None]
@@ -80,15 +83,17 @@ class Executor:
         self._vf = vf
         self.epoch = vf.epoch
         self._memory = DeviceMemory(vf.profile.memory_bytes)
-        self._engine = Engine(self._memory, vf.model.clock_hz)
-        self._contexts = Contexts(
-            self._memory,
-            lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
-            self._engine.retire,
-        )
+        upkeep = vf.model.upkeep if isinstance(vf.model, Lasting) else None
+        self._engine = Engine(self._memory, vf.model.clock_hz, upkeep)
         identity = Identity(vf.card.kind, vf.card.name, vf.profile.name)
         memory = vf.profile.memory_bytes
         self._target = Target(vf.model, vf.threads, vf.scratch, memory, identity)
+        self._cache = ProgramCache(self._target, self._engine.retire)
+        self._contexts = Contexts(
+            self._memory,
+            lambda: ids.new_id("ctx", vf.unix_ms(), vf.random),
+            self._cache.release,
+        )
         self._began_ns = vf.monotonic_ns() if vf.monotonic_ns else 0
         self._task: asyncio.Task[None] | None = None
         self.queues: QueueLender | None = None
@@ -165,8 +170,34 @@ class Executor:
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
         await self._engine.settle()
+        self._cache.clear()
         if self.queues is not None:
             await self.queues.settle()
+
+    # --- cells that remember ----------------------------------------------------------------
+
+    async def condition(self) -> Sequence[Condition]:
+        """How the device's cells are; nothing where it has none that remember."""
+        model = self._vf.model
+        return await self._engine.between(model.condition) if isinstance(model, Lasting) else ()
+
+    async def set_clock(self, seconds: float) -> None:
+        """Move the card's clock, between two launches."""
+        model = self._lasting("clock")
+        await self._engine.between(lambda: model.set_clock(seconds))
+
+    async def recalibrate(self) -> Cost:
+        """Compensate drift, between two launches; it is metered as all work is."""
+        model = self._lasting("recalibration")
+        return self._engine.charge(await self._engine.between(model.recalibrate))
+
+    def _lasting(self, what: str) -> Lasting:
+        model = self._vf.model
+        if isinstance(model, Lasting):
+            return model
+        raise Unsupported(
+            f"{what}: card {self._vf.card.name} is of kind {self._vf.card.kind}, which does not age"
+        )
 
     # --- the Compute port -------------------------------------------------------------------
 
@@ -211,7 +242,7 @@ class Executor:
 
     async def write(self, context: str, buffer: int, offset: int, data: bytes) -> None:
         """As the port says; waits while a launch works on the buffer."""
-        _check_chunk(len(data), "write")
+        check_chunk(len(data), "write")
         target = self._contexts.find(context).buffers.find(buffer)
         check_range(target, offset, len(data), "write")
         await target.idle()
@@ -219,7 +250,7 @@ class Executor:
 
     async def read(self, context: str, buffer: int, offset: int, length: int) -> bytes:
         """As the port says."""
-        _check_chunk(length, "read")
+        check_chunk(length, "read")
         source = self._contexts.find(context).buffers.find(buffer)
         check_range(source, offset, length, "read")
         return source.array[offset : offset + length].tobytes()
@@ -231,15 +262,22 @@ class Executor:
         read = {}
         if isinstance(source, OnnxSource):
             read = {source.buffer: owner.buffers.find(source.buffer)}
+        compile_it = self._compiler(owner, source)
+        pending = Pending(self._cache)
         pin_all(read)
         try:
-            compiled = await self._engine.on_thread(owner, self._compiler(owner, source))
+            compiled, fresh = await self._engine.on_thread(
+                owner, lambda stop: pending.keep(compile_it(stop))
+            )
+        except BaseException:
+            pending.abandon()
+            raise
         finally:
             unpin_all(read)
-        if compiled.programming is not None:
+        if fresh and compiled.programming is not None:
             self._engine.charge(compiled.programming)
         if owner.closed is not None:
-            self._engine.retire(compiled)
+            self._cache.release(compiled)
             raise owner.closed
         return owner.programs.add(compiled)
 
@@ -282,7 +320,7 @@ class Executor:
         ``promised`` hears how many completions will come before the first of them does. ``most``
         bytes of data may come in the commands.
         """
-        _check_submission(commands, most)
+        check_submission(commands, most)
         queue = owner.stream(stream)
         queue.check_fences(first_fence, commands)
         fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
@@ -338,43 +376,17 @@ class Executor:
 
     def _compiler(
         self, owner: Context, source: OnnxSource | KernelSource
-    ) -> Callable[[ort.RunOptions], CompiledProgram]:
+    ) -> Callable[[ort.RunOptions], tuple[CompiledProgram, bool]]:
         if isinstance(source, KernelSource):
-            return lambda _: compile_kernel(source, self._target)
+            return lambda _: (compile_kernel(source, self._target), True)
         buffer = owner.buffers.find(source.buffer)
         check_range(buffer, source.offset, source.length, "model")
         if source.length > bounds.MODEL_BYTES:
             raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
         view = buffer.array[source.offset : source.offset + source.length]
-        return lambda _: compile_model(view.data, self._target)
+        return lambda _: self._cache.take(view.data)
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:
             self._contexts.close(context.name, reason)
             self._engine.stop(context)
-
-
-def _check_chunk(length: int, what: str) -> None:
-    if length > bounds.CHUNK_BYTES:
-        raise InvalidArgument(
-            f"{what} of {length} bytes: at most {bounds.CHUNK_BYTES} in one call",
-            hint="move it in several calls",
-        )
-
-
-def _check_submission(commands: Sequence[Command], most: int) -> None:
-    if len(commands) > bounds.COMMANDS_PER_SUBMIT:
-        raise InvalidArgument(
-            f"submit: {len(commands)} commands, at most {bounds.COMMANDS_PER_SUBMIT}",
-            hint="split the submission",
-        )
-    data = sum(
-        len(c.data) if isinstance(c, Store) else values_bytes(c.arguments)
-        for c in commands
-        if isinstance(c, Store | Launch)
-    )
-    if data > most:
-        raise InvalidArgument(
-            f"submit: {data} bytes of data travel in it, at most {most}",
-            hint="write large tensors to buffers first",
-        )

@@ -1,9 +1,10 @@
 """The fork server: has the kernels' libraries loaded, and forks workers that share their pages.
 
 ``python -m host_daemon.worker.forkserver FD``: FD is a unix socket of whole messages. A request is
-a ``WorkerSpec`` with four descriptors (``spec.Descriptors``, in order); the answer is a JSON
-object: ``{"pid": …}``, or ``{"code": …, "message": …, "hint": …}``. It ends when the daemon's side
-closes. Workers are forked twice and lead sessions of their own, so they outlive it and the daemon.
+a ``WorkerSpec`` with the descriptors of ``spec.Descriptors``, in order (that of cells where the
+card has such); the answer is a JSON object: ``{"pid": …}``, or ``{"code": …, …}``.
+It ends when the daemon's side closes. Workers are forked twice and lead sessions of their own, so
+they outlive it and the daemon.
 
 It has one thread and never imports grpc: what is forked must not hold another thread's locks.
 """
@@ -34,6 +35,7 @@ from vaccel.errors import HostFault, Internal, InvalidArgument, VaccelError, fro
 log = logging.getLogger(__name__)
 
 _DESCRIPTORS = 4
+_MOST_DESCRIPTORS = 5  # the file of cells
 _REPLY_BYTES = 4 * bounds.KIB
 
 
@@ -44,7 +46,7 @@ def serve(control: socket.socket) -> None:
     gc.freeze()
     while True:
         data, fds, _, _ = socket.recv_fds(
-            control, bounds.WORKER_SPEC_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            control, bounds.WORKER_SPEC_BYTES, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
         )
         if not data:
             return
@@ -67,8 +69,9 @@ def serve(control: socket.socket) -> None:
 
 def _spawn(data: bytes, fds: list[int], control: socket.socket) -> dict[str, object]:
     spec = WorkerSpec.decode(data)
-    if len(fds) != _DESCRIPTORS:
-        raise InvalidArgument(f"worker of {spec.vf}: {len(fds)} descriptors, not {_DESCRIPTORS}")
+    wanted = _MOST_DESCRIPTORS if spec.cells_bytes else _DESCRIPTORS
+    if len(fds) != wanted:
+        raise InvalidArgument(f"worker of {spec.vf}: {len(fds)} descriptors, not {wanted}")
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise Internal(f"fork server has {threads} threads")

@@ -14,14 +14,18 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from host_daemon.core.device import DeviceModel
+from host_daemon.core.lasting import Lasting, Life
 from host_daemon.devices import registry
 from host_daemon.worker import sandbox
 from host_daemon.worker.control import Control
 from host_daemon.worker.executor import Executor, VirtualFunction
 from host_daemon.worker.queues import Queues
 from host_daemon.worker.spec import Descriptors, WorkerSpec
+from vaccel.aperture.cells import CellRange
 from vaccel.aperture.journal import Journal
 from vaccel.aperture.window import Window
+from vaccel.errors import Internal
 from vaccel.rpc.link import serve_link
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,8 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
     model = registry.model(card, profile)
     # The configuration may give VFs another window than the card's file.
     profile = dataclasses.replace(profile, window_bytes=spec.window_bytes)
+    if spec.cells_bytes:
+        _take_over(model, spec, fds.cells)
     window = Window.from_fd(fds.memfd, spec.window_bytes)
     journal = Journal(fds.journal, spec.window_bytes)
     if spec.header:
@@ -65,6 +71,17 @@ def work(spec: WorkerSpec, fds: Descriptors, ready: Callable[[], None]) -> None:
     asyncio.run(_serve(vf, window, journal, fds, ready))
     window.close()
     journal.close()
+
+
+def _take_over(model: DeviceModel, spec: WorkerSpec, fd: int) -> None:
+    """Map the VF's own cells, close the way to all others, and go on from what is in them."""
+    try:
+        cells = CellRange(fd, spec.cells_offset, spec.cells_bytes)
+    finally:
+        os.close(fd)
+    if not isinstance(model, Lasting):
+        raise Internal(f"worker of {spec.vf}: {spec.cells_bytes} bytes of cells, but none expected")
+    model.begin(Life(bytes.fromhex(spec.seed), cells.bytes, spec.clock_seconds))
 
 
 async def _serve(

@@ -14,15 +14,21 @@ from vaccel.errors import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """What a worker holds: window, eventfd that guests ring, journal, and its listening socket."""
+    """What a worker holds: window, eventfd that guests ring, journal, and its listening socket.
+
+    ``cells`` is of the card's file of cells, where it has one, and open only until the VF's own are
+    mapped.
+    """
 
     memfd: int
     doorbell: int
     journal: int
     listener: int
+    cells: int = -1
 
     def __iter__(self) -> Iterator[int]:
-        return iter((self.memfd, self.doorbell, self.journal, self.listener))
+        held = (self.memfd, self.doorbell, self.journal, self.listener)
+        return iter(held if self.cells < 0 else (*held, self.cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,12 @@ class WorkerSpec:
     uid: int | None = None
     gid: int | None = None
     scratch: str = ""
+    # Of a card whose cells remember: which bytes of the descriptor for them are this VF's, the
+    # card's clock in seconds, and the VF's seed in hex. It is as secret as the window's token.
+    cells_offset: int = 0
+    cells_bytes: int = 0
+    clock_seconds: float = 0.0
+    seed: str = ""
 
     def encode(self) -> bytes:
         """The spec as it travels. Raises InvalidArgument past bounds.WORKER_SPEC_BYTES."""

@@ -175,6 +175,19 @@ async def kernels_run_by_name(compute: Compute, model: Model) -> None:
 
 
 @check
+async def kernels_take_settings_and_give_several_results(compute: Compute, model: Model) -> None:
+    x = np.random.default_rng(3).permutation(12).reshape(3, 4).astype(np.float32)
+    async with opened(compute) as session:
+        ports = (Port("x", DType.FLOAT32, ("rows", "columns")),)
+        source = KernelSource("top_k", ports, {"k": "2", "axis": "0", "largest": "0"})
+        program = await compute.load_program(session.context, source)
+        assert [port.name for port in program.outputs] == ["values", "indices"]
+        done = await session.launch(program.id, {"x": tensor(x)})
+        np.testing.assert_array_equal(array(done.results["values"]), np.sort(x, 0)[:2])
+        np.testing.assert_array_equal(array(done.results["indices"]), np.argsort(x, 0)[:2])
+
+
+@check
 async def int8_products_are_exact(compute: Compute, model: Model) -> None:
     rng = np.random.default_rng(11)
     async with opened(compute) as session:

@@ -367,8 +367,8 @@ for op, more in (("Expand", (1 << 40,)), ("Tile", (1 << 40,)), ("Pad", (0, 1 << 
 # --- structure ------------------------------------------------------------------------------
 
 case("a million nodes", million_nodes, f"{bounds.MODEL_NODES} nodes")
-case("empty nodes", lambda: spliced(b"\x0a\x00" * 3_000_000), f"{bounds.MODEL_NODES} nodes")
-case("attributes", lambda: attributes(3_000_000), "'wide'", "parts")
+case("empty nodes", lambda: spliced(b"\x0a\x00" * 300_000), f"{bounds.MODEL_NODES} nodes")
+case("attributes", lambda: attributes(1_100_000), "'wide'", "parts")
 case("descriptions", lambda: values(400_000), "parts")
 case("graphs 1000 deep", lambda: nested(1000), "'deep'", "deeper")
 case("graphs a little deep", lambda: nested(bounds.MODEL_DEPTH + 2), "'deep'", "deeper")

@@ -17,6 +17,7 @@ from vaccel.errors import InvalidArgument, Unsupported
 _FAILURES = {"test_attention_4d_causal_fp16"}
 
 
+@pytest.mark.timeout(400)  # half a minute on two free cores
 def test_the_whole_suite_runs_on_a_vf(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "onnx", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,19 +40,25 @@ def peak_bytes(pid: int) -> int:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) << 10
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far: what it takes, whatever else the machine does."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_each_hostile_model_is_refused(host: DaemonHost, subtests: pytest.Subtests) -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 80
     with host.vf("hostile") as vf, vaccel.open(address=vf.socket) as device:
         device.load(models.build("affine"))
-        (worker,) = {host.admin.vf(vf.id).worker_pid}
+        worker = host.admin.vf(vf.id).worker_pid
         idle = peak_bytes(worker)
         for case in CASES:
             with subtests.test(case.name):
                 data = case.make()
-                begun = time.monotonic()
+                begun = cpu_seconds(worker)
                 with pytest.raises(case.kinds) as caught:
                     device.load(data)
-                assert time.monotonic() - begun < SECONDS
+                assert cpu_seconds(worker) - begun < SECONDS
                 text = str(caught.value)
                 assert text.isprintable() and len(text) < 2000
                 assert all(word in text for word in case.words), text

@@ -130,6 +130,17 @@ def test_a_model_without_a_batch_says_so(device: vaccel.Device, square: vaccel.M
         square.in_batches(0, np.ones((1, 1), np.float32), np.ones(1, np.float32))
 
 
+def test_inputs_come_by_position_by_name_or_in_a_mapping(square: vaccel.Model) -> None:
+    x, bias = np.full((2, 3), 3, np.float32), np.ones(3, np.float32)
+    calls = (((x, bias), {}), ((x,), {"b": bias}), (({"x": x, "b": bias},), {}))
+    for args, named in (*calls, (({"x": x},), {"b": bias})):
+        for start in (square, lambda *a, **n: square.submit(*a, **n).result(30)):
+            assert (start(*args, **named)["y"] == 10).all()
+        assert square.estimate(*args, **named).critical_cycles > 0
+    with pytest.raises(InvalidArgument, match=r"no input is called 'z'.*given z: float32\[2, 3\]"):
+        square({"z": x})
+
+
 def test_symbols_are_seen_and_kept(square: vaccel.Model) -> None:
     assert [str(port) for port in square.inputs] == ["x: float32[batch, n]", "b: float32[n]"]
     assert "(x: float32[batch, n], b: float32[n]) -> (y: float32[batch, n])" in repr(square)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -147,6 +148,7 @@ def test_a_worker_computes_as_this_process_does(
             for key, array in wanted.results.items():
                 assert np.array_equal(given[key], array, equal_nan=array.dtype.kind == "f"), key
             shapes = {key: array.shape for key, array in arrays.items()}
+            assert device.last_cost is given.cost
             assert given.cost.critical_cycles == wanted.program.estimate(shapes, {}).critical_cycles
 
 
@@ -163,6 +165,23 @@ def test_kernels_beyond_those_kept_are_forgotten(
     for shape in range(1, 7):
         assert ops.reshape(device, ONES(shape), (1, shape)).shape == (1, shape)
         assert len(device._kernels._kept) <= 3
+
+
+def test_threads_share_kernels_that_come_and_go(
+    device: vaccel.Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that another thread is in stays, however few are kept."""
+    monkeypatch.setattr(vaccel.bounds, "KERNELS_KEPT", 1)
+
+    def work(start: int) -> None:
+        for index in range(start, start + 8):
+            size = 1 + index % 3
+            assert ops.reshape(device, ONES(size), (1, size)).tolist() == [[1.0] * size]
+            assert ops.reduce_sum(device, ONES(size)).item() == size
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, start) for start in range(4)]:
+            done.result()
 
 
 def test_idle_kernels_make_room_for_others(host: DaemonHost) -> None:

@@ -91,8 +91,7 @@ def compare(device: vaccel.Device, model: PublicModel, count: int, progress: Pro
     differences = []
     nodes: dict[str, int] = {}
     for inputs in seeded(model, count, SEED):
-        given: dict[str, Any] = dict(inputs)
-        outputs = loaded(**given)
+        outputs = loaded(inputs)
         differences.append(difference(outputs, native(**inputs)))
         nodes = dict(outputs.cost.nodes)
     loaded.unload()

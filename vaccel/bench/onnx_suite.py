@@ -173,6 +173,6 @@ def _fault(case: unittest.TestCase) -> str:
     wrong = [*result.errors, *result.failures]
     if wrong:
         lines = [line for line in wrong[0][1].splitlines() if line and not line[0].isspace()]
-        errors = [line for line in lines if "Error" in line.partition(":")[0]]
-        return " ".join((errors or lines)[-1].split())[:300]
+        errors = [i for i, line in enumerate(lines) if "Error" in line.partition(":")[0]]
+        return " ".join(" ".join(lines[errors[-1] if errors else -1 :]).split())[:300]
     return f"skipped: {result.skipped[0][1]}" if result.skipped else ""

@@ -144,6 +144,42 @@ def agreement(
         raise typer.Exit(1)
 
 
+@app.command(name="compile")
+def compile_time(
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Models with this in their name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Time loading models and a program file, and the memory that it takes at its peak."""
+    from vaccel.bench import compile as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(progress, only)
+    if as_json:
+        print(result.as_json())
+        return
+    from vaccel.cli import render
+
+    render.print_table(
+        ("model", "nodes", "MB", "load", "of CPU", "again", "one copy", "peak", "of its size"),
+        [
+            (
+                row.model,
+                row.nodes,
+                f"{row.model_bytes / 1e6:.1f}",
+                f"{row.compile_ms:.0f} ms",
+                f"{row.cpu_ms:.0f} ms",
+                f"{row.again_ms:.0f} ms",
+                f"{row.copy_ms:.0f} ms",
+                f"{row.peak_bytes / 1e6:.0f} MB",
+                f"{row.peak_bytes / row.model_bytes:.1f} x",
+            )
+            for row in result.rows
+        ],
+        "",
+    )
+
+
 @app.command()
 def latency(
     where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,

@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "vm": "Virtual machines that VFs are plugged into.",
     "image": "Guest images that VMs boot.",
     "ops": "List the kernels that programs can run by name, or explain one.",
+    "compile": "Compile a model into a program file for one card and profile.",
+    "explain": "Explain what each node of a model costs on a card, and why.",
     "status": "Show the host at a glance.",
     "version": "Show the version of vaccelctl, and of the daemon where one answers.",
     "demo": "Run two real models on a VF of an emulated NPU; exit 0 only if every output agrees.",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaccel.cli import render
+from vaccel.cli.condition import conditions
 from vaccel.cli.find import by_name
 from vaccel.cli.options import Json, examples, noun
 from vaccel.cli.session import session_of
-from vaccel.cli.sizes import rate_text, size_text
+from vaccel.cli.sizes import age_text, parse_duration, rate_text, size_text
 
 if TYPE_CHECKING:
     from vaccel.inventory import PF
@@ -70,6 +71,7 @@ def show_pf(
             ("bandwidth", _bandwidth(pf)),
             ("power", figures.power(pf.figures)),
             ("about", pf.source),
+            *conditions(pf.conditions),
         )
     )
     print()
@@ -86,6 +88,24 @@ def show_pf(
         print()
         headings = ("arithmetic", "peak", "published", "energy of a MAC", "")
         render.print_table(headings, rows, "")
+
+
+@app.command("advance-clock", epilog=examples("pf advance-clock nvm0 30d"))
+def advance_clock(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the card.")],
+    time: Annotated[str, typer.Argument(metavar="TIME", help="How much: 90s, 15min, 1h, 30d, 1y.")],
+    as_json: Json = False,
+) -> None:
+    """Let the cells of a card age. Their clock moves by this command only, and never back."""
+    seconds = parse_duration(time, "TIME")
+    with session_of(ctx).host() as host:
+        pf = host.advance_clock(name, seconds)
+    if as_json:
+        render.print_json(pf)
+        return
+    clock = next((each.value for each in pf.conditions if each.name == "cell clock"), 0.0)
+    render.say(f"clock of {pf.name} is at {age_text(clock)}")
 
 
 def _bandwidth(pf: PF) -> str:

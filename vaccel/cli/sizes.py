@@ -53,6 +53,29 @@ def count_text(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|min|h|d|month|y)")
+# A month is 30 days, as tables of drift have it.
+_SECONDS: Final = {
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "month": 2_592_000.0,
+    "y": 31_536_000.0,
+}
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Seconds of ``30d``. Raises InvalidArgument naming the option, its value and the form."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise InvalidArgument(
+            f"{option} = {text!r} is not a time to come",
+            hint="write a number and a unit: 90s, 15min, 1h, 30d, 1month, 1y",
+        )
+    return float(match[1]) * _SECONDS[match[2]]
+
+
 def age_text(seconds: float) -> str:
     """An age in its two largest units at most: ``3m``, ``2h 5m``, ``4d 1h``."""
     left = max(0, int(seconds))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaccel.cli import render
+from vaccel.cli.condition import conditions
 from vaccel.cli.options import Json, NoWait, examples, noun
 from vaccel.cli.session import session_of
 from vaccel.cli.sizes import age_text, count_text, size_text
@@ -101,6 +102,7 @@ def show(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
             ("descriptors", f"{usage.descriptors}, {usage.malformed} of them malformed"),
             ("broken queues", usage.broken_queues),
             ("idle doorbells", f"{usage.empty_doorbells}, throttled {usage.throttled} times"),
+            *conditions(found.conditions),
         )
     )
 
@@ -148,6 +150,18 @@ def detach(
         render.print_json(found)
         return
     render.say(f"VF {found.name or found.id} is {found.state}")
+
+
+@app.command("recalibrate", epilog=examples("vf recalibrate speech"))
+def recalibrate(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
+    """Measure what drift has done to a VF's cells and compensate it: costs time and energy."""
+    with session_of(ctx).host() as host:
+        found, cost = host.recalibrate_vf(vf)
+    if as_json:
+        render.print_json({"vf": found, "cost": cost})
+        return
+    spent = f"{cost.device_ns / 1e3:.1f} us, {cost.total_joules:.3g} J"
+    render.say(f"recalibrated VF {found.name or found.id}: {spent}")
 
 
 @app.command("destroy", epilog=examples("vf destroy speech", "vf destroy speech --force"))

@@ -258,6 +258,8 @@ class Kernel:
                 )
             else:
                 found[each.name] = each.default
+        if self.products:
+            found[ARITHMETIC] = texts.get(ARITHMETIC, "")
         return found
 
     def _read(self, attribute: Attribute, text: str) -> Setting:

@@ -7,7 +7,15 @@ from typing import Final
 
 from vaccel import bounds
 from vaccel.errors import InvalidArgument
-from vaccel.kernels.declaration import Case, Dim, Kernel, Operand, Setting, Settings
+from vaccel.kernels.declaration import (
+    ARITHMETIC,
+    Case,
+    Dim,
+    Kernel,
+    Operand,
+    Setting,
+    Settings,
+)
 from vaccel.model import DType, Port
 
 _ANY: Final = "…"
@@ -230,9 +238,10 @@ def open_shape(
 ) -> tuple[Dim, ...]:
     """A shape with as few numbers as the kernel allows, so that one program serves many shapes.
 
-    Of symbols that must be fixed the number stays; one that broadcasts is unknown.
+    Of symbols that must be fixed the number stays; one that broadcasts is unknown. Attention in an
+    arithmetic of its own is several nodes, which are drawn for their numbers.
     """
-    if "*" in kernel.fixed:
+    if "*" in kernel.fixed or (kernel.family == "attention" and settings.get(ARITHMETIC)):
         return shape
     tokens = operand.tokens
     at = next((i for i, token in enumerate(tokens) if token.endswith(_ANY)), len(tokens))

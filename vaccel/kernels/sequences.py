@@ -92,6 +92,7 @@ _ATTENTION: Final = (
         (Operand("result", "b, h, l, e"),),
         tuple(Types(each.operands[:4], ("T",), each.variables) for each in _MASKED),
         (_SCALE, _CAUSAL),
+        products=True,
         check=_check_heads,
         empty=(),
     ),
@@ -118,6 +119,7 @@ _ATTENTION: Final = (
             for each in _MASKED
         ),
         (_SCALE, _CAUSAL),
+        products=True,
         check=lambda case: _check_heads(case) or _check_cache(case),
         empty=("p",),
     ),

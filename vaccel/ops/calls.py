@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from vaccel.kernels import find
 from vaccel.kernels.declaration import Kernel
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 # An operand: an array, a tensor in device memory, or Python numbers, which take a fitting type.
 Given = Array | Tensor | float | Sequence[Any]
 Ints = int | Sequence[int]
-# The attribute that names a function's kernel.
-KERNEL: Final = "kernel"
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -38,15 +35,14 @@ def result(
 
 
 def kernel(function: Function) -> Function:
-    """Mark a function as that of the kernel of its name; its help also says what the table says."""
+    """The function of the kernel of its name, whose help also says what the table says."""
     described(function, find(function.__name__), inspect.getdoc(function) or "")
     return function
 
 
 def described(function: Any, declared: Kernel, text: str) -> None:
-    """Give a function its kernel, and a help text of a first line, the table, and the example."""
+    """Give a function a help text of its first line, the table, and its example."""
     first, _, example = text.partition("\n\n")
-    setattr(function, KERNEL, declared)
     function.__doc__ = f"{first}\n\n{describe(declared)}\n\n{example}\n"
 
 

@@ -114,6 +114,7 @@ def attention(
     *,
     scale: float = 0.0,
     causal: bool = False,
+    arithmetic: str = "",
 ) -> Array:
     """Scaled dot-product attention.
 
@@ -122,7 +123,8 @@ def attention(
     [1. 2.]
     """
     operands = {"q": q, "k": k, "v": v, "mask": mask}
-    return result(device, "attention", operands, scale=scale, causal=causal)
+    settings = {"scale": scale, "causal": causal, "arithmetic": arithmetic}
+    return result(device, "attention", operands, **settings)
 
 
 @kernel
@@ -137,6 +139,7 @@ def cached_attention(
     *,
     scale: float = 0.0,
     causal: bool = False,
+    arithmetic: str = "",
 ) -> Cached:
     """Attention of new queries over a cache that grows.
 
@@ -147,8 +150,8 @@ def cached_attention(
     """
     operands = {"q": q, "k": k, "v": v, "past_key": past_key, "past_value": past_value}
     operands |= {"mask": mask} if mask is not None else {}
-    given = results(device, "cached_attention", operands, scale=scale, causal=causal)
-    return Cached(*given)
+    settings = {"scale": scale, "causal": causal, "arithmetic": arithmetic}
+    return Cached(*results(device, "cached_attention", operands, **settings))
 
 
 @kernel

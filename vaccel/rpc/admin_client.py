@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from vaccel import bounds, errors
 from vaccel.inventory import PF, VF, VM, Image, Output, Status
+from vaccel.model import Cost
 from vaccel.operations import ExecRequest, Progress, VMRequest
 from vaccel.rpc import convert_admin as convert
+from vaccel.rpc.convert_commands import cost_of
 from vaccel.rpc.rules import SERVICES
 from vaccel.rpc.service import Stub
 from vaccel.v1 import admin_pb2 as pb
@@ -146,6 +148,17 @@ class GrpcOperations:
                 yield convert.image_of(event.image)
             else:
                 yield convert.progress_of(event.progress)
+
+    async def advance_clock(self, pf: str, seconds: float) -> PF:
+        """See ``Operations``."""
+        request = pb.AdvanceClockRequest(pf=pf, seconds=seconds)
+        return convert.pf_of(await self._stub.unary("AdvanceClock", request, _LONG))
+
+    async def recalibrate_vf(self, vf: str) -> tuple[VF, Cost]:
+        """See ``Operations``."""
+        request = pb.RecalibrateVFRequest(vf=vf)
+        reply = await self._stub.unary("RecalibrateVF", request, _LONG)
+        return convert.vf_of(reply.vf), cost_of(reply.cost)
 
     async def images(self) -> Sequence[Image]:
         """See ``Operations``."""

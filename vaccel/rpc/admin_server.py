@@ -12,6 +12,7 @@ from vaccel.errors import InvalidArgument
 from vaccel.inventory import Output
 from vaccel.operations import ExecRequest, Operations, VMRequest
 from vaccel.rpc import convert_admin as convert
+from vaccel.rpc.convert_commands import to_cost
 from vaccel.rpc.rules import SERVICES
 from vaccel.rpc.service import Admit, Implementation, add_service
 from vaccel.v1 import admin_pb2 as pb
@@ -117,6 +118,13 @@ class _Answers:
     async def list_images(self, _who: Any, _request: pb.ListImagesRequest) -> Message:
         return pb.ListImagesReply(images=[convert.to_image(i) for i in await self._do.images()])
 
+    async def advance_clock(self, _who: Any, request: pb.AdvanceClockRequest) -> Message:
+        return convert.to_pf(await self._do.advance_clock(request.pf, request.seconds))
+
+    async def recalibrate_vf(self, _who: Any, request: pb.RecalibrateVFRequest) -> Message:
+        vf, cost = await self._do.recalibrate_vf(request.vf)
+        return pb.RecalibrateVFReply(vf=convert.to_vf(vf), cost=to_cost(cost))
+
 
 def add_admin(server: grpc.aio.Server, operations: Operations, admit: Admit) -> None:
     """Register the Admin service on a server."""
@@ -129,7 +137,7 @@ def add_admin(server: grpc.aio.Server, operations: Operations, admit: Admit) -> 
         "CreateVF": Implementation(do.create_vf, bounds.WORKER_START_SECONDS + call),
         "ListVFs": Implementation(do.list_vfs, call),
         "GetVF": Implementation(do.get_vf, call),
-        "DestroyVF": Implementation(do.destroy_vf, bounds.VM_STOP_SECONDS + call),
+        "DestroyVF": Implementation(do.destroy_vf, bounds.VM_STOP_SECONDS + work),
         "AttachVF": Implementation(do.attach_vf, boot),
         "DetachVF": Implementation(do.detach_vf, bounds.VM_STOP_SECONDS + call),
         "StartVM": Implementation(do.start_vm, bounds.IMAGE_BUILD_SECONDS + boot),
@@ -138,6 +146,8 @@ def add_admin(server: grpc.aio.Server, operations: Operations, admit: Admit) -> 
         "ReadConsole": Implementation(do.read_console, None),
         "ExecVM": Implementation(do.exec_vm, None),
         "BuildImage": Implementation(do.build_image, bounds.IMAGE_BUILD_SECONDS),
+        "AdvanceClock": Implementation(do.advance_clock, work),
+        "RecalibrateVF": Implementation(do.recalibrate_vf, work),
         "ListImages": Implementation(do.list_images, call),
     }
     add_service(server, SERVICES["Admin"], implementations, admit)

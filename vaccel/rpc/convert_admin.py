@@ -6,6 +6,7 @@ from typing import Any
 
 from vaccel import inventory, operations
 from vaccel.rpc.convert import profile_of, to_profile, to_usage, usage_of
+from vaccel.rpc.convert_conditions import conditions_of, to_conditions
 from vaccel.v1 import admin_pb2 as pb
 
 
@@ -26,6 +27,7 @@ def to_pf(pf: inventory.PF) -> pb.PF:
         core_owners=[pb.CoreOwner(core=i, vf=vf) for i, vf in enumerate(pf.core_owners)],
         source=pf.source,
         figures=[pb.Figure(**_fields(figure, _FIGURE_FIELDS)) for figure in pf.figures],
+        conditions=to_conditions(pf.conditions),
     )
 
 
@@ -49,6 +51,7 @@ def pf_of(message: pb.PF) -> inventory.PF:
         figures=tuple(
             inventory.Figure(**_fields(figure, _FIGURE_FIELDS)) for figure in message.figures
         ),
+        conditions=conditions_of(message.conditions),
     )
 
 
@@ -73,6 +76,7 @@ def to_vf(vf: inventory.VF) -> pb.VF:
         usage=to_usage(vf.usage),
         created_unix_ns=vf.created_unix_ns,
         reason=vf.reason,
+        conditions=to_conditions(vf.conditions),
     )
 
 
@@ -94,6 +98,7 @@ def vf_of(message: pb.VF) -> inventory.VF:
         usage=usage_of(message.usage),
         created_unix_ns=message.created_unix_ns,
         reason=message.reason,
+        conditions=conditions_of(message.conditions),
     )
 
 

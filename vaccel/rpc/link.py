@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError, Message
 
 from vaccel import bounds, errors
 from vaccel.compute import Compute
-from vaccel.model import Usage
-from vaccel.rpc import convert
+from vaccel.inventory import Condition
+from vaccel.model import Cost, Usage
+from vaccel.rpc import convert, convert_commands
+from vaccel.rpc.convert_conditions import to_conditions
 from vaccel.rpc.frames import CANCEL, ERROR, REPLY, REQUEST, Frame, FrameSocket
 from vaccel.rpc.methods import METHODS
 from vaccel.v1 import worker_pb2 as pb
@@ -41,6 +44,15 @@ class WorkerControl(Protocol):
     def usage(self) -> Usage:
         """What the VF holds and has done."""
 
+    async def condition(self) -> Sequence[Condition]:
+        """How the device's cells are; nothing where it has none that remember."""
+
+    async def set_clock(self, seconds: float) -> None:
+        """Move the card's clock. Raises InvalidArgument where it would go backwards."""
+
+    async def recalibrate(self) -> Cost:
+        """Compensate drift; what it cost."""
+
     def shutdown(self) -> None:
         """End the process once this call is answered."""
 
@@ -51,8 +63,14 @@ CONTROL: Final[dict[str, type[Message]]] = {
     "BeginEpoch": pb.BeginEpochRequest,
     "EraseToken": pb.EraseTokenRequest,
     "GetUsage": pb.GetUsageRequest,
+    "GetCondition": pb.GetConditionRequest,
+    "SetClock": pb.SetClockRequest,
+    "Recalibrate": pb.RecalibrateRequest,
     "Shutdown": pb.ShutdownRequest,
 }
+
+# Of devices whose cells remember: they wait for the launch under way.
+_CELLS: Final = frozenset({"GetCondition", "SetClock", "Recalibrate"})
 
 
 async def serve_link(listener: socket.socket, compute: Compute, control: WorkerControl) -> None:
@@ -131,6 +149,8 @@ class _Connection:
     async def _serve_control(self, frame: Frame) -> tuple[Message, tuple[int, ...]]:
         request: Any = CONTROL[frame.name].FromString(frame.payload)
         control = self._control
+        if frame.name in _CELLS:
+            return await self._serve_cells(frame.name, request), ()
         match frame.name:
             case "Hello":
                 vf, epoch, pid, contexts = control.hello()
@@ -142,12 +162,27 @@ class _Connection:
                 return pb.BeginEpochReply(), ()
             case "EraseToken":
                 control.erase_token()
-                return pb.EraseTokenReply(), ()
+                reply: Message = pb.EraseTokenReply()
             case "GetUsage":
-                return pb.GetUsageReply(usage=convert.to_usage(control.usage())), ()
+                reply = pb.GetUsageReply(usage=convert.to_usage(control.usage()))
             case _:
                 control.shutdown()
-                return pb.ShutdownReply(), ()
+                reply = pb.ShutdownReply()
+        return reply, ()
+
+    async def _serve_cells(self, name: str, request: Any) -> Message:
+        control = self._control
+        async with asyncio.timeout(bounds.COMPUTE_SECONDS):
+            match name:
+                case "GetCondition":
+                    found = await control.condition()
+                    return pb.GetConditionReply(conditions=to_conditions(found))
+                case "SetClock":
+                    await control.set_clock(request.seconds)
+                    return pb.SetClockReply()
+                case _:
+                    cost = await control.recalibrate()
+                    return pb.RecalibrateReply(cost=convert_commands.to_cost(cost))
 
 
 def _failure(frame: Frame, error: errors.VaccelError) -> Frame:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from typing import Any
 from google.protobuf.message import Message
 
 from vaccel import bounds, errors
-from vaccel.model import Usage
-from vaccel.rpc import convert, frames
+from vaccel.inventory import Condition
+from vaccel.model import Cost, Usage
+from vaccel.rpc import convert, convert_commands, frames
+from vaccel.rpc.convert_conditions import conditions_of
 from vaccel.rpc.frames import CANCEL, ERROR, REQUEST, Frame, FrameSocket
 from vaccel.rpc.methods import METHODS
 from vaccel.rpc.remote import RemoteCompute
@@ -38,6 +40,9 @@ _CONTROL_REPLIES: dict[str, type[Message]] = {
     "BeginEpoch": pb.BeginEpochReply,
     "EraseToken": pb.EraseTokenReply,
     "GetUsage": pb.GetUsageReply,
+    "GetCondition": pb.GetConditionReply,
+    "SetClock": pb.SetClockReply,
+    "Recalibrate": pb.RecalibrateReply,
     "Shutdown": pb.ShutdownReply,
 }
 
@@ -143,6 +148,21 @@ class LinkCompute(RemoteCompute):
         """What the VF holds and has done."""
         reply = await self._call("GetUsage", pb.GetUsageRequest(), bounds.CALL_SECONDS)
         return convert.usage_of(reply.usage)
+
+    async def condition(self) -> Sequence[Condition]:
+        """How the device's cells are."""
+        reply = await self._call("GetCondition", pb.GetConditionRequest(), bounds.COMPUTE_SECONDS)
+        return conditions_of(reply.conditions)
+
+    async def set_clock(self, seconds: float) -> None:
+        """Move the card's clock."""
+        request = pb.SetClockRequest(seconds=seconds)
+        await self._call("SetClock", request, bounds.COMPUTE_SECONDS)
+
+    async def recalibrate(self) -> Cost:
+        """Compensate drift; what it cost."""
+        reply = await self._call("Recalibrate", pb.RecalibrateRequest(), bounds.COMPUTE_SECONDS)
+        return convert_commands.cost_of(reply.cost)
 
     async def shutdown(self) -> None:
         """Ask the worker to end."""

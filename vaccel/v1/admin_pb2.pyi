@@ -43,7 +43,7 @@ class GetStatusReply(_message.Message):
     def __init__(self, host: _Optional[str] = ..., version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_seconds: _Optional[int] = ..., accelerator: _Optional[str] = ..., accelerator_reason: _Optional[str] = ..., guest_endpoint: _Optional[str] = ..., pfs: _Optional[int] = ..., vfs: _Optional[int] = ..., vms: _Optional[int] = ..., memory_admitted_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PF(_message.Message):
-    __slots__ = ("id", "name", "kind", "card", "cores", "cores_free", "memory_bytes", "memory_free_bytes", "clock_hz", "profiles", "fits", "core_owners", "source", "figures")
+    __slots__ = ("id", "name", "kind", "card", "cores", "cores_free", "memory_bytes", "memory_free_bytes", "clock_hz", "profiles", "fits", "core_owners", "source", "figures", "conditions")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class PF(_message.Message):
     CORE_OWNERS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FIGURES_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     kind: str
@@ -72,7 +73,22 @@ class PF(_message.Message):
     core_owners: _containers.RepeatedCompositeFieldContainer[CoreOwner]
     source: str
     figures: _containers.RepeatedCompositeFieldContainer[Figure]
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., card: _Optional[str] = ..., cores: _Optional[int] = ..., cores_free: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., clock_hz: _Optional[float] = ..., profiles: _Optional[_Iterable[_Union[_types_pb2.Profile, _Mapping]]] = ..., fits: _Optional[_Iterable[int]] = ..., core_owners: _Optional[_Iterable[_Union[CoreOwner, _Mapping]]] = ..., source: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ...) -> None: ...
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., card: _Optional[str] = ..., cores: _Optional[int] = ..., cores_free: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., clock_hz: _Optional[float] = ..., profiles: _Optional[_Iterable[_Union[_types_pb2.Profile, _Mapping]]] = ..., fits: _Optional[_Iterable[int]] = ..., core_owners: _Optional[_Iterable[_Union[CoreOwner, _Mapping]]] = ..., source: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ("name", "value", "unit", "note", "level")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    unit: str
+    note: str
+    level: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., note: _Optional[str] = ..., level: _Optional[str] = ...) -> None: ...
 
 class Figure(_message.Message):
     __slots__ = ("name", "value", "unit", "published", "source", "unverified", "note")
@@ -111,7 +127,7 @@ class ListPFsReply(_message.Message):
     def __init__(self, pfs: _Optional[_Iterable[_Union[PF, _Mapping]]] = ...) -> None: ...
 
 class VF(_message.Message):
-    __slots__ = ("id", "name", "tenant", "pf", "profile", "state", "epoch", "cores", "attachment", "worker_pid", "usage", "created_unix_ns", "reason")
+    __slots__ = ("id", "name", "tenant", "pf", "profile", "state", "epoch", "cores", "attachment", "worker_pid", "usage", "created_unix_ns", "reason", "conditions")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +141,7 @@ class VF(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     CREATED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     tenant: str
@@ -138,7 +155,8 @@ class VF(_message.Message):
     usage: Usage
     created_unix_ns: int
     reason: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ..., pf: _Optional[str] = ..., profile: _Optional[_Union[_types_pb2.Profile, _Mapping]] = ..., state: _Optional[str] = ..., epoch: _Optional[int] = ..., cores: _Optional[_Iterable[int]] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ..., worker_pid: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., created_unix_ns: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ..., pf: _Optional[str] = ..., profile: _Optional[_Union[_types_pb2.Profile, _Mapping]] = ..., state: _Optional[str] = ..., epoch: _Optional[int] = ..., cores: _Optional[_Iterable[int]] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ..., worker_pid: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., created_unix_ns: _Optional[int] = ..., reason: _Optional[str] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
 
 class Attachment(_message.Message):
     __slots__ = ("vm", "socket", "enrolled")
@@ -415,3 +433,25 @@ class ListImagesReply(_message.Message):
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[Image]
     def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ...) -> None: ...
+
+class AdvanceClockRequest(_message.Message):
+    __slots__ = ("pf", "seconds")
+    PF_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    pf: str
+    seconds: float
+    def __init__(self, pf: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class RecalibrateVFRequest(_message.Message):
+    __slots__ = ("vf",)
+    VF_FIELD_NUMBER: _ClassVar[int]
+    vf: str
+    def __init__(self, vf: _Optional[str] = ...) -> None: ...
+
+class RecalibrateVFReply(_message.Message):
+    __slots__ = ("vf", "cost")
+    VF_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    vf: VF
+    cost: _types_pb2.Cost
+    def __init__(self, vf: _Optional[_Union[VF, _Mapping]] = ..., cost: _Optional[_Union[_types_pb2.Cost, _Mapping]] = ...) -> None: ...

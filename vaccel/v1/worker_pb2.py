@@ -23,37 +23,50 @@ _sym_db = _symbol_database.Default()
 
 
 from vaccel.v1 import admin_pb2 as vaccel_dot_v1_dot_admin__pb2
+from vaccel.v1 import types_pb2 as vaccel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16vaccel/v1/worker.proto\x12\tvaccel.v1\x1a\x15vaccel/v1/admin.proto\"\x0e\n\x0cHelloRequest\"F\n\nHelloReply\x12\n\n\x02vf\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0b\n\x03pid\x18\x03 \x01(\x04\x12\x10\n\x08\x63ontexts\x18\x04 \x03(\t\"\x14\n\x12ShareWindowRequest\"\x12\n\x10ShareWindowReply\"2\n\x11\x42\x65ginEpochRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06header\x18\x02 \x01(\x0c\"\x11\n\x0f\x42\x65ginEpochReply\"\x13\n\x11\x45raseTokenRequest\"\x11\n\x0f\x45raseTokenReply\"\x11\n\x0fGetUsageRequest\"0\n\rGetUsageReply\x12\x1f\n\x05usage\x18\x01 \x01(\x0b\x32\x10.vaccel.v1.Usage\"\x11\n\x0fShutdownRequest\"\x0f\n\rShutdownReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16vaccel/v1/worker.proto\x12\tvaccel.v1\x1a\x15vaccel/v1/admin.proto\x1a\x15vaccel/v1/types.proto\"\x0e\n\x0cHelloRequest\"F\n\nHelloReply\x12\n\n\x02vf\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0b\n\x03pid\x18\x03 \x01(\x04\x12\x10\n\x08\x63ontexts\x18\x04 \x03(\t\"\x14\n\x12ShareWindowRequest\"\x12\n\x10ShareWindowReply\"2\n\x11\x42\x65ginEpochRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06header\x18\x02 \x01(\x0c\"\x11\n\x0f\x42\x65ginEpochReply\"\x13\n\x11\x45raseTokenRequest\"\x11\n\x0f\x45raseTokenReply\"\x11\n\x0fGetUsageRequest\"0\n\rGetUsageReply\x12\x1f\n\x05usage\x18\x01 \x01(\x0b\x32\x10.vaccel.v1.Usage\"\x11\n\x0fShutdownRequest\"\x0f\n\rShutdownReply\"\x15\n\x13GetConditionRequest\"=\n\x11GetConditionReply\x12(\n\nconditions\x18\x01 \x03(\x0b\x32\x14.vaccel.v1.Condition\"\"\n\x0fSetClockRequest\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\"\x0f\n\rSetClockReply\"\x14\n\x12RecalibrateRequest\"1\n\x10RecalibrateReply\x12\x1d\n\x04\x63ost\x18\x01 \x01(\x0b\x32\x0f.vaccel.v1.Costb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vaccel.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HELLOREQUEST']._serialized_start=60
-  _globals['_HELLOREQUEST']._serialized_end=74
-  _globals['_HELLOREPLY']._serialized_start=76
-  _globals['_HELLOREPLY']._serialized_end=146
-  _globals['_SHAREWINDOWREQUEST']._serialized_start=148
-  _globals['_SHAREWINDOWREQUEST']._serialized_end=168
-  _globals['_SHAREWINDOWREPLY']._serialized_start=170
-  _globals['_SHAREWINDOWREPLY']._serialized_end=188
-  _globals['_BEGINEPOCHREQUEST']._serialized_start=190
-  _globals['_BEGINEPOCHREQUEST']._serialized_end=240
-  _globals['_BEGINEPOCHREPLY']._serialized_start=242
-  _globals['_BEGINEPOCHREPLY']._serialized_end=259
-  _globals['_ERASETOKENREQUEST']._serialized_start=261
-  _globals['_ERASETOKENREQUEST']._serialized_end=280
-  _globals['_ERASETOKENREPLY']._serialized_start=282
-  _globals['_ERASETOKENREPLY']._serialized_end=299
-  _globals['_GETUSAGEREQUEST']._serialized_start=301
-  _globals['_GETUSAGEREQUEST']._serialized_end=318
-  _globals['_GETUSAGEREPLY']._serialized_start=320
-  _globals['_GETUSAGEREPLY']._serialized_end=368
-  _globals['_SHUTDOWNREQUEST']._serialized_start=370
-  _globals['_SHUTDOWNREQUEST']._serialized_end=387
-  _globals['_SHUTDOWNREPLY']._serialized_start=389
-  _globals['_SHUTDOWNREPLY']._serialized_end=404
+  _globals['_HELLOREQUEST']._serialized_start=83
+  _globals['_HELLOREQUEST']._serialized_end=97
+  _globals['_HELLOREPLY']._serialized_start=99
+  _globals['_HELLOREPLY']._serialized_end=169
+  _globals['_SHAREWINDOWREQUEST']._serialized_start=171
+  _globals['_SHAREWINDOWREQUEST']._serialized_end=191
+  _globals['_SHAREWINDOWREPLY']._serialized_start=193
+  _globals['_SHAREWINDOWREPLY']._serialized_end=211
+  _globals['_BEGINEPOCHREQUEST']._serialized_start=213
+  _globals['_BEGINEPOCHREQUEST']._serialized_end=263
+  _globals['_BEGINEPOCHREPLY']._serialized_start=265
+  _globals['_BEGINEPOCHREPLY']._serialized_end=282
+  _globals['_ERASETOKENREQUEST']._serialized_start=284
+  _globals['_ERASETOKENREQUEST']._serialized_end=303
+  _globals['_ERASETOKENREPLY']._serialized_start=305
+  _globals['_ERASETOKENREPLY']._serialized_end=322
+  _globals['_GETUSAGEREQUEST']._serialized_start=324
+  _globals['_GETUSAGEREQUEST']._serialized_end=341
+  _globals['_GETUSAGEREPLY']._serialized_start=343
+  _globals['_GETUSAGEREPLY']._serialized_end=391
+  _globals['_SHUTDOWNREQUEST']._serialized_start=393
+  _globals['_SHUTDOWNREQUEST']._serialized_end=410
+  _globals['_SHUTDOWNREPLY']._serialized_start=412
+  _globals['_SHUTDOWNREPLY']._serialized_end=427
+  _globals['_GETCONDITIONREQUEST']._serialized_start=429
+  _globals['_GETCONDITIONREQUEST']._serialized_end=450
+  _globals['_GETCONDITIONREPLY']._serialized_start=452
+  _globals['_GETCONDITIONREPLY']._serialized_end=513
+  _globals['_SETCLOCKREQUEST']._serialized_start=515
+  _globals['_SETCLOCKREQUEST']._serialized_end=549
+  _globals['_SETCLOCKREPLY']._serialized_start=551
+  _globals['_SETCLOCKREPLY']._serialized_end=566
+  _globals['_RECALIBRATEREQUEST']._serialized_start=568
+  _globals['_RECALIBRATEREQUEST']._serialized_end=588
+  _globals['_RECALIBRATEREPLY']._serialized_start=590
+  _globals['_RECALIBRATEREPLY']._serialized_end=639
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from vaccel.v1 import admin_pb2 as _admin_pb2
+from vaccel.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -68,3 +69,33 @@ class ShutdownRequest(_message.Message):
 class ShutdownReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class GetConditionRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetConditionReply(_message.Message):
+    __slots__ = ("conditions",)
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    conditions: _containers.RepeatedCompositeFieldContainer[_admin_pb2.Condition]
+    def __init__(self, conditions: _Optional[_Iterable[_Union[_admin_pb2.Condition, _Mapping]]] = ...) -> None: ...
+
+class SetClockRequest(_message.Message):
+    __slots__ = ("seconds",)
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    def __init__(self, seconds: _Optional[float] = ...) -> None: ...
+
+class SetClockReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RecalibrateRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RecalibrateReply(_message.Message):
+    __slots__ = ("cost",)
+    COST_FIELD_NUMBER: _ClassVar[int]
+    cost: _types_pb2.Cost
+    def __init__(self, cost: _Optional[_Union[_types_pb2.Cost, _Mapping]] = ...) -> None: ...

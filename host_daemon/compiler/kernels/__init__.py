@@ -15,7 +15,6 @@ from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 from host_daemon.compiler.kernels.draft import Draft
 from host_daemon.compiler.kernels.graphs import DRAWINGS
 from host_daemon.compiler.signature import TO_ONNX
-from host_daemon.core.device import ARITHMETIC
 from vaccel import bounds, kernels
 from vaccel.compute import KernelSource
 from vaccel.errors import InvalidArgument, Unsupported
@@ -50,8 +49,6 @@ def build(source: KernelSource, arithmetic: Sequence[str]) -> ModelProto:
     }
     draft = Draft(kernel, ports, settings, results)
     DRAWINGS[kernel.name](draft)
-    if stated:
-        draft.main.metadata_props.add(key=ARITHMETIC, value=stated)
     return _with_result_shapes(kernel, ports, _model(draft))
 
 

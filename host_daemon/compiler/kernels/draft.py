@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from host_daemon.core.device import ARITHMETIC
+from vaccel.kernels import declaration
 from vaccel.kernels.declaration import Kernel, Setting
 from vaccel.model import Array, DType, Port
 
@@ -40,10 +42,10 @@ class Draft:
         """The IR version to write."""
         return _IR[self.opset]
 
-    @property
-    def main(self) -> NodeProto:
-        """The node that is the kernel: the last one."""
-        return self.nodes[-1]
+    def state(self) -> None:
+        """Have the last node computed in the arithmetic that is asked for, if any is."""
+        if asked := str(self.settings.get(declaration.ARITHMETIC, "")):
+            self.nodes[-1].metadata_props.add(key=ARITHMETIC, value=asked)
 
     def given(self, *names: str) -> list[str]:
         """Operands by name, "" for those left out, without a tail of these."""
@@ -66,7 +68,7 @@ class Draft:
     ) -> None:
         """A node; without outputs it gives the kernel's results."""
         given = list(outputs) or list(self.results)
-        name = self.kernel.name if not outputs else f"{self.kernel.name}/{op.lower()}"
+        name = f"{self.kernel.name}/{outputs[0]}" if outputs else self.kernel.name
         self.nodes.append(helper.make_node(op, list(inputs), given, name=name, **attributes))
 
     def ints(self, name: str) -> tuple[int, ...]:

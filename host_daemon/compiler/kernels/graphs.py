@@ -19,10 +19,12 @@ def _matmul(draft: Draft) -> None:
     left, right = draft.given(*(operand.name for operand in draft.kernel.operands))
     integers = draft.dtype(left) in _BYTES
     draft.node("MatMulInteger" if integers else "MatMul", [left, right])
+    draft.state()
 
 
 def _linear(draft: Draft) -> None:
     draft.node("Gemm", draft.given("x", "weight", "bias"), transB=1)
+    draft.state()
 
 
 def _reduce(op: str) -> Drawing:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from host_daemon.compiler.kernels.attention import attend
 from host_daemon.compiler.kernels.draft import Draft
 from vaccel.errors import InvalidArgument
+from vaccel.kernels.declaration import ARITHMETIC
+from vaccel.model import DType
 
 
 def _recurrent(op: str) -> Callable[[Draft], None]:
@@ -31,6 +34,10 @@ def _recurrent(op: str) -> Callable[[Draft], None]:
 
 
 def _attention(draft: Draft) -> None:
+    plain = draft.settings[ARITHMETIC] == "fp32" and draft.dtype("q") is DType.FLOAT32
+    if draft.settings[ARITHMETIC] and not plain:
+        attend(draft)
+        return
     draft.opset = 23
     settings: dict[str, Any] = {"is_causal": draft.integer("causal")}
     if draft.number("scale"):

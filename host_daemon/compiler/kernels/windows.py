@@ -49,6 +49,7 @@ def _convolution(draft: Draft, group: int) -> None:
         draft.node("ConvInteger", ["x", "weight"], **settings)
     else:
         draft.node("Conv", draft.given("x", "weight", "bias"), **settings)
+    draft.state()
 
 
 def _conv(draft: Draft) -> None:

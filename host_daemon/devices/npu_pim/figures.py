@@ -30,11 +30,14 @@ def figures(header: Header, parameters: NpuPimParameters) -> tuple[Figure, ...]:
     # it has none of its own, the NPU's of the same name.
     known = {each.field: each for each in pim.provenance}
     own = {key.removeprefix("pim."): each for key, each in known.items() if key.startswith("pim.")}
-    processor = dict.fromkeys(("host.rate", "host.energy", "host.bus"), known["vector.lanes"])
+    host = ("host.rate", "host.energy", "host.bus", "host.efficiency")
+    processor = dict.fromkeys(host, known["vector.lanes"])
     fields = processor | known | own
     provenance = tuple(replace(each, field=key) for key, each in fields.items())
     family = find_family(pim.family)
     for figure in family.figures(inner, replace(pim, provenance=provenance)):
         if not figure.name.startswith("power") and any(word in figure.name for word in _OWN):
-            found.append(replace(figure, name=f"PIM {figure.name}"))
+            # What is published of such DRAM is not published of a generic card.
+            published = figure.published if parameters.npu.published_peaks else 0.0
+            found.append(replace(figure, name=f"PIM {figure.name}", published=published))
     return tuple(found)

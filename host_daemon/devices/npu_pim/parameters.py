@@ -78,7 +78,7 @@ def read_parameters(root: Section, header: Header) -> NpuPimParameters:
 def _processor(npu: NpuParameters, header: Header, channels: int) -> Host:
     """The NPU's vector cores as the processor beside the banks, per channel."""
     rate = npu.lanes * header.cores * header.clock_hz / channels
-    return Host(rate=rate, joules=npu.energy.vector, bus=npu.energy.dram)
+    return Host(rate, npu.energy.vector, npu.energy.dram, npu.efficiency)
 
 
 def _banks(dram: Header, family: Family, own: Any, pim: PimParameters) -> Card:

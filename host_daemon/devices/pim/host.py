@@ -1,6 +1,6 @@
 """What the processor does that the DRAM is attached to: every operation that banks cannot do.
 
-    seconds = max(lane operations / rate, bytes / bandwidth of the channels' bus)
+    seconds = max(lane operations / rate, bytes / sustained bandwidth of the channels' bus)
 
 Operations and bytes are counted as for a vector core (``devices/work.py``); a product of matrices
 is two operations a MAC. Each operand crosses the bus once: a processor's caches hold what it
@@ -25,7 +25,8 @@ class HostModel:
         self._own: PimParameters = card.parameters
         self.clock_hz = card.clock_hz
         self.operations_per_cycle: float = self._own.host.rate * profile.cores / card.clock_hz
-        self.bytes_per_cycle = profile.bandwidth_bytes_per_second / card.clock_hz
+        sustained = profile.bandwidth_bytes_per_second * self._own.host.efficiency
+        self.bytes_per_cycle: float = sustained / card.clock_hz
         self.node_cycles = math.ceil(self._own.node_seconds * card.clock_hz)
 
     def cycles(self, operations: int, moved: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from host_daemon.devices.fields import Provenance, Section
 from vaccel import units
+from vaccel.errors import InvalidArgument
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,13 @@ class Host:
 
     ``rate`` is fp32 lane operations a second, ``joules`` one such operation, ``bus`` the joules of
     a byte between a bank and the processor: array access, I/O and the processor's own PHY.
+    ``efficiency`` is the share of the bus that long streams sustain, refresh included.
     """
 
     rate: float
     joules: float
     bus: float
+    efficiency: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,12 @@ def read_host(root: Section) -> Host:
         rate=section.quantity("rate", units.OPERATIONS),
         joules=section.quantity("energy", units.ENERGY),
         bus=section.quantity("bus", units.ENERGY_PER_BYTE),
+        efficiency=section.quantity("efficiency", units.SHARE),
     )
+    if host.efficiency > 1:
+        raise InvalidArgument(
+            f"{section.name('efficiency')} = {host.efficiency:.0%} is over 100 %"
+        )
     section.finish()
     return host
 

@@ -59,7 +59,7 @@ class AimBanks:
             )
         if asked != BF16:
             return None
-        asked_for = work(operation, self._own.timing, self._channels)
+        asked_for = work(operation, self._own.timing, self._channels, self._own.rows)
         if asked_for is None:
             return None
         found = self._cost(asked_for)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from host_daemon.devices.fields import Section
 from host_daemon.devices.header import Header
 from host_daemon.devices.pim.aim.commands import Command
-from host_daemon.devices.pim.aim.gemv import BANKS
+from host_daemon.devices.pim.aim.gemv import BANKS, LANES
 from host_daemon.devices.pim.aim.timing import Timing
 from vaccel import units
 from vaccel.errors import InvalidArgument
@@ -51,10 +51,13 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class AimParameters:
-    """An AiM card: its delays and its joules."""
+    """An AiM card: its delays and its joules. Products of at most ``rows`` left rows are the
+    banks'.
+    """
 
     timing: Timing
     energy: Energy
+    rows: int
     published_peak: float
     published_internal: float
 
@@ -72,13 +75,18 @@ def read_aim(root: Section, header: Header) -> AimParameters:
         each.name: section.whole(each.name, units.CYCLES, zero=True) for each in fields(Timing)
     }
     section.finish()
-    published = root.section("published")
+    banks, published = root.section("banks"), root.section("published")
     parameters = AimParameters(
         Timing(**delays),
         _energy(root.section("energy")),
+        banks.count("rows", most=64),
         published.quantity("peak_bf16", units.OPERATIONS),
         published.quantity("internal_bandwidth", units.BANDWIDTH),
     )
+    # Layout and programs are those of this geometry.
+    banks.count("per_channel", least=BANKS, most=BANKS)
+    banks.count("lanes", least=LANES, most=LANES)
+    banks.finish()
     published.finish()
     if parameters.timing.ccd < 1 or parameters.timing.burst < 1:
         raise InvalidArgument(

@@ -7,14 +7,14 @@ every channel named has answered; all else it sends ahead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from host_daemon.devices.pim.aim.channel import Channel, Run
 from host_daemon.devices.pim.aim.commands import Command
 from host_daemon.devices.pim.aim.gemv import FUNCTION, FUNCTION_ROW
-from host_daemon.devices.pim.aim.isr import Instruction, Opcode
+from host_daemon.devices.pim.aim.isr import FIELDS, Instruction, Opcode
 from host_daemon.devices.pim.aim.timing import Timing
 from vaccel.errors import InvalidArgument, Unsupported
 
@@ -64,7 +64,8 @@ def execute(program: Sequence[Instruction], timing: Timing, channels: int) -> Ex
     """
     if not program or program[-1].opcode is not Opcode.EOC:
         raise InvalidArgument("an AiM program does not end with EOC", hint="add the line: AiM EOC")
-    there = [Channel(timing, log=[]) for _ in range(channels)]
+    alike = _alike(program, channels)
+    there = {first: Channel(timing, log=[]) for first in sorted(set(alike))}
     function = 0
     for number, each in enumerate(program[:-1], start=1):
         if each.opcode is Opcode.EOC:
@@ -73,12 +74,24 @@ def execute(program: Sequence[Instruction], timing: Timing, channels: int) -> Ex
             function = each.data
         if each.opcode in _AT_HOST:
             continue
-        for index in _named(each, number, channels):
+        named = [index for index in _named(each, number, channels) if index in there]
+        for index in named:
             _issue(there[index], each, number, function)
         if each.opcode in _BLOCKING:
-            _wait(there, _named(each, number, channels))
-    cycles = max(channel.finish() for channel in there)
-    return Execution(cycles, tuple(tuple(channel.log or ()) for channel in there))
+            _wait(there, named)
+    cycles = max(channel.finish() for channel in there.values())
+    runs = {index: tuple(channel.log or ()) for index, channel in there.items()}
+    return Execution(cycles, tuple(runs[first] for first in alike))
+
+
+def _alike(program: Sequence[Instruction], channels: int) -> list[int]:
+    """For each channel the first one that gets the same instructions: one stands for all."""
+    masks = {each.mask for each in program if "mask" in FIELDS[each.opcode]}
+    first: dict[tuple[int, ...], int] = {}
+    return [
+        first.setdefault(tuple(mask >> index & 1 for mask in masks), index)
+        for index in range(channels)
+    ]
 
 
 def _named(each: Instruction, number: int, channels: int) -> tuple[int, ...]:
@@ -106,8 +119,8 @@ def _issue(channel: Channel, each: Instruction, number: int, function: int) -> N
     channel.issue(command, max(1, each.size), row)
 
 
-def _wait(there: Sequence[Channel], named: Sequence[int]) -> None:
+def _wait(there: Mapping[int, Channel], named: Sequence[int]) -> None:
     """Hold up what the host sends next, to any channel, until the channels named have answered."""
     done = max(there[index].wait() for index in named)
-    for channel in there:
+    for channel in there.values():
         channel.arrival = max(channel.arrival, done + 1)

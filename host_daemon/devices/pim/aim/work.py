@@ -48,17 +48,18 @@ class Work:
     operations: int = 0
 
 
-def work(operation: Operation, timing: Timing, channels: int) -> Work | None:
+def work(operation: Operation, timing: Timing, channels: int, rows: int) -> Work | None:
     """The work of an operation, or None where the banks have no way to do it.
 
+    Products with more than ``rows`` rows are not theirs: weights would be read once for each.
     Raises InvalidArgument where shapes do not fit.
     """
     if operation.domain not in ("", "ai.onnx") or operation.op not in OPERATIONS:
         return None
     if operation.op in PRODUCTS:
-        return _product(operation, timing, channels)
+        return _product(operation, timing, channels, rows)
     if operation.op == "LSTM":
-        return _recurrent(operation, timing, channels)
+        return _recurrent(operation, timing, channels, rows)
     return _element_wise(operation, timing, channels)
 
 
@@ -87,11 +88,13 @@ def _is_row(shape: Shape) -> bool:
     return len(shape) in (1, 2) and math.prod(shape[:-1]) == 1 and shape[-1] != 1
 
 
-def _product(operation: Operation, timing: Timing, channels: int) -> Work | None:
+def _product(operation: Operation, timing: Timing, channels: int, rows: int) -> Work | None:
     lowered = lower(operation, (1, 1))
     if lowered is None or len(lowered.steps) != 1 or lowered.steps[0].gemm.empty:
         return None
     gemm = lowered.steps[0].gemm
+    if gemm.m > rows:
+        return None
     # Products with matrices of their own share the channels out between them.
     together = min(gemm.batch, channels)
     each = channels // together
@@ -111,8 +114,8 @@ def _product(operation: Operation, timing: Timing, channels: int) -> Work | None
     return Work(one.cycles * gemm.m * waves, commands, gemm.macs, converted, moved)
 
 
-def _recurrent(operation: Operation, timing: Timing, channels: int) -> Work | None:
-    if not recurrence.plain(operation):
+def _recurrent(operation: Operation, timing: Timing, channels: int, rows: int) -> Work | None:
+    if not recurrence.plain(operation) or recurrence.sizes(operation)[1] > rows:
         return None
     found = recurrence.cost(operation, timing, channels)
     if found is None:

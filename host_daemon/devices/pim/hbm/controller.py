@@ -39,6 +39,20 @@ class Command(NamedTuple):
     transaction: Transaction | None
 
 
+class _Choice:
+    """The earliest of several actions; of equal ones the first."""
+
+    __slots__ = ("action", "time")
+
+    def __init__(self, time: int = _NEVER, action: int = 0) -> None:
+        self.time, self.action = time, action
+
+    def offer(self, time: int, action: int) -> None:
+        """Take an action that is earlier than what there is."""
+        if time < self.time:
+            self.time, self.action = time, action
+
+
 class Channel:
     """Banks of one channel as its controller knows them. All times are absolute cycles."""
 
@@ -81,11 +95,38 @@ class Channel:
         """The same, one command at a time."""
         source = iter(transactions)
         queue: list[Transaction] = []
-        _fill(queue, source)
+        fences = _fill(queue, source, 0)
         while len(queue) > leave:
-            self._step(queue)
+            fences -= self._step(queue)
             yield
-            _fill(queue, source)
+            if fences < 2:
+                fences = _fill(queue, source, fences)
+
+    def drain(self, transactions: Iterable[Transaction], depth: int) -> None:
+        """Take transactions without barriers, seeing at most ``depth`` of them, and wait until the
+        last data has come or gone.
+        """
+        source = iter(transactions)
+        queue: list[Transaction] = []
+        following = next(source, None)
+        done = self.now
+        while queue or following is not None:
+            cycle = self.now
+            arriving = following is not None and len(queue) < depth
+            choice = self._choose(queue) if queue else (_NEVER, 0, 0)
+            if choice[0] == cycle or not arriving:
+                before = len(queue)
+                last = queue[-choice[2] - 1] if choice[2] < 0 and not choice[1] else None
+                self._issue(queue, choice)
+                if last is not None and len(queue) < before:
+                    wait = self.timing.write_return if last.write else self.timing.read_return
+                    done = max(done, self.now - 1 + wait)
+            else:
+                self.now = cycle + 1  # another one arrives before anything can go out
+            if arriving and following is not None:
+                queue.append(following)
+                following = next(source, None)
+        self.now = done
 
     def settle(self, cycles: int) -> Iterator[None]:
         """What still goes out in the cycles after the last transaction: PREs, and refreshes."""
@@ -94,41 +135,48 @@ class Channel:
             self._step([])
             yield
 
-    def _step(self, queue: list[Transaction]) -> None:
-        """Issue one command: the best at the first cycle at which there is one."""
+    def _step(self, queue: list[Transaction]) -> bool:
+        """Issue one command: the best at the first cycle at which there is one. Whether it was the
+        last before a barrier.
+        """
         if self.now == 0:
             self.now = 1  # the first transaction is in the queue after one cycle
-        time, rank, act = self._choose(queue)
+        return self._issue(queue, self._choose(queue))
+
+    def _issue(self, queue: list[Transaction], choice: tuple[int, int, int]) -> bool:
+        time, rank, act = choice
         self.now = time
+        passed = False
         if rank:
             self._refresh_step(act)
         elif act < 0:
+            passed = queue[-act - 1].barrier
             self._column(queue, -act - 1)
         else:
             self._row(queue, act)
         self.now = time + 1
+        return passed
 
     def _choose(self, queue: list[Transaction]) -> tuple[int, int, int]:
         """(cycle, whether for a refresh, what): what is a bank for a refresh, -1 - place in the
         queue for READ or WRITE, place for ACT, and BANKS * 4 + bank for PRE.
         """
         now = self.now
-        for index, due in enumerate(self.due):
-            if due <= now:
-                self.waiting = index
-                self.due[index] = due + self.timing.refresh_interval
         nearest = min(self.due)
+        if nearest <= now:
+            rank = self.due.index(nearest)
+            self.waiting = rank
+            self.due[rank] = nearest + self.timing.refresh_interval
+            return self._choose(queue)
         time, forced, what = _NEVER, 0, 0
         if self.waiting >= 0:
             time, what = self._refresh_time()
             forced = 1
-        for earliest, action in self._candidates(queue):
-            candidate = max(earliest, now)
-            if candidate < time:
-                time, forced, what = candidate, 0, action
-                if time == now:
-                    break
-        if nearest <= time and nearest > now:
+        if time > now:
+            found, action = self._best(queue, now)
+            if found < time:
+                time, forced, what = found, 0, action
+        if nearest <= time:
             self.now = nearest
             return self._choose(queue)
         return time, forced, what
@@ -142,32 +190,44 @@ class Channel:
                     best, bank = max(self.can_precharge[each], self.now), each
         return (self.now, -1) if bank < 0 else (best, bank)
 
-    def _candidates(self, queue: list[Transaction]) -> Iterator[tuple[int, int]]:
-        """(earliest cycle, action) in order of priority."""
-        columns, activations, wanted = [], [], set()
-        single = self.mode == "SB"
-        passed: set[tuple[int, int, int]] = set()
+    def _best(self, queue: list[Transaction], now: int) -> tuple[int, int]:
+        """(cycle, action) of what can go out first, by priority where several can."""
+        column, activate, wanted = _Choice(), _Choice(), 0
+        single, is_open, open_row = self.mode == "SB", self.open, self.row
+        behind = bool(queue) and queue[0].barrier  # all but the first wait behind a barrier
+        seen = 0  # which banks have had their first READ, WRITE or ACT: the next is no sooner
         for place, each in enumerate(queue):
-            bank, row = each.bank, each.row
-            is_open = self.open[bank]
-            fenced = place > 0 and (each.barrier or queue[0].barrier)
-            if is_open and self.row[bank] == row:
-                if not (place > 0 and queue[0].barrier):
-                    wanted.add(bank)
-                where = (bank, row, each.column)
-                if not fenced and where not in passed:
-                    columns.append((self._column_time(bank, each.write), -1 - place))
-            elif not is_open and (single or bank < 2) and not (place > 0 and each.barrier):
-                activations.append((self._activate_time(bank), place))
-            passed.add((bank, row, each.column))
-            if place > 0 and each.barrier:
+            bank = each.bank
+            fence = each.barrier and place > 0
+            if is_open[bank]:
+                if open_row[bank] == each.row and not (behind and place):
+                    wanted |= 1 << bank
+                    bit = 1 << bank + (BANKS if each.write else 0)
+                    if not (fence or seen & bit) and not _again(queue, place):
+                        seen |= bit
+                        column.offer(self._column_time(bank, each.write), -1 - place)
+                        if column.time <= now:
+                            return now, column.action
+            elif not fence and (single or bank < 2) and not seen & (bit := 1 << bank + 2 * BANKS):
+                seen |= bit
+                activate.offer(max(self._activate_time(bank), now), place)
+            if fence:
                 break
-        yield from columns
-        yield from activations
+        if activate.time < column.time:
+            column = activate
+        if column.time > now:
+            column = self._precharge_before(column, wanted, now)
+        return max(column.time, now), column.action
+
+    def _precharge_before(self, best: _Choice, wanted: int, now: int) -> _Choice:
+        """The first PRE of a bank that nothing wants, where it can go out before the best."""
         for offset in range(BANKS):
             bank = (self.turn + offset) % BANKS
-            if self.open[bank] and bank not in wanted:
-                yield self.can_precharge[bank], 4 * BANKS + bank
+            if self.open[bank] and not wanted >> bank & 1:
+                time = max(self.can_precharge[bank], now)
+                if time < best.time:
+                    best = _Choice(time, 4 * BANKS + bank)
+        return best
 
     def _column_time(self, bank: int, write: bool) -> int:
         group = self.group_column[bank // BANKS_PER_GROUP]
@@ -245,12 +305,23 @@ class Channel:
         self._tell("WRITE" if each.write else "READ", bank, each.row, each)
 
 
-def _fill(queue: list[Transaction], source: Iterator[Transaction]) -> None:
-    """Let in all up to two barriers ahead: nothing beyond the second can matter yet."""
-    fences = sum(each.barrier for each in queue)
+def _again(queue: list[Transaction], place: int) -> bool:
+    """Whether an earlier transaction has the same address, and must go first."""
+    own = queue[place]
+    for each in queue[:place]:
+        if each.column == own.column and each.bank == own.bank and each.row == own.row:
+            return True
+    return False
+
+
+def _fill(queue: list[Transaction], source: Iterator[Transaction], fences: int) -> int:
+    """Let in all up to two barriers ahead: nothing beyond the second can matter yet. How many
+    there are then.
+    """
     while fences < 2:
         following = next(source, None)
         if following is None:
-            return
+            return fences
         queue.append(following)
         fences += following.barrier
+    return fences

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_daemon.devices.pim.hbm.kernels import LANES, TILE_INPUTS
+from host_daemon.devices.pim.hbm.timing import BURST_BYTES
 from host_daemon.devices.pim.hbm.transactions import REGISTERS
 from vaccel.errors import HostFault
 
@@ -87,7 +88,8 @@ def lane_sum(lanes: Half) -> Half:
 def to_bursts(weights: Half, room: NDArray[Any] | None = None) -> Half:
     """[outputs, inputs] as [bursts of 16 inputs, outputs, 16], zeros where inputs run out.
 
-    ``room`` is memory to put them in, at least as many bursts of 32 bytes.
+    ``room`` is memory to put them in, at least as many bursts of 32 bytes. Weights may be any
+    view, such as a transposed one.
     """
     outputs, inputs = weights.shape
     bursts = -(-inputs // LANES)
@@ -98,31 +100,50 @@ def to_bursts(weights: Half, room: NDArray[Any] | None = None) -> Half:
     if room is None:
         room = np.empty(bursts * outputs, "V32")
     found = room[: bursts * outputs].reshape(bursts, outputs)
-    np.copyto(found, np.ascontiguousarray(weights).view("V32").T)
-    return found.view(np.float16).reshape(bursts, outputs, LANES)
+    halves = found.view(np.float16).reshape(bursts, outputs, LANES)
+    if weights.strides[1] == weights.itemsize and weights.strides[0] % BURST_BYTES == 0:
+        np.copyto(found, weights.view("V32").T)  # whole bursts lie together
+    else:
+        np.copyto(halves, weights.T.reshape(bursts, LANES, outputs).transpose(0, 2, 1))
+    return halves
 
 
 def gemv(weights: Half, vectors: Half) -> Half:
     """[outputs, inputs] by each row of [rows, inputs], as banks and host compute it:
-    [rows, outputs].
+    [rows, outputs]. Raises ValueError where they do not fit.
     """
     outputs, inputs = weights.shape
+    if vectors.shape[1] != inputs:
+        raise ValueError(f"{inputs} inputs, vectors of {vectors.shape[1]}")
     found = np.zeros((len(vectors), outputs), np.float16)
     room = np.empty(min(outputs, _ROWS) * -(-inputs // LANES), "V32")
     for start in range(0, outputs, _ROWS):
         part = to_bursts(weights[start : start + _ROWS], room)
         for row, vector in zip(found, vectors, strict=True):
-            row[start : start + _ROWS] = lane_sum(lanes(part, vector))
+            row[start : start + _ROWS] = _outputs(part, vector)
     return found
+
+
+def _outputs(bursts: Half, vector: Half) -> Half:
+    """Lanes and their sums: [outputs]."""
+    inputs = _padded(bursts, vector)
+    if _bound(bursts, inputs) * LANES < _MOST:
+        return _fast_sum(_fast(bursts, inputs))
+    return lane_sum(lanes(bursts, vector))
+
+
+def _padded(bursts: Half, vector: Half) -> Half:
+    inputs = np.zeros(len(bursts) * LANES, np.float16)
+    inputs[: len(vector)] = vector
+    return inputs
 
 
 def lanes(bursts: Half, vector: Half) -> Half:
     """The accumulators [outputs, 16] of all outputs; ``bursts`` as ``to_bursts`` makes them."""
     count, outputs, _ = bursts.shape
-    inputs = np.zeros(count * LANES, np.float16)
-    inputs[: len(vector)] = vector
-    if not _overflows(bursts, inputs):
-        return _fast(bursts, inputs)
+    inputs = _padded(bursts, vector)
+    if _bound(bursts, inputs) < _MOST:
+        return _fast(bursts, inputs).astype(np.float16)
     total = np.zeros((outputs, LANES), np.float16)
     for index in order(count):
         total = add(total, multiply(bursts[index], inputs[index * LANES : (index + 1) * LANES]))
@@ -139,16 +160,17 @@ def _largest(values: Half) -> float:
     return float(np.uint16(bits).view(np.float16)) if bits < 0x7C00 else float("inf")
 
 
-def _overflows(bursts: Half, inputs: Half) -> bool:
-    """Whether a product or a sum could leave the range of halves, or any is not finite."""
+def _bound(bursts: Half, inputs: Half) -> float:
+    """What no lane can exceed at any step; infinity where a number is not finite or too large."""
     left, right = _largest(bursts), _largest(inputs)
     if not right < 32768.0 or not left <= _MOST:
-        return True
-    # Each step rounds, by at most one part in 2048 of what is there.
-    return left * right * len(bursts) * (1 + 2.0**-10) ** len(bursts) >= _MOST
+        return float("inf")
+    # Each step rounds, by at most one part in 2048 of what is there; so do the sums of lanes.
+    steps = len(bursts) + LANES
+    return left * right * len(bursts) * (1 + 2.0**-10) ** steps
 
 
-def _fast(bursts: Half, inputs: Half) -> Half:
+def _fast(bursts: Half, inputs: Half) -> NDArray[np.float32]:
     count, outputs, _ = bursts.shape
     wide = min(_WIDE, max(1, outputs))
     rows = -(-outputs // wide)
@@ -160,7 +182,22 @@ def _fast(bursts: Half, inputs: Half) -> Half:
     scaled = inputs.astype(np.float32).reshape(count, 1, LANES) / _SCALE
     vector = np.tile(scaled, (1, wide, 1)).reshape(count, wide * LANES)
     total = _accumulate(flat.reshape(count, rows, wide * LANES), vector)
-    return total.reshape(-1, LANES)[:outputs].astype(np.float16)
+    return total.reshape(-1, LANES)[:outputs]
+
+
+def _fast_sum(lanes_of: NDArray[np.float32]) -> Half:
+    """``lane_sum`` of halves held as float32."""
+    columns = np.ascontiguousarray(lanes_of.T)
+    total = np.zeros(columns.shape[1], np.float32)
+    magic = np.empty_like(total)
+    total_bits, magic_bits = total.view(np.int32), magic.view(np.int32)
+    for column in columns:
+        np.add(total, column, out=total)
+        np.bitwise_and(total_bits, _EXPONENT, out=magic_bits)
+        np.add(magic_bits, _TO_MAGIC, out=magic_bits)
+        np.add(total, magic, out=total)
+        np.subtract(total, magic, out=total)
+    return total.astype(np.float16)
 
 
 def _accumulate(bits: NDArray[np.int16], vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -171,7 +208,7 @@ def _accumulate(bits: NDArray[np.int16], vector: NDArray[np.float32]) -> NDArray
     total_bits, product_bits = total.view(np.int32), product.view(np.int32)
     magic_bits = magic.view(np.int32)
     # NumPy takes the larger of two arrays three times as fast as that of an array and a number.
-    least = np.full(shape, _LEAST_NORMAL)
+    least = np.full(shape[-1], _LEAST_NORMAL)
     for index in order(len(bits)):
         np.left_shift(bits[index], 13, out=product_bits, dtype=np.int32)
         np.bitwise_and(product_bits, _FIELDS, out=product_bits)
@@ -202,7 +239,9 @@ def prove() -> None:
     for index in order(len(bursts)):
         part = vector[index * LANES : (index + 1) * LANES]
         slow = add(slow, multiply(bursts[index], part))
-    if not np.array_equal(_fast(bursts, vector).view(np.uint16), slow.view(np.uint16)):
+    fast = _fast(bursts, vector)
+    same = np.array_equal(fast.astype(np.float16).view(np.uint16), slow.view(np.uint16))
+    if not same or not np.array_equal(_fast_sum(fast), lane_sum(slow)):
         raise HostFault(
             "this CPU does not round float32 as IEEE 754 asks",
             hint="switch off flush-to-zero for this process",

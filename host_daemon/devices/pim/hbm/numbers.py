@@ -63,7 +63,7 @@ def _matmul(left: Half, right: Half) -> Half:
     """ONNX's MatMul with one right matrix or vector: a GEMV for each row of the left side."""
     matrix = right if right.ndim > 1 else right[:, None]
     rows = left.reshape(-1, left.shape[-1])
-    result = fp16.gemv(np.ascontiguousarray(matrix.T), rows)
+    result = fp16.gemv(matrix.T, rows)
     return result.reshape((*left.shape[:-1], *right.shape[1:]))
 
 
@@ -72,7 +72,7 @@ def _gemm(operation: Operation, left: Half, inputs: Sequence[Array | None]) -> N
     right = halves(required(operation, inputs, 1))
     rows = left.T if attributes.get("transA") else left
     weights = right if attributes.get("transB") else right.T
-    found = fp16.gemv(np.ascontiguousarray(weights), np.ascontiguousarray(rows))
+    found = fp16.gemv(weights, rows)
     alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
     bias = inputs[2] if len(inputs) > 2 else None
     if bias is None and alpha == 1.0:

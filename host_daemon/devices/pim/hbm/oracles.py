@@ -13,11 +13,14 @@ from typing import Final
 
 from host_daemon.devices.oracle import Oracle, integer
 from host_daemon.devices.pim.hbm import kernels
+from host_daemon.devices.pim.hbm.plain import cycles
 from host_daemon.devices.pim.hbm.schedule import schedule
 from host_daemon.devices.pim.hbm.timing import Timing
 from vaccel.errors import InvalidArgument
 
 _REFRESH: Final = re.compile(r"(default|refresh_disabled)_tREFI([0-9]{1,4}|1e8)")
+# Without PIM: the host reads and writes over the bus.
+_PLAIN: Final = ("host", "no_pim", "nopim", "non_pim")
 _ELEMENTWISE: Final = {"ADD": kernels.binary, "MUL": kernels.binary, "RELU": kernels.unary}
 
 
@@ -44,9 +47,16 @@ def _kernel(row: Mapping[str, str]) -> kernels.Kernel:
 
 def pimsimulator(row: Mapping[str, str]) -> int:
     """PIMSimulator's ``mem_cycles_1ns`` of a kernel."""
-    if row.get("mode") != "pim":
-        raise InvalidArgument(f"column mode = {row.get('mode')!r}", hint="pim is simulated")
-    return schedule(_timing(row.get("refresh", ""))).spent(_kernel(row)).cycles
+    mode, timing = row.get("mode", ""), _timing(row.get("refresh", ""))
+    if mode in _PLAIN:
+        kernel, channels = row.get("kernel", ""), integer(row, "channels")
+        if kernel not in ("GEMV", *_ELEMENTWISE):
+            raise InvalidArgument(f"column kernel = {kernel!r}", hint="GEMV, ADD, MUL or RELU")
+        outputs, inputs = integer(row, "out_dim"), integer(row, "in_dim")
+        return cycles(kernel, outputs, inputs, channels, timing)
+    if mode != "pim":
+        raise InvalidArgument(f"column mode = {mode!r}", hint=f"pim, or {', '.join(_PLAIN)}")
+    return schedule(timing).spent(_kernel(row)).cycles
 
 
 ORACLES: Final = (

@@ -24,6 +24,8 @@ HALF: Final = 2
 # five multiply-adds, as ``devices/lowering.py`` counts them.
 _GATE: Final = 15
 GATES: Final = 4
+# Tiles of a kernel up to which its time is the state machine's: milliseconds when first asked.
+_EXACT: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,27 @@ def counted(name: str, tiles: int, rounds: int, timing: Timing) -> Counted:
         inside += phase.count * memory
         bus += phase.count * (len(phase.step) - memory)
     ends = sum(1 for _ in kernels.Kernel(kernel.words, 0, kernel.place))
-    spent = schedule(timing).spent(kernel)
-    return Counted(spent, inside * rounds, bus * rounds + ends)
+    return Counted(_spent(name, tiles, rounds, timing), inside * rounds, bus * rounds + ends)
+
+
+def _spent(name: str, tiles: int, rounds: int, timing: Timing) -> Spent:
+    """Exact up to ``_EXACT`` tiles in all. Beyond, each further tile takes what the second half of
+    so many took: nothing but the place of refreshes differs, and there are hundreds of them.
+    """
+    if tiles > _EXACT:
+        half = _spent(name, _EXACT // 2, rounds, timing)
+        return _on(half, _spent(name, _EXACT, rounds, timing), _EXACT // 2, tiles - _EXACT)
+    most = max(2, _EXACT // tiles)
+    if rounds > most:
+        half = _spent(name, tiles, most // 2, timing)
+        return _on(half, _spent(name, tiles, most, timing), most - most // 2, rounds - most)
+    return schedule(timing).spent(_KERNELS[name](tiles, rounds))
+
+
+def _on(before: Spent, after: Spent, steps: int, more: int) -> Spent:
+    """``more`` steps beyond ``after``, which is ``steps`` beyond ``before``."""
+    pairs = zip(before, after, strict=True)
+    return Spent(*(last + (last - first) * more // steps for first, last in pairs))
 
 
 def inside_accesses(of: Counted) -> int:

@@ -27,6 +27,9 @@ class CountingDevice:
         cycles = sum(math.prod(each[1]) for each in operation.outputs if each) + 1
         return NodeCost("vector", cycles, {"vector": cycles}, {}, {})
 
+    def computes(self, operation: Operation) -> bool:
+        return False
+
     def launch_cost(self, nodes: Sequence[NodeCost]) -> Cost:
         cycles = sum(node.critical_cycles for node in nodes)
         return Cost(
@@ -35,9 +38,6 @@ class CountingDevice:
             critical_cycles=cycles,
             end_ns=cycles,
         )
-
-    def computes(self, operation: Operation) -> bool:
-        return False
 
     def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
         return None

@@ -156,3 +156,21 @@ def test_division_by_zero_is_the_callers_fault(target: Target) -> None:
     made = model(graph([NODE("Div", ["a", "b"], ["y"])], ints, [value("y", I64, ["n"])]))
     with pytest.raises(InvalidArgument, match="zero"):
         compiled(made, target).run({"a": np.array([1]), "b": np.array([0])}, ["y"])
+
+
+def test_a_recurrence_over_nothing_is_refused_before_it_runs(target: Target) -> None:
+    """ONNX Runtime would end the process."""
+    weights = [
+        from_array(np.ones((1, 4, 2), np.float32), "w"),
+        from_array(np.ones((1, 4, 1), np.float32), "r"),
+    ]
+    nodes = [
+        NODE("Relu", ["x"], ["positive"]),
+        NODE("LSTM", ["positive", "w", "r"], ["y"], name="memory", hidden_size=1),
+    ]
+    inputs, outputs = [value("x", F32, ["t", "b", 2])], [value("y", F32, None)]
+    program = compiled(model(graph(nodes, inputs, outputs, weights)), target)
+    for shape in ((0, 1, 2), (1, 0, 2)):
+        with pytest.raises(InvalidArgument, match=r"'memory' \(LSTM\): an operand has no elements"):
+            program.run({"x": np.ones(shape, np.float32)}, ["y"])
+    assert program.run({"x": np.ones((1, 1, 2), np.float32)}, ["y"]).results["y"].shape[0] == 1

@@ -13,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper
 from onnx.numpy_helper import from_array
 
 from host_daemon.compiler.body import Whole
+from host_daemon.compiler.plan import key_of
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from host_daemon.compiler.segments import Engine, cut, needs
 from host_daemon.core.device import NodeCost, Operation
@@ -230,3 +231,15 @@ def test_captured_values_are_needed_by_the_container() -> None:
     inner = graph([NODE("Add", ["outer", "w"], ["z"])], [], [value("z", F32, None)])
     node = NODE("If", ["flag"], ["y"], name="choose", then_branch=inner, else_branch=inner)
     assert needs(node) == ["flag", "outer", "w"]
+
+
+def test_keys_tell_what_contains_tensors_apart_and_stay_small() -> None:
+    one, two = np.zeros(1), np.zeros(2)
+    values: list[Any] = [one, [one], [one, two], [two, one], [], None, {"a": 1.0}, [[one]]]
+    keys = {key_of({"s": each}, frozenset()) for each in values}
+    assert len(keys) == len(values)
+    steered = [[one], [one + 1], None, {"a": 1.0}, {"a": 2.0}, {"b": 1.0}]
+    assert len({key_of({"s": each}, frozenset({"s"})) for each in steered}) == len(steered)
+    large = [key_of({"s": [one] * 1000 + last}, frozenset()) for last in ([one], [two])]
+    assert large[0] != large[1]
+    assert all(len(repr(key)) < 400 for key in large)

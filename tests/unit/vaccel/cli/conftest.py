@@ -12,8 +12,8 @@ import pytest
 from vaccel.cli.main import run
 from vaccel.cli.session import Session
 from vaccel.errors import Exhausted, NotFound, WrongState
-from vaccel.inventory import PF, VF, VM, Image, Output, Status
-from vaccel.model import Profile, Usage
+from vaccel.inventory import PF, VF, VM, Condition, Image, Output, Status
+from vaccel.model import Cost, Profile, Usage
 
 GIB = 1 << 30
 SMALL = Profile("npu.1c.6g", "npu", 1, 6 * GIB, 102_400_000_000, 256 << 20)
@@ -183,6 +183,19 @@ class FakeHost:
         )
         self._images.append(image)
         return image
+
+    def advance_clock(self, pf: str, seconds: float) -> PF:
+        self.calls.append(("advance_clock", (pf, seconds)))
+        clock = Condition("cell clock", seconds, "s", "moved by the operator only")
+        return replace(self.pfs()[0], conditions=(clock,))
+
+    def recalibrate_vf(self, vf: str) -> tuple[VF, Cost]:
+        self.calls.append(("recalibrate_vf", (vf,)))
+        worn = Condition("worst wear", 0.85, "1", "of endurance", "warning")
+        health = Condition("health", 1.0, "", "worst wear", "warning")
+        age = Condition("cell age", 86_400.0, "s")
+        found = self._change(self.vf(vf), conditions=(health, age, worn))
+        return found, Cost(joules={"adc": 1.5e-5}, end_ns=45_500)
 
     def images(self) -> Sequence[Image]:
         return self._images

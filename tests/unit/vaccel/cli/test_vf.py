@@ -73,3 +73,28 @@ def test_more_than_fits_says_what_is_free(ctl):
         assert ctl("vf create npu.2c.12g").code == 0
     assert ctl("vf create npu.1c.6g").code == 5
     assert "0 free cores" in ctl.err
+
+
+def test_recalibrating_says_what_it_cost_and_show_how_cells_are(ctl, host):
+    ctl("vf create npu.1c.6g --name analog")
+    assert "health" not in ctl("vf show analog").out
+    assert ctl("vf recalibrate analog").out == "recalibrated VF analog: 45.5 us, 1.5e-05 J\n"
+    shown = ctl("vf show analog").out
+    assert "warning; worst wear" in shown
+    assert "85 % (warning; of endurance)" in shown
+    assert json.loads(ctl("vf show analog --json").out)["conditions"][1]["value"] == 86_400
+    assert json.loads(ctl("vf recalibrate analog --json").out)["cost"]["end_ns"] == 45_500
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"), [("90s", 90), ("1h", 3600), ("30d", 2_592_000), ("1.5y", 47_304_000)]
+)
+def test_a_clock_is_advanced_by_a_time(ctl, host, time, seconds):
+    assert ctl(f"pf advance-clock npu0 {time}").out.startswith("clock of npu0 is at ")
+    assert host.calls == [("advance_clock", ("npu0", seconds))]
+
+
+def test_a_time_without_unit_is_refused(ctl):
+    for wrong in ("30", "d", "1w", "1e3s"):
+        assert ctl(f"pf advance-clock npu0 {wrong}").code == 2
+        assert f"TIME = '{wrong}'" in ctl.err

@@ -135,7 +135,7 @@ def test_what_contains_arrays_is_bound_by_its_port() -> None:
     assert binding.object_of(given) == {"a": 1.0, "b": 2.0}
     for port, wrong, words in (
         (listed, x, r"sequence of float32\[n\], given ndarray"),
-        (listed, [x.astype(np.float64)], "expected dtype float32"),
+        (listed, [x.astype(np.float64)], "dtype must be float32"),
         (mapped, [x], "map of string"),
         (Port("x", DType.FLOAT32, ("n",)), None, "given NoneType"),
     ):

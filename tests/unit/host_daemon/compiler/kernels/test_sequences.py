@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_daemon.compiler.program import Target
+from host_daemon.compiler.program import Target, compile_kernel
 from tests.unit.host_daemon.compiler.kernels import cases
 from tests.unit.host_daemon.compiler.kernels.roundoff import (
     ELEMENTARY,
@@ -17,9 +17,13 @@ from tests.unit.host_daemon.compiler.kernels.roundoff import (
     Format,
     U,
     gamma,
+    product,
     stored,
 )
+from vaccel.compute import KernelSource
+from vaccel.errors import InvalidArgument
 from vaccel.kernels import KERNELS
+from vaccel.model import DType, Port
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=6, deadline=None, derandomize=True, database=None)
@@ -226,6 +230,78 @@ def test_attention_is_within_the_bound_of_its_scores(npu: Target, name: str, kin
         assert (np.abs(results["result"] - exact) <= error).all()
 
     check()
+
+
+def attend_short(q, k, v, scale: float, arithmetic: str) -> tuple[np.ndarray, np.ndarray]:
+    """As ``attend``, with both products in an arithmetic of their own.
+
+    A share whose scores are within ds is within the factor 1 + r, with r as there; the second
+    product takes shares within that: its own bound for them, and r of what it adds up.
+    """
+    q, k, v = (array.astype(np.float64) for array in (q * np.float32(scale), k, v))
+    shared = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, shared, 1), np.repeat(v, shared, 1)
+    scores = q @ k.swapaxes(-1, -2)
+    ds = product(q, k.swapaxes(-1, -2), scores, np.matmul, arithmetic, q.shape[-1] + 1)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    far = np.abs(scores - scores.max(-1, keepdims=True)).max(-1, keepdims=True)
+    r = np.expm1(2 * ds.max(-1, keepdims=True))
+    r = r + gamma(scores.shape[-1] + 2 * ELEMENTARY + 2) + 2 * U * far
+    exact = shares @ v
+    error = product(shares * (1 + r), v, exact, np.matmul, arithmetic, v.shape[-2] + 1)
+    return exact, error + r * (shares @ np.abs(v))
+
+
+@pytest.mark.parametrize("arithmetic", ["bf16", "fp16", "fp8_e4m3", "fp8_e5m2"])
+def test_attention_in_an_arithmetic_is_within_the_bound_of_its_products(
+    npu: Target, arithmetic: str
+) -> None:
+    @FEW
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng, shared = np.random.default_rng(seed), data.draw(st.integers(1, 2))
+        new, past = (data.draw(st.integers(1, 4)) for _ in range(2))
+        name = data.draw(st.sampled_from(["attention", "cached_attention"]))
+        sizes = {"h": 2 * shared, "g": 2, "s": new, "p": past, "a": new + past}
+        shapes = cases.dims(data.draw, KERNELS[name], **sizes)
+        del shapes["mask"]
+        arrays = {each: cases.numbers(rng, s, "float32", -1, 1) for each, s in shapes.items()}
+        results = cases.run(npu, name, arrays, arithmetic=arithmetic).results
+        q, k, v, *before = arrays.values()
+        if before:
+            k, v = np.concatenate([before[0], k], 2), np.concatenate([before[1], v], 2)
+            assert np.array_equal(results["present_key"], k)
+        exact, error = attend_short(q, k, v, 1 / math.sqrt(q.shape[-1]), arithmetic)
+        assert (np.abs(results["result"] - exact) <= error).all()
+
+    check()
+
+
+@pytest.mark.parametrize("mask", ["bool", "float32"])
+def test_masks_do_the_same_in_any_arithmetic(npu: Target, mask: str) -> None:
+    """In fp16 of numbers that fp16 holds, all that differs is rounding on the way."""
+    rng = np.random.default_rng(7)
+    arrays = {each: np.sign(cases.numbers(rng, (1, 4, 3, 4), "float32")) for each in "qkv"}
+    arrays["mask"] = np.asarray(rng.integers(0, 2, (3, 3))).astype(mask)
+    arrays["mask"][:, 0] = 1
+    own = {"causal": True, "scale": 0.5}
+    plain = cases.run(npu, "attention", arrays, **own).results["result"]
+    short = cases.run(npu, "attention", arrays, **own, arithmetic="fp16").results["result"]
+    # Shares are rounded once, and what they add up to once more.
+    assert (np.abs(plain - short) <= 4 * FORMATS["fp16"].u).all()
+
+
+def test_sizes_of_attention_in_an_arithmetic_are_numbers(npu: Target) -> None:
+    ports = tuple(Port(n, DType.FLOAT32, (1, 2, "l", 4)) for n in "qkv")
+    with pytest.raises(InvalidArgument, match=r"sizes must be numbers; given q: float32\[1, 2, l"):
+        compile_kernel(KernelSource("attention", ports, {"arithmetic": "bf16"}), npu)
+    own = {"arithmetic": "fp32"}  # that is the tensors' own
+    assert compile_kernel(KernelSource("attention", ports, own), npu).nodes == 1
+    long = tuple(Port(n, DType.FLOAT32, (1, 1, 5000, 4)) for n in "qkv")
+    with pytest.raises(InvalidArgument, match="causal mask of 5000 by 5000"):
+        settings_ = {"arithmetic": "bf16", "causal": "1"}
+        compile_kernel(KernelSource("attention", long, settings_), npu)
 
 
 @pytest.mark.parametrize("interleaved", [False, True])

@@ -24,7 +24,7 @@ def table() -> dict[str, Any]:
     npu = tomllib.loads(find_card("kcloud-1").read_text())
     aim = tomllib.loads(find_card("aim").read_text())
     design = {"source": "design"}
-    pim = {key: aim[key] for key in ("family", "timing", "energy", "power", "published")}
+    pim = {key: aim[key] for key in ("family", "banks", "timing", "energy", "power", "published")}
     pim |= {
         "channels": {"value": 32, **design},
         "clock": aim["card"]["clock"],

@@ -97,5 +97,6 @@ def test_figures_of_both(card: Card) -> None:
     assert found["peak fp16"].value == pytest.approx(262e12, rel=0.01)
     assert found["PIM channels"].value == 64
     assert found["PIM internal bandwidth"].value == pytest.approx(4 * 1024e9)
+    assert not any(figure.published for figure in card.figures)
     device = model(card, card.profiles[-1])
     assert found["power idle"].value == pytest.approx(device.idle_watts)

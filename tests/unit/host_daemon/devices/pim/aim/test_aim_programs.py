@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from host_daemon.devices.pim.aim import isr
@@ -10,6 +12,7 @@ from host_daemon.devices.pim.aim.gemv import Gemv, instructions
 from host_daemon.devices.pim.aim.isr import FIELDS, Instruction, Opcode
 from host_daemon.devices.pim.aim.oracles import SIMULATED
 from host_daemon.devices.pim.aim.program import execute
+from host_daemon.devices.pim.aim.trace import main
 from host_daemon.devices.validate import DEFAULT
 from vaccel import bounds
 from vaccel.errors import InvalidArgument, Unsupported
@@ -100,3 +103,50 @@ def test_every_instruction_for_all_banks_runs() -> None:
     at = commands.index(Command.AF)
     assert commands[at - 2 : at] == [Command.PRECHARGE, Command.ACTIVATE]
     assert done.cycles > 300
+
+
+def test_channels_with_other_instructions_are_told_apart() -> None:
+    text = "AiM WR_BIAS 0 0x7\nAiM MAC_ABK 2 0x5 0\nAiM MAC_ABK 3 0x2 0\nAiM RD_MAC 0 0x7\nAiM EOC"
+    done = execute(isr.read(text), SIMULATED, 4)
+    macs = [
+        sum(each.command is Command.MAC for each in done.commands(channel)) for channel in range(4)
+    ]
+    assert macs == [2, 3, 2, 0]
+
+
+def test_the_command_exports_and_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gemv", "1024", "2048"]) == 0
+    text = capsys.readouterr().out
+    assert text == TRACE
+    (tmp_path / "trace").write_text(text)
+    assert main(["run", str(tmp_path / "trace"), "--show", "31"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[:2] == ["cycle,channel,command", "1,31,TMOD"]
+    assert lines[-1] == "1636,31,RDMAC16"
+    assert err.startswith("1641 cycles of 0.5 ns; ACT16=4 MAC16=256 PREA=3 RDMAC16=2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["run", "/no/such/file"], "cannot be read"),
+        (["run", "-", "--channels", "33"], "1 to 32 channels"),
+        (["run", "-", "--show", "32"], "channel 32 of 32"),
+        (["gemv", "0", "5"], "outputs = 0"),
+        (["gemv", "5", "5", "--channels", "33"], "mask"),
+    ],
+)
+def test_the_command_names_what_is_wrong(
+    arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) != 0
+    assert what in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert main(["run", str(tmp_path / "binary")]) == 2
+    assert "not UTF-8" in capsys.readouterr().err

@@ -134,6 +134,7 @@ def test_other_cells_are_the_hosts() -> None:
     ):
         assert device().cost(lstm(given, **attributes)) is None
         assert device().run(lstm(given, **attributes), given) is None
+    assert device().cost(lstm(arrays(steps=1, batch=9))) is None
     peepholes = [*given, None, None, None, numbers(1, 600)]
     assert device().cost(lstm(peepholes)) is None
     standard = lstm(given, activations=["Sigmoid", "Tanh", "Tanh"])

@@ -1,0 +1,332 @@
+"""Why a program costs what it costs: each node with its place, its reason and its numbers.
+
+The numbers are the plan's own (``plan.make_plan``). Utilisation is a unit's busy cycles over the
+node's critical cycles. The roofline (S. Williams, A. Waterman, D. Patterson, "Roofline: An
+Insightful Visual Performance Model for Multicore Architectures", CACM 52(4), 2009) has as its roofs
+the bandwidth of the profile, and what the device's own closed form says of a large product in the
+node's arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from host_daemon.compiler.analysis import Analysis, NodeInfo, analyse
+from host_daemon.compiler.frontend import CheckedModel
+from host_daemon.compiler.graphs import nodes as all_nodes
+from host_daemon.compiler.memory_plan import Fit, MemoryPlan
+from host_daemon.compiler.plan import Plan
+from host_daemon.compiler.program import CompiledProgram, Target
+from host_daemon.core.device import ARITHMETIC, NodeCost, Operation
+from vaccel.errors import InvalidArgument, Unsupported, VaccelError
+from vaccel.model import Array, DType, Port, Profile, Shape
+
+# Large enough that start and drain of an array do not show.
+_PROBE: Final = 4096
+_CONTAINERS: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_PRODUCTS: Final = frozenset(
+    {
+        "MatMul",
+        "Gemm",
+        "Conv",
+        "ConvTranspose",
+        "MatMulInteger",
+        "ConvInteger",
+        "QLinearMatMul",
+        "QLinearConv",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: shapes by input, sizes by symbol, and values of inputs that steer."""
+
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, Array] = field(default_factory=dict)
+
+
+def explain(
+    model: CheckedModel,
+    program: CompiledProgram,
+    target: Target,
+    profile: Profile,
+    question: Question,
+) -> dict[str, Any]:
+    """The explanation of one launch, as JSON has it. See docs/compiler.md for its fields.
+
+    Raises InvalidArgument naming inputs whose shapes or values are missing or wrong.
+    """
+    shapes, values = _inputs(program, question)
+    plan = program.plan(shapes, values)
+    analysis = analyse(model.proto)
+    arrays: dict[str, Array] = {
+        name: values.get(name, np.broadcast_to(np.zeros((), np.int8), shape))
+        for name, shape in shapes.items()
+    }
+    fit = Fit(model.proto, model.weight_bytes, profile.memory_bytes)
+    memory = fit.plan(arrays, analysis.steering)
+    roofs = _Roofs(target, profile)
+    rows = _rows(plan, analysis, roofs)
+    return {
+        "model": {
+            "sha256": model.sha256,
+            "nodes": model.nodes,
+            "weight_bytes": model.weight_bytes,
+        },
+        "target": {
+            "kind": profile.kind,
+            "card": target.identity.card if target.identity else "",
+            "profile": profile.name,
+            "cores": profile.cores,
+            "clock_hz": target.device.clock_hz,
+            "memory_bytes": profile.memory_bytes,
+            "bandwidth_bytes_per_second": profile.bandwidth_bytes_per_second,
+        },
+        "inputs": [
+            {"name": port.name, "dtype": port.dtype.value, "shape": list(shapes[port.name])}
+            for port in program.inputs
+            if port.name in shapes
+        ],
+        "total": _total(plan),
+        "memory": _memory(memory, profile),
+        "nodes": rows,
+        "left_out": list(_left_out(model, analysis, {row["name"] for row in rows})),
+    }
+
+
+def _inputs(
+    program: CompiledProgram, question: Question
+) -> tuple[dict[str, Shape], dict[str, Array]]:
+    ports = {port.name: port for port in program.inputs}
+    for name in (*question.shapes, *question.values):
+        if name not in ports:
+            raise InvalidArgument(
+                f"no input {name[:80]!r}", hint="inputs: " + "; ".join(map(str, program.inputs))
+            )
+    shapes: dict[str, Shape] = {}
+    values: dict[str, Array] = {}
+    for name, port in ports.items():
+        if name in question.values:
+            values[name] = _valued(port, question.values[name])
+            shapes[name] = values[name].shape
+        elif not port.optional or name in question.shapes:
+            shapes[name] = question.shapes.get(name) or _assumed(port, question.symbols)
+    return shapes, values
+
+
+def _valued(port: Port, given: Array) -> Array:
+    try:
+        kind = np.dtype(object) if port.dtype is DType.STRING else port.dtype.numpy
+        return given.astype(kind)
+    except (TypeError, ValueError) as fault:
+        raise InvalidArgument(f"value of input {port.name!r} is no {port.dtype.value}") from fault
+
+
+def _assumed(port: Port, symbols: Mapping[str, int]) -> Shape:
+    """The shape with its symbols filled in; 1 for those that nobody named."""
+    if getattr(port, "containers", ()):
+        raise Unsupported(f"input {port.name!r} is no tensor: its launch cannot be explained")
+    if port.shape is None:
+        raise InvalidArgument(
+            f"input {port.name!r} is of any rank", hint=f"say --shape {port.name}=1,2,3"
+        )
+    return tuple(
+        dim if isinstance(dim, int) else symbols.get(str(dim), 1) if dim else 1
+        for dim in port.shape
+    )
+
+
+def _total(plan: Plan) -> dict[str, Any]:
+    cost = plan.cost
+    return {
+        "critical_cycles": cost.critical_cycles,
+        "device_ns": cost.device_ns,
+        "joules": cost.total_joules,
+        "joules_by": dict(cost.joules),
+        "cycles": dict(cost.cycles),
+        "bytes": dict(cost.bytes),
+        "nodes": dict(cost.nodes),
+    }
+
+
+def _memory(found: MemoryPlan | None, profile: Profile) -> dict[str, Any]:
+    if found is None:
+        return {"capacity_bytes": profile.memory_bytes}
+    return {
+        "capacity_bytes": profile.memory_bytes,
+        "weight_bytes": found.weight_bytes,
+        "peak_bytes": found.peak_bytes,
+        "at": found.peak.node,
+        "largest": found.peak.largest,
+        "unknown_values": found.unknown,
+        "live_bytes": [each.live_bytes for each in found.held],
+    }
+
+
+@dataclass(slots=True)
+class _Sum:
+    """All runs of one node."""
+
+    operation: Operation
+    place: str
+    runs: int = 0
+    critical: int = 0
+    macs: int = 0
+    cycles: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    joules: dict[str, float] = field(default_factory=dict)
+
+    def add(self, cost: NodeCost) -> None:
+        self.runs += 1
+        self.critical += cost.critical_cycles
+        self.macs += cost.macs
+        for mine, theirs in ((self.cycles, cost.cycles), (self.bytes, cost.bytes)):
+            for key, value in theirs.items():
+                mine[key] = mine.get(key, 0) + value
+        for key, joules in cost.joules.items():
+            self.joules[key] = self.joules.get(key, 0.0) + joules
+
+
+def _rows(plan: Plan, analysis: Analysis, roofs: _Roofs) -> list[dict[str, Any]]:
+    """A row for each node, in the order in which they first ran; a loop's turns are one row."""
+    sums: dict[str, _Sum] = {}
+    for name, operation, cost in zip(plan.names, plan.operations, plan.costs, strict=True):
+        sums.setdefault(name, _Sum(operation, cost.place)).add(cost)
+    known = [name for name in sums if name in analysis.nodes]
+    makers = {out: name for name in known for out in _outputs(name, analysis)}
+    rows: list[dict[str, Any]] = []
+    start = 0
+    for name, each in sums.items():
+        info = analysis.nodes.get(name)
+        rows.append(_row(name, each, start, roofs) | {"takes": _takes(info, makers)})
+        start += each.critical
+    return rows
+
+
+def _outputs(name: str, analysis: Analysis) -> tuple[str, ...]:
+    return tuple(filter(None, analysis.nodes[name].outputs))
+
+
+def _takes(info: NodeInfo | None, makers: Mapping[str, str]) -> list[str]:
+    if info is None:
+        return []
+    return list(dict.fromkeys(makers[name] for name in info.inputs if name in makers))
+
+
+def _row(name: str, each: _Sum, start: int, roofs: _Roofs) -> dict[str, Any]:
+    busy = {unit: cycles / each.critical for unit, cycles in each.cycles.items() if each.critical}
+    return {
+        "name": name,
+        "op": each.operation.op,
+        "place": each.place,
+        "why": _why(each),
+        "runs": each.runs,
+        "inputs": [_spec(spec) for spec in each.operation.inputs],
+        "outputs": [_spec(spec) for spec in each.operation.outputs],
+        "start_cycle": start,
+        "critical_cycles": each.critical,
+        "cycles": each.cycles,
+        "bytes": each.bytes,
+        "joules": math.fsum(each.joules.values()),
+        "joules_by": each.joules,
+        "macs": each.macs,
+        "utilisation": {unit: round(share, 6) for unit, share in busy.items()},
+        "roofline": roofs.position(each),
+    }
+
+
+def _spec(spec: tuple[DType, Shape] | None) -> str:
+    return "-" if spec is None else f"{spec[0].value}[{', '.join(map(str, spec[1]))}]"
+
+
+def _why(each: _Sum) -> str:
+    operation = each.operation
+    asked = operation.attributes.get(ARITHMETIC)
+    first = next((spec[0].value for spec in operation.inputs if spec is not None), "")
+    product = operation.op in _PRODUCTS
+    if each.place == "array":
+        return f"a product: the arrays compute it in {asked or first}"
+    if each.place == "reference":
+        return "ONNX Runtime has no kernel for it: ONNX's reference implementation computes it"
+    if product:
+        return f"the arrays do not multiply {asked or first}: the {each.place} core does"
+    if each.place == "vector":
+        return "no product: the vector core computes it"
+    return f"the device computes it on its {each.place}"
+
+
+class _Roofs:
+    """The device's roofs, in multiply-accumulates per cycle, by arithmetic."""
+
+    def __init__(self, target: Target, profile: Profile) -> None:
+        self._device = target.device
+        self._bus = profile.bandwidth_bytes_per_second / target.device.clock_hz
+        self._peaks: dict[tuple[DType, Any], float | None] = {}
+
+    def position(self, each: _Sum) -> dict[str, Any]:
+        """Where a node lies: MACs per byte, per cycle, its roof, and what bounds it."""
+        moved = each.bytes.get("dram") or max(each.bytes.values(), default=0)
+        busiest = max(each.cycles, key=lambda unit: each.cycles[unit], default="")
+        share = each.cycles[busiest] / each.critical if busiest and each.critical else 0.0
+        bound = busiest if share >= 0.5 else "latency"
+        if not each.macs or not each.critical:
+            return {"bound": bound}
+        peak = self._peak(each.operation)
+        intensity = each.macs / moved if moved else math.inf
+        attained = each.macs / each.critical
+        found: dict[str, Any] = {"bound": bound, "macs_per_cycle": attained}
+        if moved:
+            found["macs_per_byte"] = intensity
+        if peak:
+            roof = min(peak, intensity * self._bus)
+            found |= {"peak": peak, "roof": roof, "of_roof": attained / roof}
+            found["side"] = "compute" if roof >= peak else "memory"
+        return found
+
+    def _peak(self, operation: Operation) -> float | None:
+        dtype = next((spec[0] for spec in operation.inputs if spec is not None), DType.FLOAT32)
+        asked = operation.attributes.get(ARITHMETIC)
+        key = (dtype, asked)
+        if key not in self._peaks:
+            self._peaks[key] = self._probed(dtype, asked)
+        return self._peaks[key]
+
+    def _probed(self, dtype: DType, asked: Any) -> float | None:
+        square = (dtype, (_PROBE, _PROBE))
+        integer = dtype in (DType.INT8, DType.UINT8)
+        result = (DType.INT32 if integer else dtype, (_PROBE, _PROBE))
+        attributes = {ARITHMETIC: asked} if asked else {}
+        op = "MatMulInteger" if integer and not asked else "MatMul"
+        probe = Operation(op, (square, square), (result,), attributes, frozenset({1}))
+        try:
+            cost = self._device.cost(probe)
+        except VaccelError:
+            return None
+        return cost.macs / cost.critical_cycles if cost.macs else None
+
+
+def _left_out(
+    model: CheckedModel, analysis: Analysis, ran: set[str]
+) -> Iterator[dict[str, str]]:
+    """Nodes that cost nothing in this launch, and why."""
+    for node in all_nodes(model.proto.graph):
+        if node.name in ran:
+            continue
+        info = analysis.nodes.get(node.name)
+        around = analysis.quantised.around.get(node.name)
+        if node.op_type in _CONTAINERS:
+            why = "what it holds is counted node by node"
+        elif info is not None and info.free:
+            why = "all it takes is constant: computed once, when the program is loaded"
+        elif around:
+            why = f"part of the quantised product {', '.join(sorted(around))}"
+        else:
+            why = "this launch does not come to it"
+        yield {"name": node.name, "op": node.op_type, "why": why}

@@ -1,0 +1,3 @@
+"""Analog multiply-accumulate in non-volatile memory: tiles of cells that hold weights and
+multiply.
+"""

@@ -1,0 +1,168 @@
+"""One matrix of a program in its tiles: written once, multiplied often, watched as it ages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host_daemon.core.device import Operation
+from host_daemon.devices.nvm.analog import compensation
+from host_daemon.devices.nvm.analog.converters import ReadCounts
+from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, Mapping
+from host_daemon.devices.nvm.analog.snapshot import Snapshot
+from host_daemon.devices.nvm.blocks import Block, Grid
+from host_daemon.devices.nvm.matrix import rows_of
+from host_daemon.devices.nvm.parameters import NvmParameters
+from host_daemon.devices.nvm.store import TileRecord, generator
+from vaccel.model import Array
+
+Floats = NDArray[np.float32]
+
+# Vectors that measure what error is to be expected: enough for a tenth of it, cheap to multiply.
+_PROBES = 64
+
+
+@dataclass(slots=True)
+class Placed:
+    """A block in its tile, and what the tile reads as at the present time."""
+
+    block: Block
+    record: TileRecord
+    own: NvmParameters
+    mapping: Mapping
+    snapshot: Snapshot | None = None
+
+    def array(self) -> CrossbarArray:
+        """What the tile keeps, read from its record: a copy, so hold it no longer than needed."""
+        return CrossbarArray(
+            self.own.tile.preset,
+            self.own.periphery,
+            self.mapping,
+            self.record.cells(self.block.rows, self.block.columns),
+            self.record.record["scale"][0][: self.block.columns].copy(),
+            int(self.record.get("clipped")),
+        )
+
+    def see(self, seed: bytes, now: float) -> Snapshot:
+        """The tile as it reads at a time: drift, and the slow noise that its cells have then."""
+        if self.snapshot is None:
+            which = f"{self.record.get('writes')} {now!r}".encode()
+            rng = generator(seed, b"state", bytes(self.record.get("content")), which)
+            self.snapshot = self.array().at(now, rng)
+        return self.snapshot
+
+
+@dataclass(slots=True)
+class Resident:
+    """A matrix that tiles keep. ``weights`` (inputs, outputs) float32 are as the program has them.
+
+    ``bias`` is added in digital. ``most_error`` is the relative error that the program accepts, or
+    None; ``expected`` the one measured last, at ``measured_at`` on the card's clock.
+    """
+
+    name: str
+    operation: Operation
+    grid: Grid
+    weights: Floats
+    bias: Floats | None
+    placed: list[Placed]
+    seed: bytes
+    most_error: float | None = None
+    uses: int = 1
+    launches: int = 0
+    expected: float = math.nan
+    measured_at: float = math.nan
+    counts: ReadCounts = field(default_factory=ReadCounts)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def settle(self, now: float) -> None:
+        """See every tile as it is at a time. O(cells), once for each time."""
+        for each in self.placed:
+            each.see(self.seed, now)
+
+    def stale(self) -> None:
+        """The clock has moved, or cells have been written."""
+        for each in self.placed:
+            each.snapshot = None
+        self.measured_at = math.nan
+
+    def measured(self, now: float) -> bool:
+        """Whether the expected error is known for this time."""
+        return self.measured_at == now
+
+    # --- products ---------------------------------------------------------------------------
+
+    def launch(self, operation: Operation, data: Array, bias: Floats | None, now: float) -> Array:
+        """Products of a launch's vectors, with what its noise draws. Raises InvalidArgument."""
+        self.settle(now)
+        rows = rows_of(operation, data)
+        result = np.empty((rows.count, self.grid.outputs), np.float32)
+        rng = generator(
+            self.seed, b"read", self.name.encode(), self.launches.to_bytes(8, "little")
+        )
+        self.launches += 1
+        counts = ReadCounts()
+        for place, vectors in rows.pieces:
+            result[place], taken = self._multiply(vectors, rng)
+            counts += taken
+        self.counts += counts
+        if bias is not None:
+            result += bias
+        return rows.finish(result)
+
+    def _multiply(self, vectors: Array, rng: np.random.Generator) -> tuple[Floats, ReadCounts]:
+        """Each block's products, compensated and summed in digital, in float32."""
+        total = np.zeros((len(vectors), self.grid.outputs), np.float32)
+        counts = ReadCounts()
+        for each in self.placed:
+            assert each.snapshot is not None  # settled
+            block = each.block
+            part, taken = each.snapshot.mvm(vectors[:, block.inputs], rng)
+            factor = np.float32(each.record.get("factor"))
+            if factor != 1:
+                part *= factor
+            total[:, block.outputs] += part
+            counts += taken
+        return total, counts
+
+    def probe(self, now: float) -> tuple[float, ReadCounts]:
+        """Measure the error to be expected of normal inputs, relative to exact products' rms.
+
+        The same vectors each time, so that only the tiles make a difference.
+        """
+        self.settle(now)
+        rng = generator(self.seed, b"probe", self.name.encode())
+        vectors = rng.standard_normal((_PROBES, self.grid.inputs), dtype=np.float32)
+        exact = vectors @ self.weights
+        given, counts = self._multiply(vectors, rng)
+        size = float(np.sqrt(np.mean(np.square(exact, dtype=np.float64))))
+        error = float(np.sqrt(np.mean(np.square(given - exact, dtype=np.float64))))
+        self.expected = error / size if size else error
+        self.measured_at = now
+        return self.expected, counts
+
+    # --- calibration ------------------------------------------------------------------------
+
+    def recalibrate(self, now: float) -> ReadCounts:
+        """Measure what each tile has lost since it was written, and undo the mean of it."""
+        counts = ReadCounts()
+        for each in self.placed:
+            baseline = float(each.record.get("baseline"))
+            rng = generator(self.seed, b"calibrate", repr(now).encode())
+            found = compensation.calibrate(each.see(self.seed, now), rng)
+            counts += found.counts
+            if baseline > 0 and found.reading > 0:
+                each.record.put(factor=baseline / found.reading)
+            each.record.put(calibrated_at=now)
+        self.measured_at = math.nan
+        return counts
+
+    @property
+    def clipped(self) -> int:
+        """Weights beyond the range that the program set."""
+        return sum(int(each.record.get("clipped")) for each in self.placed)
+

@@ -1,0 +1,82 @@
+"""``vaccelctl compile``: a model becomes a program file."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaccel.cli import render
+from vaccel.cli.model_options import CardName, Dims, ModelFile, ProfileName, Shapes, Values
+from vaccel.cli.options import CONTEXT, Json, examples
+from vaccel.cli.sizes import size_text
+from vaccel.errors import HostFault
+
+app = typer.Typer(add_completion=False, context_settings=CONTEXT)
+
+
+@app.command(
+    name="compile",
+    epilog=examples(
+        "compile model.onnx --profile npu.2c.12g -o model.vxp",
+        "compile model.onnx --profile npu.2c.12g --explain --dim batch=8",
+    ),
+)
+def compile_file(
+    model: ModelFile,
+    profile: ProfileName,
+    card: CardName = "",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Default: MODEL with .vxp."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each node costs.")] = False,
+    shape: Shapes = None,
+    dim: Dims = None,
+    value: Values = None,
+    as_json: Json = False,
+) -> None:
+    """Compile a model into a program file for one card and profile.
+
+    The model is parsed in a confined process; neither a daemon nor a VF is needed. A program file
+    loads faster than its model: vaccel.open().load("model.vxp").
+    """
+    from vaccel import toolchain
+    from vaccel.cli import explained
+    from vaccel.cli.model_options import request_of
+
+    request = request_of(profile, card, shape, dim, value)
+    begun = time.monotonic()
+    done = toolchain.compile_model(model, request, file=True, explain=explain)
+    seconds = time.monotonic() - begun
+    path = output or model.with_suffix(".vxp")
+    _write(path, done.file)
+    if as_json:
+        found = {
+            "file": str(path),
+            "bytes": len(done.file),
+            "card": done.card,
+            "profile": profile,
+            "model": done.model,
+            "compile_ms": round(1e3 * seconds, 3),
+        }
+        render.print_json(found | ({"explain": done.explanation} if explain else {}))
+        return
+    if explain:
+        explained.show(done.explanation)
+    nodes, size = done.model["nodes"], size_text(len(done.file))
+    render.say(f"{path}: {nodes} nodes, {size}, for {profile} of {done.card}, in {seconds:.1f} s")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all. Raises HostFault."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except OSError as fault:
+        fresh.unlink(missing_ok=True)
+        raise HostFault(f"{str(path)!r} cannot be written: {fault.strerror}") from None
