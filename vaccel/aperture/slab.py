@@ -35,6 +35,11 @@ class Slab:
         """Bytes of the largest free block."""
         return max((size for _, size in self._free), default=0)
 
+    @property
+    def pieces(self) -> tuple[tuple[int, int], ...]:
+        """Offset and size of each piece that is given out."""
+        return tuple(self._taken.items())
+
     def allocate(self, size: int, alignment: int = bounds.SLAB_ALIGNMENT) -> int:
         """Offset of a new piece. Raises Exhausted, naming the largest free block.
 

@@ -268,15 +268,22 @@ class AppQueue:
         """The queue pair that takes the place of this one, which is dead, in the same mapping.
 
         Pieces of the slab that are held stay where they are. Where the slab is another one, they
-        become memory of this process alone.
+        become memory of this process alone, with the same contents.
         """
         fresh = AppQueue(self.window, self._bell, lease)
         self._ring_bell = _silent
         if (lease.slab_offset, lease.slab_bytes) == (self.lease.slab_offset, self.lease.slab_bytes):
             fresh._slab, fresh._garbage, fresh._lock = self._slab, self._garbage, self._lock
         else:
-            self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
+            self._keep_pieces()
         return fresh
+
+    def _keep_pieces(self) -> None:
+        view = self.window.bytes
+        kept = [(at, bytes(view[at : at + size])) for at, size in self._slab.pieces]
+        self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
+        for at, data in kept:
+            view[at : at + len(data)] = data
 
     def close(self) -> None:
         """Let go of the window, or leave that to the last view of it."""

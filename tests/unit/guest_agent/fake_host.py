@@ -36,6 +36,9 @@ class FakeHost:
         self.numbers = itertools.count(1)
         self.connections: list[FakeConnection] = []
         self.recall = asyncio.Event()
+        # A call that is under way when our own side closes the channel: gRPC says it was cancelled.
+        self.closing = asyncio.Event()
+        self.closed = asyncio.Event()
 
     def connect(self, seen: Header) -> FakeConnection:
         self.connections.append(FakeConnection(self, seen))
@@ -59,6 +62,7 @@ class FakeConnection:
         self.seen = seen
         self.lost = asyncio.Event()
         self.closed = False
+        self.answered = asyncio.Event()
 
     async def enrol(self) -> str:
         self.check()
@@ -74,10 +78,11 @@ class FakeConnection:
 
     async def recalled(self, credential: str) -> AsyncGenerator[None, None]:
         assert credential == self.host.credential
-        while True:
+        try:
             await self.host.recall.wait()
             yield
-            return
+        finally:
+            self.answered.set()
 
     async def broken(self) -> None:
         await self.lost.wait()
@@ -120,7 +125,11 @@ class FakeCompute:
         return context
 
     async def close_context(self, context: str) -> None:
-        self._check().contexts.discard(context)
+        host = self._check()
+        if host.closing.is_set():
+            await host.closed.wait()
+            raise asyncio.CancelledError
+        host.contexts.discard(context)
 
     async def allocate(self, context: str, size: int) -> int:
         self._check(context)

@@ -223,3 +223,38 @@ async def test_an_end_from_outside_is_not_mistaken_for_a_broken_connection(world
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_recall_is_answered_when_no_app_has_the_window_any_more(world: World) -> None:
+    host, gone, told = FakeHost(), asyncio.Event(), asyncio.Event()
+    upstream = world.start(host)
+
+    async def take_back() -> None:
+        told.set()
+        await gone.wait()
+
+    upstream.on_recall = take_back
+    await _ready(world, upstream)
+    assert not told.is_set()
+    host.recall.set()
+    await told.wait()
+    assert not host.connections[0].answered.is_set()
+    gone.set()
+    await host.connections[0].answered.wait()
+    # The VF is still there, and so is its connection.
+    assert upstream.state is State.READY
+    assert await upstream.open_context()
+
+
+async def test_a_context_that_is_closed_while_the_connection_closes_holds_nobody_up(
+    world: World,
+) -> None:
+    host = FakeHost()
+    upstream = world.start(host)
+    context = await upstream.open_context()
+    host.closing.set()
+    closing = world.run(upstream.close_context(context))
+    await asyncio.sleep(0)
+    upstream.vanish()
+    host.closed.set()
+    await closing

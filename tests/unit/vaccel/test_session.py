@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from vaccel import errors, patience
+from vaccel import bounds, errors, patience
 from vaccel.commands import Command, Completion, Nop
-from vaccel.compute import Progress
+from vaccel.compute import KernelSource, Program, Progress
 from vaccel.session import Session
 
 
@@ -193,3 +193,101 @@ async def test_a_context_without_streams_left_says_so_once_it_matters(
         await stream.submit([Nop()])
     with pytest.raises(errors.Exhausted, match="streams"):
         await stream.submit([Nop()])
+
+
+class Resettable(Peer):
+    """A peer whose contexts end: all that is asked of one that ended gives DeviceLost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contexts = ["ctx-0"]
+        self.loaded: dict[str, list[int]] = {"ctx-0": []}
+        self.refuses = 0
+
+    def reset(self) -> None:
+        self.loaded.clear()
+
+    async def reopen(self, context: str) -> str:
+        assert context == self.contexts[-1]
+        if self.refuses:
+            self.refuses -= 1
+            raise errors.DeviceLost("VF is being reset")
+        self.contexts.append(f"ctx-{len(self.contexts)}")
+        self.loaded[self.contexts[-1]] = []
+        self.taken.clear()
+        return self.contexts[-1]
+
+    def check(self, context: str) -> None:
+        if context not in self.loaded:
+            raise errors.DeviceLost(f"context {context} ended when its VF was reset")
+
+    async def submit(
+        self, context: str, stream: int, first_fence: int, commands: Sequence[Command]
+    ) -> None:
+        self.check(context)
+        await super().submit(context, stream, first_fence, commands)
+
+    async def load_program(self, context: str, source: KernelSource) -> Program:
+        self.check(context)
+        number = 1000 * len(self.contexts) + len(self.loaded[context])
+        self.loaded[context].append(number)
+        return Program(number, (), (), 0, 1, "")
+
+
+@pytest.fixture
+def reset() -> tuple[Session, Resettable]:
+    peer = Resettable()
+    return Session(peer, "ctx-0", peer.reopen), peer  # type: ignore[arg-type]
+
+
+async def test_after_a_reset_the_next_call_has_the_programs_again(
+    reset: tuple[Session, Resettable],
+) -> None:
+    session, peer = reset
+    programs = [await session.load_kernel(KernelSource(name, ())) for name in "abc"]
+    stream = session.stream()
+    fence = await stream.submit([Nop()])
+    number = stream.number
+    for resets in (1, 2):
+        peer.reset()
+        peer.refuses = 2
+        with pytest.raises(errors.DeviceLost):
+            await stream.submit([Nop()])
+        assert await stream.submit([Nop()]) == 1
+        assert session.context == f"ctx-{resets}"
+        assert [session.programs.number(one.id) for one in programs] == peer.loaded[session.context]
+    with pytest.raises(errors.DeviceLost):
+        await stream.wait(fence, 1.0, number)
+
+
+async def test_many_calls_after_a_reset_open_one_context(
+    reset: tuple[Session, Resettable],
+) -> None:
+    session, peer = reset
+    streams = [session.stream() for _ in range(8)]
+    peer.reset()
+    with pytest.raises(errors.DeviceLost):
+        await streams[0].submit([Nop()])
+    await asyncio.gather(*(stream.submit([Nop()]) for stream in streams))
+    assert peer.contexts == ["ctx-0", "ctx-1"]
+
+
+async def test_without_a_way_to_reopen_a_lost_session_stays_lost() -> None:
+    peer = Resettable()
+    session = Session(peer, "ctx-0")  # type: ignore[arg-type]
+    stream = session.stream()
+    peer.reset()
+    for _ in range(2):
+        with pytest.raises(errors.DeviceLost):
+            await stream.submit([Nop()])
+
+
+async def test_streams_do_not_run_out_over_resets(reset: tuple[Session, Resettable]) -> None:
+    session, peer = reset
+    stream = session.stream()
+    for _ in range(3 * bounds.STREAMS_PER_CONTEXT):
+        peer.reset()
+        with pytest.raises(errors.DeviceLost):
+            await stream.submit([Nop()])
+        assert await stream.submit([Nop()]) == 1
+        assert 0 < stream.number < 2 * bounds.STREAMS_PER_CONTEXT

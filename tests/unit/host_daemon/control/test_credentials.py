@@ -150,3 +150,10 @@ async def test_names_that_are_made_up_fill_a_bounded_table(desk: Desk) -> None:
         await refused(desk, f"vf-{number}" + "x" * 1000, 1, b"")
     assert len(desk.credentials._attempts) <= bounds.VFS_PER_HOST
     assert max(map(len, desk.credentials._attempts)) <= bounds.NAME_BYTES
+
+
+async def test_a_vf_may_come_and_go_as_often_as_it_likes(desk: Desk) -> None:
+    for epoch in range(4, 4 + 3 * bounds.ENROL_ATTEMPTS_PER_MINUTE):
+        desk.change(desk.one, epoch=epoch)
+        token = desk.token(desk.one, epoch)
+        assert await desk.credentials.enrol(desk.one, epoch, token, "1")

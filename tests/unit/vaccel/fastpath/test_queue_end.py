@@ -1,0 +1,129 @@
+"""How a queue pair ends for an app, and what takes its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from vaccel.aperture import layout, ring
+from vaccel.aperture.descriptors import Completion, Op
+from vaccel.aperture.doorbell import EventDoorbell
+from vaccel.aperture.window import Window, create_window
+from vaccel.compute import Lease
+from vaccel.errors import Detached, DeviceLost, WrongState
+from vaccel.fastpath import staging
+from vaccel.fastpath.queue import AppQueue
+
+SIZE = 1 << 20
+LEASE = Lease(0, layout.slabs_offset(SIZE), 1 << 16, SIZE)
+STATE = (layout.queue_offset(0) + layout.QUEUE_STATE.offset) // 8
+
+
+@dataclass
+class Pair:
+    """An app's queue pair, and the worker's view of its window."""
+
+    queue: AppQueue
+    worker: Window
+
+    def post(self, *completions: Completion) -> None:
+        views = self.worker.bytes, self.worker.words
+        poster = ring.Producer(*views, ring.completion(0))
+        poster.put(b"".join(one.encode() for one in completions))
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    memfd = create_window(SIZE)
+    worker = Window.from_fd(memfd, SIZE)
+    bell = EventDoorbell(os.eventfd(0, os.EFD_NONBLOCK))
+    made = Pair(AppQueue(Window.from_fd(memfd, SIZE), bell, LEASE), worker)
+    os.close(memfd)
+    yield made
+    made.queue.close()
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [(layout.LOST, DeviceLost), (layout.BROKEN, WrongState)]
+)
+def test_a_state_ends_whoever_waits_and_whoever_asks_after(
+    pair: Pair, state: int, kind: type
+) -> None:
+    told: list[Completion] = []
+    pair.queue.post(Op.WAIT, (0, 0, 0, 0), told.append)
+    pair.worker.words[STATE] = state
+    with pytest.raises(kind):
+        pair.queue.wait_fence(1, 1, 10.0)
+    assert [type(one.error) for one in told] == [kind]
+    with pytest.raises(kind):
+        pair.queue.nop(1, 1)
+    assert pair.queue.fence_settled(1, 1)
+
+
+def test_what_was_answered_before_the_end_is_handed_out_before_it(pair: Pair) -> None:
+    told: list[Completion] = []
+    for _ in range(3):
+        pair.queue.post(Op.READ, (0, 0, 0, 0), told.append)
+    lost = DeviceLost("the worker was killed")
+    pair.post(Completion(Op.READ, 1, value=7), Completion(Op.READ, 2, error=lost))
+    pair.worker.words[STATE] = layout.LOST
+    assert pair.queue.reap()
+    assert [one.tag for one in told] == [1, 2, 3]
+    assert (told[0].value, told[0].error) == (7, None)
+    assert all(isinstance(one.error, DeviceLost) for one in told[1:])
+
+
+def test_a_lost_fence_is_no_success(pair: Pair) -> None:
+    for fence in (1, 2):
+        pair.queue.nop(1, fence)
+    lost = DeviceLost("the worker was killed")
+    pair.post(Completion(Op.NOP, 0, 1, 1, error=lost))
+    pair.worker.words[(layout.queue_offset(0) + layout.FENCES.offset) // 8 + 1] = 2
+    with pytest.raises(DeviceLost):
+        pair.queue.wait_fence(1, 2, 10.0)
+
+
+def test_a_successor_with_the_same_slab_keeps_what_is_in_it(pair: Pair) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    array[:] = 5
+    pair.queue.die(DeviceLost("reset"))
+    fresh = pair.queue.successor(LEASE)
+    place = staging.place_of(fresh, array)
+    assert place is not None and bytes(pair.worker.bytes[place : place + 64]) == b"\5" * 64
+    other = staging.make(fresh, (64,), "uint8")
+    assert staging.place_of(fresh, other) != place
+    del array
+    assert staging.place_of(fresh, staging.make(fresh, (64,), "uint8")) == place
+    pair.queue = fresh
+
+
+def test_a_successor_with_another_slab_leaves_arrays_their_memory(pair: Pair) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    array[:] = 5
+    pair.queue.die(DeviceLost("reset"))
+    start = LEASE.slab_offset + LEASE.slab_bytes
+    fresh = pair.queue.successor(replace(LEASE, slab_offset=start))
+    assert (array == 5).all() and staging.place_of(fresh, array) is None
+    array[:] = 7
+    assert 7 not in bytes(pair.worker.bytes[LEASE.slab_offset : start])
+    # What is not of that slab is shared as before.
+    staging.make(fresh, (64,), "uint8")[:] = 9
+    assert bytes(pair.worker.bytes[start : start + 64]) == b"\t" * 64
+    pair.queue = fresh
+
+
+def test_whoever_hears_of_a_recall_finds_memory_of_its_own(pair: Pair) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    array[:] = 5
+    seen: list[bool] = []
+    pair.queue.post(Op.WAIT, (0, 0, 0, 0), lambda _: seen.append(bool(array.any())))
+    pair.queue.die(Detached("taken away"), revoke=True)
+    assert seen == [False]
+    array[:] = np.arange(64)
+    # What the device sees is as it was.
+    assert bytes(pair.worker.bytes[LEASE.slab_offset : LEASE.slab_offset + 64]) == b"\5" * 64
