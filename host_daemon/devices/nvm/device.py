@@ -17,7 +17,7 @@ from host_daemon.devices.nvm.energy import Machine
 from host_daemon.devices.nvm.matrix import BIAS, WEIGHTS, matrix_shape
 from host_daemon.devices.nvm.parameters import NvmParameters
 from host_daemon.devices.nvm.promise import most_error
-from host_daemon.devices.nvm.resident import Floats, Resident
+from host_daemon.devices.nvm.resident import CALIBRATION, Floats, Resident
 from host_daemon.devices.nvm.store import record_bytes
 from host_daemon.devices.nvm.tiles import Tiles
 from host_daemon.devices.nvm.writing import Writer
@@ -208,7 +208,7 @@ class NvmDevice:
         nodes = []
         for resident in self._residents.values():
             counts = resident.recalibrate(self._now)
-            nodes.append(self._machine.reading(resident.grid, counts))
+            nodes.append(self._machine.calibrating(resident.grid, counts, CALIBRATION))
         return self._costs.plain(nodes)
 
     def upkeep(self) -> Cost | None:

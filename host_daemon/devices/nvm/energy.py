@@ -100,6 +100,21 @@ class Machine:
         vectors = math.ceil(counts.passes / per_tile)
         return self.on_tiles(grid, vectors, 0)
 
+    def calibrating(self, grid: Grid, counts: ReadCounts, vectors: int) -> NodeCost:
+        """Known vectors on tiles, and the same products in digital, to compare with."""
+        tiles = self.reading(grid, counts)
+        exact = self.on_digital(2 * vectors * grid.cells, 4 * grid.cells)
+        return NodeCost(
+            place="tiles",
+            critical_cycles=max(tiles.critical_cycles, exact.critical_cycles),
+            cycles={**tiles.cycles, **exact.cycles},
+            bytes=exact.bytes,
+            joules={
+                name: tiles.joules.get(name, 0.0) + exact.joules.get(name, 0.0)
+                for name in {*tiles.joules, *exact.joules}
+            },
+        )
+
     def busy_watts(self) -> float:
         """Static power of a VF that works: its tiles, and their share of what all share."""
         power = self.own.power

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from host_daemon.core.device import MAX_ERROR, NodeCost, Operation
 from host_daemon.devices.nvm.energy import Machine
-from host_daemon.devices.nvm.resident import Resident
+from host_daemon.devices.nvm.resident import CALIBRATION, Resident
 from host_daemon.devices.nvm.writing import Writer
 from vaccel.errors import Exhausted, InvalidArgument, Unsupported
 
@@ -43,7 +43,7 @@ def keep(resident: Resident, writer: Writer, machine: Machine, now: float) -> li
     if resident.expected <= resident.most_error:
         return spent
     first = resident.expected
-    spent.append(machine.reading(resident.grid, resident.recalibrate(now)))
+    spent.append(machine.calibrating(resident.grid, resident.recalibrate(now), CALIBRATION))
     spent.append(_measure(resident, machine, now))
     if resident.expected <= resident.most_error:
         return spent

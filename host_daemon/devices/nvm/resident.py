@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from host_daemon.core.device import Operation
-from host_daemon.devices.nvm.analog import compensation
 from host_daemon.devices.nvm.analog.converters import ReadCounts
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, Mapping
 from host_daemon.devices.nvm.analog.snapshot import Snapshot
@@ -22,7 +22,9 @@ from vaccel.model import Array
 Floats = NDArray[np.float32]
 
 # Vectors that measure what error is to be expected: enough for a tenth of it, cheap to multiply.
-_PROBES = 64
+_PROBES: Final = 64
+# Vectors that a tile's gain is measured with.
+CALIBRATION: Final = 64
 
 
 @dataclass(slots=True)
@@ -148,16 +150,22 @@ class Resident:
     # --- calibration ------------------------------------------------------------------------
 
     def recalibrate(self, now: float) -> ReadCounts:
-        """Measure what each tile has lost since it was written, and undo the mean of it."""
+        """Multiply known vectors on each tile and in digital, and undo the mean of what is lost.
+
+        The factor is ``sum(exact^2) / sum(given * exact)``: the gain alone, since what is not
+        proportional to the exact product averages out. (One-hot vectors, as in Joshi et al. 2020,
+        read single weights, of which the small ones vanish in an ADC made for whole sums.)
+        """
         counts = ReadCounts()
         for each in self.placed:
-            baseline = float(each.record.get("baseline"))
-            rng = generator(self.seed, b"calibrate", repr(now).encode())
-            found = compensation.calibrate(each.see(self.seed, now), rng)
-            counts += found.counts
-            if baseline > 0 and found.reading > 0:
-                each.record.put(factor=baseline / found.reading)
-            each.record.put(calibrated_at=now)
+            rng = generator(self.seed, b"calibrate", bytes(each.record.get("content")))
+            vectors = rng.standard_normal((CALIBRATION, each.block.rows), dtype=np.float32)
+            exact = vectors @ self.weights[each.block.inputs, each.block.outputs]
+            given, taken = each.see(self.seed, now).mvm(vectors, rng)
+            counts += taken
+            both = float(np.sum(given * exact, dtype=np.float64))
+            size = float(np.sum(exact * exact, dtype=np.float64))
+            each.record.put(factor=size / both if both > 0 else 1.0, calibrated_at=now)
         self.measured_at = math.nan
         return counts
 

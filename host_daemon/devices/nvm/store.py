@@ -52,7 +52,6 @@ def record_type(slices: int, rows: int, columns: int) -> np.dtype[Any]:
             ("content", "V32"),  # SHA-256 of its weights
             ("clipped", "<u8"),
             ("missed", "<u8"),
-            ("baseline", "<f8"),
             ("factor", "<f8"),
             ("calibrated_at", "<f8"),
             ("written_at", "<f8", (_TIMES,)),
@@ -221,7 +220,7 @@ class TileRecord:
 
     def forget(self) -> None:
         """Clear all labels of the digital side: nothing says what the cells held."""
-        for field in ("used", "label", "content", "clipped", "missed", "baseline", "calibrated_at"):
+        for field in ("used", "label", "content", "clipped", "missed", "calibrated_at"):
             self.record[field] = np.zeros((), self.record.dtype[field])
         self.put(factor=1.0, scale=0.0, state=BLANK)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from host_daemon.core.device import WEIGHT_LIMIT, Operation
-from host_daemon.devices.nvm.analog import compensation
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, finite
 from host_daemon.devices.nvm.analog.crossbar import Mapping as WeightMapping
 from host_daemon.devices.nvm.blocks import Block, Grid
@@ -176,8 +175,7 @@ class Writer:
             state=WRITTEN,
         )
         placed = Placed(block, record, self._own, mapping)
-        baseline = compensation.calibrate(placed.see(self._seed, now), rng).reading
-        record.put(baseline=baseline, calibrated_at=now)
+        record.put(calibrated_at=now)
         return placed, Written(rows, report.cells, report.missed, report.seconds, report.joules)
 
 

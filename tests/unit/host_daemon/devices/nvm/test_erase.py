@@ -58,7 +58,7 @@ def test_what_a_hostile_worker_left_does_not_stop_it(rig) -> None:
     made, weights = rig(), normal(200, 100)
     made.device().keep(matmul(weights), {1: weights})
     record = TileRecord.of(made.cells, 0, made.own)
-    for name in ("conductance", "target", "kept", "written_at", "baseline"):
+    for name in ("conductance", "target", "kept", "written_at", "factor"):
         record.record[name] = np.nan
     record.record["time"] = 255
     record.record["times"] = 1 << 31
