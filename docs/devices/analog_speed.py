@@ -3,8 +3,8 @@
 OPENBLAS_NUM_THREADS=1 python docs/devices/analog_speed.py PEER
 
 PEER is the Python of an environment with aihwkit 1.1.0 (``python -m venv peer``, then
-``peer/bin/pip install aihwkit==1.1.0``). Rates are multiply-accumulates per second of CPU time, of
-batches of 256 vectors; each is the best of three turns.
+``peer/bin/pip install aihwkit==1.1.0 torch==2.10.0``: its binary fits no later torch). Rates are
+multiply-accumulates per second of CPU time, of batches of 256 vectors, the best of three turns.
 """
 
 from __future__ import annotations

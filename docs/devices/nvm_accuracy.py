@@ -211,13 +211,18 @@ def plot() -> None:
         parts += _panel(left, f"{name}: {result['samples']} inputs", result)
         left += 330
         for key, words in (("plain", "none"), ("compensated", "recalibrated")):
-            cells = [f"{100 * result[key][age]['agree']:.0f} %" for age in AGES]
+            rows = result.get(key, {})
+            cells = [_cell(rows[age]) if age in rows else "" for age in AGES]
             print(f"| {name} | {words} |", " | ".join(cells), "|")
     page = "\n".join(parts)
     (HERE / "nvm-accuracy.svg").write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left}" height="330"'
         f' font-family="sans-serif" font-size="12">\n{page}\n</svg>\n'
     )
+
+
+def _cell(row: Mapping[str, float]) -> str:
+    return f"{100 * row['agree']:.0f} %, {row['distance']:.2f}"
 
 
 def _panel(left: int, title: str, result: Mapping[str, Any]) -> list[str]:
@@ -231,9 +236,12 @@ def _panel(left: int, title: str, result: Mapping[str, Any]) -> list[str]:
         parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{percent} %</text>')
     for key, colour in (("plain", "#d62728"), ("compensated", "#1f77b4")):
         points = []
+        rows = result.get(key, {})
         for index, age in enumerate(AGES):
+            if age not in rows:
+                continue
             x = left + 20 + index * (wide - 40) / (len(AGES) - 1)
-            points.append((x, top + high * (1 - result[key][age]["agree"])))
+            points.append((x, top + high * (1 - rows[age]["agree"])))
             if key == "plain":
                 parts.append(
                     f'<text x="{x:.0f}" y="{top + high + 18}" text-anchor="middle">{age}</text>'

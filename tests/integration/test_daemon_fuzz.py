@@ -93,6 +93,8 @@ def scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
             return st.sampled_from([n for n in NUMBERS if n < 1 << 32])
         case FieldDescriptor.CPPTYPE_UINT64:
             return st.sampled_from(NUMBERS) | st.integers(0, 5)
+        case FieldDescriptor.CPPTYPE_DOUBLE:
+            return st.floats() | st.sampled_from([0.0, -1.0, 1e300])
     raise AssertionError(f"no strategy for {field.full_name}")
 
 
