@@ -66,8 +66,11 @@ class NvmDevice:
         return self._machine.idle_watts()
 
     def cost(self, operation: Operation) -> NodeCost:
-        """The closed form. Raises InvalidArgument where shapes do not fit."""
-        grid = self._grid(operation)
+        """The closed form: in tiles where the weights are kept there, else on the digital core.
+
+        Raises InvalidArgument where shapes do not fit.
+        """
+        grid = self._grid(operation) if operation.resident else None
         if grid is not None:
             vectors = matrix.vectors_of(operation)
             lower(operation, (1, 1))  # refuses shapes that do not multiply
