@@ -55,8 +55,11 @@ class Piece:
         op: Op,
         operands: tuple[int, int, int, int],
         timeout: float = bounds.WAIT_SECONDS,
+        quiet: float = 0.0,
     ) -> Completion:
         """Post the descriptor, once, and wait for its completion, whose error is not raised.
+
+        ``quiet`` as in ``AppQueue.await_done``.
 
         Raises Exhausted where the ring is full, TimedOut, or why the queue is dead.
         """
@@ -72,5 +75,5 @@ class Piece:
         except BaseException:
             self._holders.pop()
             raise
-        self._queue.await_done(lambda: bool(found), timeout, op.name)
+        self._queue.await_done(lambda: bool(found), timeout, op.name, quiet)
         return found[0]

@@ -204,8 +204,13 @@ class AppQueue:
             raise found[0].error
         return found[0]
 
-    def await_done(self, done: Callable[[], bool], timeout: float, what: str) -> None:
-        """Hand out completions until ``done()``; blocking. Raises TimedOut, or why it is dead."""
+    def await_done(
+        self, done: Callable[[], bool], timeout: float, what: str, quiet: float = 0.0
+    ) -> None:
+        """Hand out completions until ``done()``; blocking. Raises TimedOut, or why it is dead.
+
+        For ``quiet`` seconds nothing is expected: it looks seldom until then.
+        """
 
         def looked() -> bool:
             # Only a tail that moved is worth the lock.
@@ -213,10 +218,13 @@ class AppQueue:
                 self.reap()
             return done()
 
-        self._patiently(looked, timeout, what)
+        self._patiently(looked, timeout, what, quiet)
 
-    def _patiently(self, done: Callable[[], bool], timeout: float, what: str) -> None:
+    def _patiently(
+        self, done: Callable[[], bool], timeout: float, what: str, quiet: float = 0.0
+    ) -> None:
         start = time.monotonic()
+        quiet_end = start + quiet
         spin_end, end = start + bounds.SPIN_SECONDS, start + timeout
         looks = _LOOKS
         while True:
@@ -235,7 +243,11 @@ class AppQueue:
                 )
             if now >= spin_end:
                 looks = 1
-                time.sleep(pause(now - start))
+                left = min(quiet_end, end) - now
+                if left > 0:
+                    time.sleep(min(left, bounds.QUIET_LOOK_SECONDS))
+                else:
+                    time.sleep(pause(now - max(start, quiet_end)))
 
     # --- the slab ---------------------------------------------------------------------------
 
