@@ -100,7 +100,8 @@ def run(card: str, progress: Progress) -> Result:
 
 def _check(pf: PF) -> None:
     # Banks and crossbars have no square products of the machine's own operands to show.
-    if pf.kind in ("pim", "nvm") or not any(figure.name.startswith("peak ") for figure in pf.figures):
+    peaks = any(figure.name.startswith("peak ") for figure in pf.figures)
+    if pf.kind in ("pim", "nvm") or not peaks:
         raise Unsupported(
             f"card {pf.card} of kind {pf.kind} states no figures to reproduce",
             hint="choose an npu card: kcloud-1, rngd, warboy, ...",
