@@ -26,6 +26,9 @@ class SlabAccess(Protocol):
     def fetch(self, place: int, length: int) -> bytes:
         """A copy of a piece. Raises InvalidArgument where it is not in the slab."""
 
+    def check(self, place: int, length: int) -> None:
+        """Raise InvalidArgument where a piece is not in the slab."""
+
     def put(self, place: int, data: bytes | memoryview) -> None:
         """Put bytes there. Raises InvalidArgument where they do not fit."""
 
@@ -35,7 +38,8 @@ async def serve_call(
 ) -> bytes:
     """Do a call; its reply. Raises what was wrong with the call; its launch's error is a reply."""
     call = ring_launch.call_of(payload, slab.fetch)
-    slab.put(call.room_offset + call.room_bytes, b"")  # so that the room is known to be inside
+    # All of the room, before anything runs: a result that finds its place outside would be lost.
+    slab.check(call.room_offset, call.room_bytes)
     done: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
 
     def sink(completion: Completion) -> None:

@@ -251,7 +251,7 @@ class Queue:
 
     def _transfer(self, fields: Fields, slot: int) -> None:
         op, _, tag, stream, fence, slab, buffer, offset, length = fields
-        self._check_slab(slab, length)
+        self.check(slab, length)
         found = self._context.buffers.find(buffer)
         check_range(found, offset, length, "write" if op == Op.WRITE else "read")
 
@@ -286,7 +286,7 @@ class Queue:
     def _call(self, fields: Fields, slot: int) -> None:
         op, _, _, _, _, place, length, reply, capacity = fields
         payload = self._copy(place, length)
-        self._check_slab(reply, capacity)
+        self.check(reply, capacity)
 
         async def work() -> int:
             if op == Op.CALL:
@@ -299,12 +299,12 @@ class Queue:
 
     def fetch(self, place: int, length: int) -> bytes:
         """A copy of a piece of the slab. Raises InvalidArgument where it is not in it."""
-        self._check_slab(place, length)
+        self.check(place, length)
         return bytes(self._window.bytes[place : place + length])
 
     def put(self, place: int, data: bytes | memoryview) -> None:
         """Put bytes into the slab. Raises InvalidArgument where they do not fit into it."""
-        self._check_slab(place, len(data))
+        self.check(place, len(data))
         if not self.broken:
             self._window.bytes[place : place + len(data)] = data
 
@@ -353,7 +353,8 @@ class Queue:
             )
         return self.fetch(place, length)
 
-    def _check_slab(self, place: int, length: int) -> None:
+    def check(self, place: int, length: int) -> None:
+        """Raise InvalidArgument where a piece of the window is not in the slab."""
         start = self.lease.slab_offset
         if place < start or place + length > start + self.lease.slab_bytes:
             raise InvalidArgument(

@@ -79,6 +79,8 @@ async def test_a_call_is_done(app: App) -> None:  # noqa: F811
         ({"room_offset": 0}, InvalidArgument, "outside the slab"),
         ({"room_offset": U64}, InvalidArgument, "outside the slab"),
         ({"room_bytes": U64}, InvalidArgument, "outside the slab"),
+        # It ends inside, and begins in the rings.
+        ({"room_offset": 1 << 16, "room_bytes": 3 << 20}, InvalidArgument, "outside the slab"),
         ({"program": 99}, NotFound, "program 99"),
     ],
 )
