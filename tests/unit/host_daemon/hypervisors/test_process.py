@@ -45,8 +45,10 @@ async def test_how_it_ended(tmp_path: Path) -> None:
 def test_nothing_of_ours_is_inherited(tmp_path: Path) -> None:
     with (tmp_path / "secret").open("w") as secret:
         os.set_inheritable(secret.fileno(), True)
-        process = spawn(tmp_path, "sleep", "1000")
+        # It stops itself: a program that still starts has its libraries open for a moment.
+        process = spawn(tmp_path, "sh", "-c", "kill -STOP $$")
         try:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             names = {os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()}
         finally:
             process.kill_and_wait(10)
