@@ -108,7 +108,10 @@ SPIN_SECONDS: Final = 200e-6
 POLL_FIRST_SECONDS: Final = 50e-6
 POLL_LAST_SECONDS: Final = 4e-3
 # A wait that is known to be long looks this often whether its queue still lives.
-QUIET_LOOK_SECONDS: Final = 0.02
+QUIET_LOOK_SECONDS: Final = 0.1
+# Memory of large results that an app has let go of, kept for its next ones, and which are large.
+RESULTS_KEPT_BYTES: Final = 64 * MIB
+RESULTS_KEPT_LEAST: Final = 256 * KIB
 # What an app and a lender of windows say to each other is a line of JSON.
 LENDING_BYTES: Final = 4 * KIB
 # Apps of one guest or host that hold a window at once: every context of every VF.

@@ -7,6 +7,7 @@ are copied into it when no kernel works on them any more.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from vaccel import bounds
 from vaccel.commands import Completion
 from vaccel.model import BufferRange, Tensor, Value
 from vaccel.rpc import ring_launch
-from vaccel.rpc.ring_launch import Call, Staged
+from vaccel.rpc.ring_launch import Call, Reply, Staged
 
 
 class SlabAccess(Protocol):
@@ -37,6 +38,7 @@ async def serve_call(
     executor: Executor, context: Context, payload: bytes, slab: SlabAccess
 ) -> bytes:
     """Do a call; its reply. Raises what was wrong with the call; its launch's error is a reply."""
+    began = time.monotonic_ns()
     call = ring_launch.call_of(payload, slab.fetch)
     # All of the room, before anything runs: a result that finds its place outside would be lost.
     slab.check(call.room_offset, call.room_bytes)
@@ -51,7 +53,7 @@ async def serve_call(
     completion = await done
     staged, values = _place(completion, call, context, slab)
     kept = Completion(completion.fence, completion.error, completion.cost, values)
-    return ring_launch.to_reply(kept, staged)
+    return ring_launch.to_reply(Reply(kept, staged, time.monotonic_ns() - began))
 
 
 def _place(

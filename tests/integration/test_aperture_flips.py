@@ -121,10 +121,10 @@ async def called(app: App, fields: tuple[int, ...]) -> np.ndarray[Any, Any] | Va
     reply = bytes(app.window.bytes[start : start + min(done.value, REPLY)])
     if done.error is not None:
         return ring_calls.decode_error(reply) if reply else done.error
-    completion, staged = ring_launch.reply_of(reply)
-    if completion.error is not None:
-        return completion.error
-    (tensor,) = staged.values()
+    found = ring_launch.reply_of(reply)
+    if found.completion.error is not None:
+        return found.completion.error
+    (tensor,) = found.staged.values()
     return np.frombuffer(app.window.bytes, np.float32, tensor.shape[0], tensor.offset).copy()
 
 

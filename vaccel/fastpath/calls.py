@@ -6,26 +6,23 @@ there is left to the general way, by buffers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from vaccel import binding, bounds, loop
-from vaccel.aperture import descriptors
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Completion
 from vaccel.errors import Detached, Exhausted, Unavailable
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.queue import AppQueue
-from vaccel.fastpath.span import Span
+from vaccel.fastpath.recycled import Recycled
+from vaccel.fastpath.span import Spans
 from vaccel.model import Array, Cost, Items, Tensor, Value
 from vaccel.rpc import ring_calls, ring_launch
 from vaccel.rpc.ring_launch import Staged
 from vaccel.session import Session
-
-_NO_SPAN: Final = Span()
 
 
 class Calls:
@@ -38,7 +35,8 @@ class Calls:
         self._stream = session.new_stream_number()
         # What the results of a program took the last time, in bytes.
         self._rooms: dict[int, int] = {}
-        self._spans: dict[int, Span] = {}
+        self._spans = Spans()
+        self._results = Recycled()
 
     @property
     def queue(self) -> AppQueue:
@@ -92,25 +90,17 @@ class Calls:
             piece.put(at, request)
             reply = piece.offset + at + message
             operands = (piece.offset + at, len(request), reply, message)
-            done = self._asked(piece, operands, program, timeout)
+            kind = (program, held)
+            done = piece.ask(Op.CALL, operands, timeout, self._spans.quiet(kind))
             data = piece.get(at + message, min(done.value, message))
             if done.error is not None:
                 raise ring_calls.decode_error(data) if data else done.error
             if done.value == TOO_LARGE:
                 raise _NoRoom(f"the results of a call have no room in {message} bytes")
-            completion, placed = ring_launch.reply_of(data)
-            arrays: dict[str, Any] = {name: self._taken(tensor) for name, tensor in placed.items()}
-        return self._gathered(program, completion, arrays)
-
-    def _asked(
-        self, piece: Piece, operands: tuple[int, int, int, int], program: int, timeout: float
-    ) -> descriptors.Completion:
-        """Look seldom while the program's calls are never done: looks take CPU from the worker."""
-        span = self._spans.get(program, _NO_SPAN)
-        began = time.monotonic()
-        done = piece.ask(Op.CALL, operands, timeout, span.quiet)
-        self._spans[program] = span.after(time.monotonic() - began)
-        return done
+            told = ring_launch.reply_of(data)
+            self._spans.note(kind, told.served_ns)
+            arrays: dict[str, Any] = {n: self._taken(tensor) for n, tensor in told.staged.items()}
+        return self._gathered(program, told.completion, arrays)
 
     def _gathered(
         self, program: int, completion: Completion, arrays: dict[str, Any]
@@ -135,7 +125,9 @@ class Calls:
     def _taken(self, tensor: Staged) -> Array:
         """A result out of the slab, whose place is about to go."""
         flat = np.frombuffer(self._queue.window.bytes, np.uint8, tensor.nbytes, tensor.offset)
-        return flat.copy().view(tensor.dtype.numpy).reshape(tensor.shape)
+        taken = self._results.take(tensor.nbytes)
+        np.copyto(taken, flat)
+        return taken.view(tensor.dtype.numpy).reshape(tensor.shape)
 
 
 class _NoRoom(Exhausted):

@@ -20,7 +20,7 @@ from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
 from vaccel.errors import DeviceLost, TimedOut, VaccelError, WrongState
-from vaccel.fastpath.pace import pause
+from vaccel.fastpath.pace import pause, pause_near
 
 _NOP: Final = int(Op.NOP)
 # Looks at a shared word between two looks at the clock.
@@ -225,8 +225,11 @@ class AppQueue:
     ) -> None:
         start = time.monotonic()
         quiet_end = start + quiet
-        spin_end, end = start + bounds.SPIN_SECONDS, start + timeout
-        looks = _LOOKS
+        # Who knows that nothing comes so soon need not spin for it.
+        spins = quiet < bounds.SPIN_SECONDS
+        spin_end = start + bounds.SPIN_SECONDS if spins else start
+        end = start + timeout
+        looks = _LOOKS if spins else 1
         while True:
             for _ in range(looks):
                 if done():
@@ -246,8 +249,10 @@ class AppQueue:
                 left = min(quiet_end, end) - now
                 if left > 0:
                     time.sleep(min(left, bounds.QUIET_LOOK_SECONDS))
+                elif quiet:
+                    time.sleep(pause_near(now - start, now - quiet_end))
                 else:
-                    time.sleep(pause(now - max(start, quiet_end)))
+                    time.sleep(pause(now - start))
 
     # --- the slab ---------------------------------------------------------------------------
 

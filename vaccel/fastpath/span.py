@@ -1,37 +1,40 @@
-"""How long the calls of a program take, so that nobody looks while they are never done."""
+"""How long the worker takes for calls of a kind, so that nobody looks while they are never done.
+
+The worker says what each call took it: the caller's own clock would count how late it looked, and
+then look as late the next time.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
 from typing import Final
 
-# The first calls are slow for reasons of their own: what they take is no measure.
-_FIRST: Final = 3
-# How much of the usual time to let pass without a look.
-_QUIET_PART: Final = 0.9
-# A call that was done before that came late. One that took longer may have met a busy machine.
-_SHRINK: Final = 0.5
-_GROWTH: Final = 1.1
+# The fastest of so many calls is what the next is expected to take at least.
+_KEPT: Final = 4
+# How much of that to let pass without a look: kernels vary by a few percent from call to call.
+_QUIET_PART: Final = 0.97
+# Kinds of calls that are remembered; the oldest goes first.
+_KINDS: Final = 256
+
+Kind = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What the fast ones of ``calls`` calls took, in seconds."""
+class Spans:
+    """What calls took, by kind: their program, and the bytes of their arguments."""
 
-    calls: int = 0
-    seconds: float = 0.0
+    def __init__(self) -> None:
+        self._served: dict[Kind, deque[int]] = {}
 
-    @property
-    def quiet(self) -> float:
-        """Seconds from the start of a call in which it is not expected to end."""
-        return _QUIET_PART * self.seconds if self.calls >= _FIRST else 0.0
+    def quiet(self, kind: Kind) -> float:
+        """Seconds from the start of a call in which it is not expected to end; 0 if unknown."""
+        served = self._served.get(kind)
+        return _QUIET_PART * min(served) * 1e-9 if served else 0.0
 
-    def after(self, taken: float) -> Span:
-        """With one more call."""
-        if self.calls < _FIRST:
-            seconds = min(taken, self.seconds or taken)
-        elif taken < self.quiet + (self.seconds - self.quiet) / 4:
-            seconds = self.seconds * _SHRINK
-        else:
-            seconds = min(taken, self.seconds * _GROWTH)
-        return Span(min(self.calls + 1, _FIRST), seconds)
+    def note(self, kind: Kind, served_ns: int) -> None:
+        """One more call, and what it took the worker."""
+        served = self._served.get(kind)
+        if served is None:
+            while len(self._served) >= _KINDS:
+                del self._served[next(iter(self._served))]
+            served = self._served[kind] = deque(maxlen=_KEPT)
+        served.append(served_ns)

@@ -43,6 +43,18 @@ class Call:
     room_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of a call; ``staged`` are the results that were put into the room.
+
+    ``served_ns`` is what the worker took for it: the caller's next call may be left alone so long.
+    """
+
+    completion: Completion
+    staged: Mapping[str, Staged]
+    served_ns: int = 0
+
+
 def to_call(
     stream: int,
     program: int,
@@ -96,19 +108,22 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
     return Call(message.stream, launch, message.room_offset, message.room_bytes)
 
 
-def to_reply(completion: Completion, staged: Mapping[str, Staged]) -> bytes:
-    """What became of a call; ``staged`` are the results that were put into the room."""
-    message = ring_pb2.CallReply(completion=convert_commands.to_completion(completion))
-    for name, tensor in staged.items():
+def to_reply(reply: Reply) -> bytes:
+    """A reply as it travels."""
+    message = ring_pb2.CallReply(
+        completion=convert_commands.to_completion(reply.completion), served_ns=reply.served_ns
+    )
+    for name, tensor in reply.staged.items():
         _put(message.staged[name], tensor)
     return message.SerializeToString()
 
 
-def reply_of(payload: bytes) -> tuple[Completion, dict[str, Staged]]:
+def reply_of(payload: bytes) -> Reply:
     """What ``to_reply`` made."""
     message = ring_pb2.CallReply.FromString(payload)
     staged = {name: _get(one, name) for name, one in message.staged.items()}
-    return convert_commands.completion_of(message.completion), staged
+    completion = convert_commands.completion_of(message.completion)
+    return Reply(completion, staged, message.served_ns)
 
 
 def _put(message: ring_pb2.SlabTensor, tensor: Staged) -> None:

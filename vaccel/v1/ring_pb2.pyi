@@ -49,7 +49,7 @@ class CallRequest(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., program: _Optional[int] = ..., arguments: _Optional[_Mapping[str, _types_pb2.Value]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ..., room_offset: _Optional[int] = ..., room_bytes: _Optional[int] = ...) -> None: ...
 
 class CallReply(_message.Message):
-    __slots__ = ("completion", "staged")
+    __slots__ = ("completion", "staged", "served_ns")
     class StagedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,8 @@ class CallReply(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[SlabTensor, _Mapping]] = ...) -> None: ...
     COMPLETION_FIELD_NUMBER: _ClassVar[int]
     STAGED_FIELD_NUMBER: _ClassVar[int]
+    SERVED_NS_FIELD_NUMBER: _ClassVar[int]
     completion: _compute_pb2.Completion
     staged: _containers.MessageMap[str, SlabTensor]
-    def __init__(self, completion: _Optional[_Union[_compute_pb2.Completion, _Mapping]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ...) -> None: ...
+    served_ns: int
+    def __init__(self, completion: _Optional[_Union[_compute_pb2.Completion, _Mapping]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ..., served_ns: _Optional[int] = ...) -> None: ...

@@ -17,7 +17,7 @@ AGENT_PORT: Final = "agent"
 # All that TCG emulates, AVX2 included: copies and vectors run half again to twice as fast as on a
 # plain x86-64-v2 model, at the same time to boot (docs/virtual-machines.md has the figures). But no
 # five-level paging, which lengthens every emulated page walk.
-TCG_CPU: Final = "max,la57=off"
+TCG_CPU: Final = "max,la57=off,erms=off,fsrm=off"
 # Room for windows above the guest's memory. Without it QEMU leaves a pc guest 2 GiB.
 PCI_HOLE: Final = "64G"
 # Translated code, at most. QEMU's default is 1 GiB, twice a small guest's whole memory; a guest

@@ -1,30 +1,34 @@
-"""How long a program's calls are expected to take."""
+"""How long calls are expected to take."""
 
 from __future__ import annotations
 
-from vaccel.fastpath.span import Span
+from vaccel.fastpath.span import Spans
+
+KIND = (1, 4096)
+MS = 1_000_000
 
 
-def after(span: Span, *taken: float) -> Span:
-    for one in taken:
-        span = span.after(one)
-    return span
+def test_what_is_not_known_is_looked_at_from_the_start() -> None:
+    assert Spans().quiet(KIND) == 0
 
 
-def test_the_first_calls_are_looked_at_all_the_time() -> None:
-    assert Span().quiet == after(Span(), 9.0).quiet == after(Span(), 9.0, 0.1).quiet == 0
+def test_nearly_all_of_the_fastest_is_waited_quietly() -> None:
+    spans = Spans()
+    for served in (900 * MS, 100 * MS, 120 * MS):
+        spans.note(KIND, served)
+    assert abs(spans.quiet(KIND) - 0.097) < 1e-9
 
 
-def test_then_most_of_the_fastest_is_waited_quietly() -> None:
-    assert abs(after(Span(), 9.0, 0.1, 0.2).quiet - 0.09) < 1e-12
+def test_what_was_faster_once_is_forgotten() -> None:
+    spans = Spans()
+    for served in (MS, *[100 * MS] * 4):
+        spans.note(KIND, served)
+    assert abs(spans.quiet(KIND) - 0.097) < 1e-9
 
 
-def test_who_comes_late_comes_much_earlier_the_next_time() -> None:
-    usual = after(Span(), 0.1, 0.1, 0.1)
-    assert usual.after(usual.quiet).quiet == usual.quiet / 2
-
-
-def test_a_slow_call_makes_little_difference() -> None:
-    usual = after(Span(), 0.1, 0.1, 0.1)
-    assert abs(usual.after(5.0).seconds - 0.11) < 1e-12
-    assert usual.after(0.099).seconds == 0.099
+def test_other_sizes_are_other_calls_and_not_kept_without_end() -> None:
+    spans = Spans()
+    for size in range(10_000):
+        spans.note((1, size), MS)
+    assert spans.quiet((1, 9_999)) > 0
+    assert spans.quiet((1, 0)) == 0

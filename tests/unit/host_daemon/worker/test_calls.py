@@ -56,11 +56,12 @@ async def test_a_call_is_done(app: App) -> None:  # noqa: F811
     for fence in (1, 2):
         done, reply = await ask(app, made.SerializeToString())
         assert done.error is None
-        completion, staged = ring_launch.reply_of(reply)
-        assert completion.error is None
-        assert completion.fence == fence
-        assert not staged
-        assert len(completion.results) == 1
+        found = ring_launch.reply_of(reply)
+        assert found.completion.error is None
+        assert found.completion.fence == fence
+        assert not found.staged
+        assert len(found.completion.results) == 1
+        assert found.served_ns > 0
         await app.fence(3, fence)
 
 
@@ -93,14 +94,14 @@ async def test_a_bad_call_is_refused_by_name(
     number, start = await program(app), app.lease.slab_offset
     done, reply = await ask(app, request(number, start + 4096, **changes).SerializeToString())
     if done.error is None:
-        error: Any = ring_launch.reply_of(reply)[0].error
+        error: Any = ring_launch.reply_of(reply).completion.error
     else:
         error = ring_calls.decode_error(reply)
     assert type(error) is kind, error
     assert word in str(error)
     # And the next one works.
     done, reply = await ask(app, request(number, start + 4096).SerializeToString())
-    assert ring_launch.reply_of(reply)[0].error is None
+    assert ring_launch.reply_of(reply).completion.error is None
 
 
 async def test_an_argument_twice_and_noise_are_refused(app: App) -> None:  # noqa: F811
