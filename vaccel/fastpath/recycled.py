@@ -43,14 +43,11 @@ class Recycled:
             return found
 
     def _free(self, nbytes: int) -> Bytes | None:
-        for index, one in enumerate(self._known):
-            if one.nbytes == nbytes:
-                # The list, this name, and the loop's are all that holds it.
-                array = self._known.pop(index)
-                del one
-                if sys.getrefcount(array) <= _ALONE:
-                    return array
-                self._known.insert(index, array)
+        for index in range(len(self._known)):
+            array = self._known.pop(index)
+            if array.nbytes == nbytes and sys.getrefcount(array) <= _ALONE:
+                return array
+            self._known.insert(index, array)
         return None
 
     def _make_room(self, nbytes: int) -> None:

@@ -29,7 +29,7 @@ def test_what_nobody_holds_is_given_again() -> None:
         lambda array: array.view(np.float32)[1:5].T,
         memoryview,
         lambda array: memoryview(array)[5:6],
-        lambda array: np.from_dlpack(array),
+        np.from_dlpack,
         lambda array: [array[:1]],
     ],
 )
