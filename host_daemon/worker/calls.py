@@ -85,9 +85,9 @@ def _bytes(value: Tensor, context: Context) -> bytes | memoryview:
 
 
 def _in_buffer(value: Tensor, context: Context) -> Tensor:
-    """A large result as it may travel: in a buffer, which the caller frees."""
-    if value.place is not None:
-        return value
+    """A large result as it may travel: in a buffer of its own, which the caller frees."""
     buffer = context.buffers.allocate(value.nbytes)
-    buffer.array[:] = np.frombuffer(value.data or b"", np.uint8)
+    buffer.array[:] = np.frombuffer(_bytes(value, context), np.uint8)
+    if value.place is not None:
+        context.buffers.free(value.place.buffer)
     return Tensor(value.dtype, value.shape, place=BufferRange(buffer.number))

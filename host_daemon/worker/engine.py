@@ -173,7 +173,7 @@ class Engine:
         try:
             match head.command:
                 case Launch() as launch:
-                    return await self._launch(context, head.fence, launch)
+                    return await self._launch(context, head, launch)
                 case Copy() as copy:
                     await self._copy(context, copy)
                 case Fill() as fill:
@@ -218,16 +218,20 @@ class Engine:
         else:
             await self.on_thread(context, work)
 
-    async def _launch(self, context: Context, fence: int, launch: Launch) -> tuple[Completion, int]:
+    async def _launch(
+        self, context: Context, head: Queued, launch: Launch
+    ) -> tuple[Completion, int]:
         program = context.programs.find(launch.program)
         bound = bind(program, launch, context.buffers)
         wanted = [result.name for result in bound.results]
+        # Who is told of a completion reads its results and lets them go: they need no own memory.
+        lent = head.submission.sink is not None
 
         def work(stop: ort.RunOptions) -> tuple[Harvest, Cost]:
             outcome = program.run(bound.inputs, wanted, stop)
             more = self._upkeep() if self._upkeep else None
             cost = outcome.cost if more is None else _sum(outcome.cost, more)
-            return harvest(bound, outcome.results), cost
+            return harvest(bound, outcome.results, lent=lent), cost
 
         pin_all(bound.buffers)
         try:
@@ -237,7 +241,7 @@ class Engine:
         if context.closed is not None:
             raise context.closed
         values = self._place(context, gathered)
-        return Completion(fence, None, self._advance(cost), values), gathered.inline_bytes
+        return Completion(head.fence, None, self._advance(cost), values), gathered.inline_bytes
 
     def _place(self, context: Context, gathered: Harvest) -> dict[str, Value]:
         """Make buffers for large results, and count the small ones until they are fetched."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from host_daemon.worker.launch import Bound
-from host_daemon.worker.memory import Bytes, check_range
+from host_daemon.worker.memory import Buffer, Bytes, check_range
 from vaccel import bounds
 from vaccel.errors import Exhausted, Unsupported
 from vaccel.model import (
@@ -36,13 +36,16 @@ class Harvest:
     inline_bytes: int
 
 
-def harvest(bound: Bound, results: Mapping[str, Any]) -> Harvest:
+def harvest(bound: Bound, results: Mapping[str, Any], *, lent: bool = False) -> Harvest:
     """Put results into their places; small ones travel themselves, others await new buffers.
+
+    ``lent``: what was given may be the kernels' own memory, for who only reads it and soon; never
+    device memory, which the next command may change.
 
     Raises InvalidArgument naming an output that its place is too small for, Exhausted where
     strings or items are more than travel.
     """
-    gathering = _Gathering()
+    gathering = _Gathering(list(bound.buffers.values()) if lent else None)
     values: dict[str, Value] = {}
     for result in bound.results:
         given = results[result.name]
@@ -64,7 +67,9 @@ def placed(value: Value, buffers: list[int]) -> Value:
 
 
 class _Gathering:
-    def __init__(self) -> None:
+    def __init__(self, lent_beside: list[Buffer] | None) -> None:
+        # What results are not lent from; None where none are lent.
+        self._beside = lent_beside
         self.fresh: list[Bytes] = []
         self.inline = 0
         self._items = 0
@@ -73,6 +78,7 @@ class _Gathering:
         if given is None:
             return Nothing()
         if isinstance(given, list):
+            self._beside = None  # what a list holds stays, in buffers of its own
             self._items += len(given)
             if self._items > bounds.ITEMS_PER_VALUE:
                 raise Exhausted(
@@ -95,9 +101,16 @@ class _Gathering:
         if stays or self.inline + raw.nbytes <= bounds.INLINE_BYTES:
             self.inline += raw.nbytes
             self._check(name, "keys and values")
-            return Tensor(tensor.dtype, tensor.shape, data=raw.tobytes())
-        self.fresh.append(raw.copy())
+            data = raw.data if self._is_lent(raw) else raw.tobytes()
+            return Tensor(tensor.dtype, tensor.shape, data=data)
+        self.fresh.append(raw if self._is_lent(raw) else raw.copy())
         return Tensor(tensor.dtype, tensor.shape, place=BufferRange(-len(self.fresh)))
+
+    def _is_lent(self, raw: Bytes) -> bool:
+        beside = self._beside
+        return beside is not None and not any(
+            np.may_share_memory(raw, buffer.array) for buffer in beside
+        )
 
     def _check(self, name: str, what: str) -> None:
         if self.inline > bounds.INLINE_BYTES:
