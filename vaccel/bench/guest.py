@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -22,6 +22,9 @@ from vaccel import errors
 from vaccel.bench import queued, report
 from vaccel.bench.workloads import cases
 from vaccel.model import Cost
+
+# Calls of a new process before it times: an emulator translates code when it first meets it.
+WARM_UPS: Final = 6
 
 
 def run(device: vaccel.Device, case: cases.Case) -> report.Row:
@@ -60,14 +63,14 @@ def called(model: Callable[..., Any], case: cases.Case) -> tuple[cases.Arrays, l
 
 
 def timed(model: Callable[..., Any], case: cases.Case, runs: int) -> list[float]:
-    """Wall time of single calls in milliseconds, after two that warm up."""
+    """Wall time of single calls in milliseconds, after some that warm up."""
     inputs = case.call()
     times = []
-    for _ in range(runs + 2):
+    for _ in range(WARM_UPS + runs):
         start = time.perf_counter()
         model(**inputs)
         times.append((time.perf_counter() - start) * 1e3)
-    return times[2:]
+    return times[WARM_UPS:]
 
 
 def main(argv: list[str] | None = None) -> int:

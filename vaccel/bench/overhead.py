@@ -29,8 +29,8 @@ from vaccel.bench.where import Where
 from vaccel.bench.workloads import cases
 from vaccel.errors import HostFault
 
-BLOCKS = 5
-RUNS_PER_BLOCK = 8
+BLOCKS = 3
+RUNS_PER_BLOCK = 14
 # On both sides.
 THREADS = 2
 

@@ -16,7 +16,8 @@ QEMU: Final = "qemu-system-x86_64"
 AGENT_PORT: Final = "agent"
 # All that TCG emulates, AVX2 included: copies and vectors run half again to twice as fast as on a
 # plain x86-64-v2 model, at the same time to boot (docs/virtual-machines.md has the figures). But no
-# five-level paging, which lengthens every emulated page walk.
+# five-level paging, which lengthens every emulated page walk, and no fast string moves: C libraries
+# and kernels that see them copy by `rep movsb`, which is emulated byte by byte.
 TCG_CPU: Final = "max,la57=off,erms=off,fsrm=off"
 # Room for windows above the guest's memory. Without it QEMU leaves a pc guest 2 GiB.
 PCI_HOLE: Final = "64G"
