@@ -83,6 +83,8 @@ class Upstream:
         # Closed by their apps while the host was away: it has not heard of that yet.
         self._left: set[str] = set()
         self._refused = ""
+        # The host has asked for the VF: a reset of it from now on is its end here.
+        self._recalled = False
         self._told: set[str] = set()
         self._settled = asyncio.Event()
         self._doubted = asyncio.Event()
@@ -188,6 +190,7 @@ class Upstream:
         self.reason = ""
         self._told.clear()
         self._doubted.clear()
+        self._recalled = False
         self._compute = compute
         self._settled.set()
         log.info("%s: ready, epoch %d, host at %s", self.label, header.epoch, header.endpoint)
@@ -216,6 +219,7 @@ class Upstream:
             async with aclosing(connection.recalled(credential)) as recalls:
                 async for _ in recalls:
                     log.info("%s: the host wants it back", self.label)
+                    self._recalled = True
                     await self.on_recall()
                     return
         except VaccelError as fault:
@@ -257,13 +261,15 @@ class Upstream:
         while True:
             compute = await self._connected(give_up)
             if context in self._lost:
-                raise DeviceLost(
+                raise self._lost_fault(
                     f"context {context} was lost when {self.label} was reset",
-                    hint="open a context again and load what it held",
+                    "open a context again and load what it held",
                 )
             fault: VaccelError
             try:
                 return await call(compute)
+            except DeviceLost as error:
+                raise self._lost_fault(error.message, error.hint) from error
             except Unauthenticated as error:
                 if compute is self._compute:
                     self._doubted.set()
@@ -279,6 +285,12 @@ class Upstream:
             if now >= give_up and self.state is not State.GONE:
                 raise fault
             await self._around.pause(bounds.BACKOFF_FIRST_SECONDS)
+
+    def _lost_fault(self, message: str, hint: str) -> VaccelError:
+        """A reset; or the end of it all, where the host is just taking the VF away."""
+        if self._recalled:
+            return Detached(f"{self.label} is being taken away", hint="open another device")
+        return DeviceLost(message, hint=hint)
 
     def _closed_under(self, compute: Compute) -> bool:
         """Whether a cancelled call is one whose channel our own side has closed: gRPC says so."""

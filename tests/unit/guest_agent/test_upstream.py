@@ -246,6 +246,27 @@ async def test_a_recall_is_answered_when_no_app_has_the_window_any_more(world: W
     assert await upstream.open_context()
 
 
+async def test_a_reset_that_follows_a_recall_is_the_end_and_no_loss(world: World) -> None:
+    host = FakeHost()
+    upstream = world.start(host)
+    context = await upstream.open_context()
+
+    async def reset(_: Compute) -> None:
+        raise DeviceLost("context ended when its VF was reset")
+
+    with pytest.raises(DeviceLost, match="its VF was reset"):
+        await upstream.ask(reset, context)
+    host.recall.set()
+    await host.connections[0].answered.wait()
+    with pytest.raises(Detached, match="taken away"):
+        await upstream.ask(reset, context)
+    # Attached anew it is another life, in which that context is lost.
+    host.recall.clear()
+    host.begin_epoch()
+    with pytest.raises(DeviceLost, match=context):
+        await upstream.ask(_allocate(context), context)
+
+
 async def test_a_context_that_is_closed_while_the_connection_closes_holds_nobody_up(
     world: World,
 ) -> None:
