@@ -200,6 +200,8 @@ ENROL_ATTEMPTS_PER_MINUTE: Final = 30
 # --- VMs ------------------------------------------------------------------------------------
 # QEMU's monitor answers in microseconds; a QEMU that needs this long hangs.
 MONITOR_SECONDS: Final = 10.0
+# From a QEMU's last word to the end of its process.
+VM_END_SECONDS: Final = 1.0
 # One question to the guest agent: a guest under TCG on a loaded host may take seconds.
 GUEST_AGENT_SECONDS: Final = 30.0
 # A guest polls for commands that end: quick ones are seen at once, long ones cost little.
