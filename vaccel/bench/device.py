@@ -16,10 +16,9 @@ where there is one, else of the card's file.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from vaccel.bench.device_probes import SIDES, STREAMS, DeviceProbes, Probes
@@ -67,10 +66,6 @@ class Result:
     def met(self) -> bool:
         """Whether every figure that there is was reproduced."""
         return all(row.met is not False for row in self.rows)
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 def run(card: str, progress: Progress) -> Result:

@@ -7,11 +7,10 @@ the card would have spent is beside it.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,10 +62,6 @@ class Result:
     versions: dict[str, str]
     vnni: bool
     rows: tuple[Row, ...]
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 def run(progress: Progress) -> Result:
