@@ -48,7 +48,7 @@ async def test_packages_that_state_no_version_are_refused(
     store: ImageStore, source: Path
 ) -> None:
     (source / "vaccel" / "__init__.py").write_text("")
-    with pytest.raises(HostFault, match="vaccel/__init__.py states no version"):
+    with pytest.raises(HostFault, match="states no version"):
         await store.layer(source)
 
 
