@@ -67,7 +67,8 @@ def _check_socket(address: str) -> None:
             probe.connect(address.removeprefix("unix:"))
         except PermissionError:
             raise PermissionDenied(
-                f"socket {address} may not be opened by this user", hint="run vaccelctl as the user that vacceld runs as, which is root unless set otherwise"
+                f"socket {address} may not be opened by this user",
+                hint="run vaccelctl as the user that vacceld runs as: root, unless set otherwise",
             ) from None
         except OSError as fault:
             reason = fault.strerror or str(fault)

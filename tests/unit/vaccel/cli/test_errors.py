@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from vaccel import __version__, errors
+from vaccel.cli import errors as errors_of_the_program
 from vaccel.cli.main import COMMANDS, LazyGroup, run
 
 
@@ -51,6 +52,25 @@ def test_ctrl_c(ctl, host, monkeypatch):
     monkeypatch.setattr(host, "vfs", fail)
     assert ctl("vf list").code == 130
     assert "Traceback" not in ctl.err
+
+
+@pytest.mark.parametrize("module", ["typer", "vaccel.cli.vf"])
+def test_ctrl_c_while_the_program_is_still_loading(module):
+    code = f"""
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["vaccelctl", "vf", "list"]
+from vaccel.cli.entry import main
+main()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == errors_of_the_program.INTERRUPTED
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
