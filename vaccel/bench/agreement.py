@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vaccel.bench import models
+from vaccel.bench import models, result
 from vaccel.bench.agreement_models import MODELS, PublicModel, seeded
 from vaccel.bench.choice import chosen
-from vaccel.bench.overhead import describe_machine, describe_versions
 from vaccel.bench.place import PROFILE
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.bench.reference import Reference
@@ -43,12 +42,9 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints."""
 
-    bench: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     relative: float
     absolute: float
     seed: int
@@ -76,8 +72,7 @@ def run(progress: Progress, count: int = INPUTS, only: str = "") -> Result:
             for index, each in enumerate(taken):
                 progress(f"{each.name}: {count} inputs on both sides", index / len(taken))
                 rows.append(compare(device, each, count, progress))
-    machine, versions = describe_machine(), describe_versions()
-    return Result("agreement", machine, versions, RELATIVE, ABSOLUTE, SEED, tuple(rows))
+    return Result(*result.head("agreement"), RELATIVE, ABSOLUTE, SEED, tuple(rows))
 
 
 def compare(device: vaccel.Device, model: PublicModel, count: int, progress: Progress) -> Row:

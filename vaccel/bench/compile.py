@@ -14,14 +14,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vaccel import loop, toolchain
-from vaccel.bench import compile_models
+from vaccel.bench import compile_models, result
 from vaccel.bench.choice import chosen
-from vaccel.bench.overhead import describe_machine, describe_versions
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.compute import OnnxSource, Program
 from vaccel.toolchain import Request
@@ -55,13 +54,9 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints."""
 
-    bench: str
-    where: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     rows: tuple[Row, ...]
 
 
@@ -76,8 +71,7 @@ def run(progress: Progress, only: str = "") -> Result:
         for name, data in _models(host.folder, names):
             progress(f"load {name}", -1.0)
             rows.append(_loaded(host, name, data))
-    machine, versions = describe_machine(), describe_versions()
-    return Result("compile", "local", machine, versions, tuple(rows))
+    return Result(*result.head("compile"), tuple(rows))
 
 
 def _models(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vaccel.bench.overhead import describe_machine, describe_versions
+from vaccel.bench import result
 from vaccel.bench.place import PROFILE
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.bench.quantised_models import pairs
@@ -53,13 +53,9 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints. ``vnni``: whether the CPU has it."""
 
-    bench: str
-    where: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     vnni: bool
     rows: tuple[Row, ...]
 
@@ -79,8 +75,7 @@ def run(progress: Progress) -> Result:
                 rows.append(measure(pair.name, fp32, int8))
     flags = Path("/proc/cpuinfo").read_text()
     vnni = "avx512_vnni" in flags or "avx_vnni" in flags
-    machine, versions = describe_machine(), describe_versions()
-    return Result("quantised", "local", machine, versions, vnni, tuple(rows))
+    return Result(*result.head("quantised"), vnni, tuple(rows))
 
 
 def measure(name: str, fp32: Call, int8: Call, runs: int = RUNS) -> Row:

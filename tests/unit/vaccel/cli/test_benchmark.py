@@ -65,7 +65,7 @@ SUITE = Suite("onnx", "1.23", "x", 3, 1, 1, 1, (Exclusion("a", "b"),), (), {"arr
         ("quantised", Quantised("quantised", *HEAD, True, (Pair("m", 4, 2, 2, 0.01, 8, 4, 1, 1),)),
          "m 4.00 ms 2.00 ms 2.00 x 1.00% 8 cycles 4 cycles"),
         ("onnx", SUITE, "onnx 1.23: 1 of 3 cases passed, 1 failed, 1 excluded; nodes: 7 array"),
-        ("agreement", Agreement("a", {}, {}, 1e-4, 1e-5, 7, (Agreed("m", True, 9, 8, 1.5, {}),)),
+        ("agreement", Agreement("a", *HEAD, 1e-4, 1e-5, 7, (Agreed("m", True, 9, 8, 1.5, {}),)),
          "m 8 9 1.500"),
         ("compile", Loading("c", *HEAD, (Loaded("m", 9, 8, 1, 4_000_000, 5, 2_000_000, 1, 1),)),
          "m 5 2.0 9 ms 8 ms 1 ms 1 ms 4 MB 2.0 x"),
