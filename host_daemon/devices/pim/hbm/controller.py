@@ -26,6 +26,8 @@ from host_daemon.devices.pim.hbm.transactions import (
 )
 
 NEVER: Final = 1 << 62
+# A transaction that is sent at cycle 0 is in the queue a cycle later.
+FIRST: Final = 1
 # The order in which banks are closed, by whose turn it is.
 _TURNS: Final = tuple(
     tuple((turn + offset) % BANKS for offset in range(BANKS)) for turn in range(BANKS)
@@ -77,6 +79,7 @@ class Channel:
 
         They arrive one a cycle, from cycle 0.
         """
+        self.now = max(self.now, FIRST)
         source = iter(transactions)
         queue: list[Transaction] = []
         fences = _fill(queue, source, 0)
@@ -89,6 +92,7 @@ class Channel:
 
     def steps(self, transactions: Iterable[Transaction], leave: int = 0) -> Iterator[None]:
         """The same, one command at a time: slower, and nothing is added up."""
+        self.now = max(self.now, FIRST)
         source = iter(transactions)
         queue: list[Transaction] = []
         fences = _fill(queue, source, 0)
@@ -142,6 +146,8 @@ class Channel:
         if not self.open >> bank & 1:
             return False
         timing, left = self.timing, _alike(queue)
+        if not left:
+            return False
         limit = min(self.due) - 1
         for other in range(BANKS if self.open != 1 << bank else 0):
             if self.open >> other & 1 and other != bank:  # its PRE goes where a column waits
@@ -161,8 +167,6 @@ class Channel:
         """Issue one command: the best at the first cycle at which there is one. Whether it was the
         last before a barrier.
         """
-        if self.now == 0:
-            self.now = 1  # the first transaction is in the queue after one cycle
         return self._issue(queue, self._choose(queue))
 
     def _issue(self, queue: list[Transaction], choice: tuple[int, int, int]) -> bool:

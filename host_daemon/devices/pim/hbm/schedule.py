@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from host_daemon.devices.pim.hbm.controller import NEVER, Channel
+from host_daemon.devices.pim.hbm.controller import FIRST, NEVER, Channel
 from host_daemon.devices.pim.hbm.kernels import Kernel
-from host_daemon.devices.pim.hbm.timing import BANKS, Timing
+from host_daemon.devices.pim.hbm.timing import Timing
 from host_daemon.devices.pim.hbm.transactions import (
     NO_MEMORY,
     Phase,
@@ -31,53 +31,59 @@ _MOST: Final = 1 << 15
 # A refresh further off than this is not told apart from one that never comes: longer than what
 # lies between two barriers can take, a refresh of another rank included.
 _NEAR: Final = 1500
-# A clock that a channel of its own starts at: not 0, where nothing has arrived yet.
-_START: Final = 1 << 20
 
 State = tuple[Any, ...]
 
 
 def _snapshot(channel: Channel) -> State:
-    """All that later commands depend on, relative to now. Rows of closed banks do not matter."""
+    """All that later commands depend on, as if it were ``FIRST`` now: what may go out at once has
+    that time. Rows of closed banks do not matter.
+    """
     now, is_open = channel.now, channel.open
-    rows = [row if is_open >> bank & 1 else -1 for bank, row in enumerate(channel.row)]
-    times = (
-        *channel.can_activate,
-        *channel.can_read,
-        *channel.can_write,
-        *channel.can_precharge,
-        *channel.group_column,
-        *channel.group_activate,
-        channel.all_read,
-        channel.all_write,
-        channel.all_activate,
-    )
-    waits = tuple([each - now if each > now else 0 for each in times])
-    return channel.mode, channel.toggles, channel.turn, channel.waiting, tuple(rows), waits
+    back = now - FIRST
+    rows = tuple([row if is_open >> bank & 1 else -1 for bank, row in enumerate(channel.row)])
+    lists = [
+        tuple([each - back if each > now else FIRST for each in times])
+        for times in (
+            channel.can_activate,
+            channel.can_read,
+            channel.can_write,
+            channel.can_precharge,
+            channel.group_column,
+            channel.group_activate,
+            (channel.all_read, channel.all_write, channel.all_activate),
+        )
+    ]
+    return (channel.mode, channel.toggles, channel.turn, channel.waiting, is_open, rows, *lists)
 
 
-def _restored(timing: Timing, state: State, start: int) -> Channel:
+def _restored(timing: Timing, state: State) -> Channel:
+    """A channel in that state, at the cycle ``FIRST``."""
     channel = Channel(timing)
-    channel.now = start
-    channel.mode, channel.toggles, channel.turn, channel.waiting, rows, waits = state
-    channel.open = sum([1 << bank for bank, row in enumerate(rows) if row >= 0])
+    channel.now = FIRST
+    (
+        channel.mode,
+        channel.toggles,
+        channel.turn,
+        channel.waiting,
+        channel.open,
+        rows,
+        can_activate,
+        can_read,
+        can_write,
+        can_precharge,
+        group_column,
+        group_activate,
+        (channel.all_read, channel.all_write, channel.all_activate),
+    ) = state
     channel.row = list(rows)
-    times = [each + start for each in waits]
-    groups = len(channel.group_column)
-    *banks, channel.group_column, channel.group_activate, shared = _cut(
-        times, (*(BANKS,) * 4, groups, groups, 3)
-    )
-    channel.can_activate, channel.can_read, channel.can_write, channel.can_precharge = banks
-    channel.all_read, channel.all_write, channel.all_activate = shared
+    channel.can_activate = list(can_activate)
+    channel.can_read = list(can_read)
+    channel.can_write = list(can_write)
+    channel.can_precharge = list(can_precharge)
+    channel.group_column = list(group_column)
+    channel.group_activate = list(group_activate)
     return channel
-
-
-def _cut(values: list[int], lengths: tuple[int, ...]) -> list[list[int]]:
-    found, begin = [], 0
-    for length in lengths:
-        found.append(values[begin : begin + length])
-        begin += length
-    return found
 
 
 def _segments(step: Step) -> tuple[Step, ...]:
@@ -208,7 +214,7 @@ class Known:
         """The effect of a stretch with no refresh in sight."""
         found = situation.effects.get(stretch)
         if found is None:
-            found = self._computed(situation, stretch, self._timing, (NEVER - _START,))
+            found = self._computed(situation, stretch, self._timing, (NEVER,))
             situation.effects[stretch] = found
         return found
 
@@ -226,12 +232,12 @@ class Known:
         self, situation: Situation, stretch: Stretch, timing: Timing, due: tuple[int, ...]
     ) -> Effect:
         self._effects += 1
-        channel = _restored(timing, situation.state, _START)
-        before = [_START + each for each in due]
+        channel = _restored(timing, situation.state)
+        before = [FIRST + each for each in due]
         channel.due = list(before)
         end = channel.run(stretch.transactions, stretch.seen)
         fell = tuple([after > then for after, then in zip(channel.due, before, strict=True)])
-        return Effect(end - _START, self._situation(channel), channel.opened, fell)
+        return Effect(end - FIRST, self._situation(channel), channel.opened, fell)
 
 
 class Schedule:
@@ -268,7 +274,7 @@ class _Run:
     def __init__(self, known: Known, timing: Timing, due: tuple[int, ...]) -> None:
         self.known = known
         self.timing = timing
-        self.now = 1  # the first transaction takes a cycle to arrive
+        self.now = FIRST
         self.due = due
         self.next_due = min(due)
         self.situation = known.begin()
@@ -311,7 +317,7 @@ class _Run:
 
     def _disturbed(self, stretch: Stretch) -> None:
         distances = [each - self.now if each > self.now else 0 for each in self.due]
-        due = tuple([each if each < _NEAR else NEVER - _START for each in distances])
+        due = tuple([each if each < _NEAR else NEVER for each in distances])
         effect = self.known.disturbed(self.situation, stretch, self.timing, due)
         self._take(effect)
         if any(effect.fell):
