@@ -72,22 +72,28 @@ class Channel:
         if not interval:
             self.due = [NEVER] * timing.ranks
         self.waiting = -1  # the rank whose refresh waits for banks to close
+        self.queue: list[Transaction] = []
         self.sink: Callable[[Command], None] | None = None
 
-    def run(self, transactions: Iterable[Transaction], leave: int = 0) -> int:
+    def run(
+        self, transactions: Iterable[Transaction], leave: int = 0, most: int = NEVER
+    ) -> int:
         """Issue all but the last ``leave``, which it sees coming; the cycle after the last one.
 
-        They arrive one a cycle, from cycle 0.
+        They arrive one a cycle, from cycle 0. After ``most`` commands it stops; ``queue`` is what
+        has arrived and waits, nothing at the end.
         """
         self.now = max(self.now, FIRST)
         source = iter(transactions)
         queue: list[Transaction] = []
         fences = _fill(queue, source, 0)
-        while len(queue) > leave:
+        while len(queue) > leave and most > 0:
             if not self._stream(queue):
                 fences -= self._step(queue)
                 if fences < 2:
                     fences = _fill(queue, source, fences)
+            most -= 1
+        self.queue = queue if len(queue) > leave else []
         return self.now
 
     def steps(self, transactions: Iterable[Transaction], leave: int = 0) -> Iterator[None]:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from host_daemon.devices.pim.hbm.controller import FIRST, NEVER, Channel
 from host_daemon.devices.pim.hbm.kernels import Kernel
-from host_daemon.devices.pim.hbm.timing import Timing
+from host_daemon.devices.pim.hbm.timing import BANKS, Timing
 from host_daemon.devices.pim.hbm.transactions import (
     NO_MEMORY,
     Phase,
@@ -26,6 +26,9 @@ from host_daemon.devices.pim.hbm.transactions import (
     opening,
 )
 
+# Commands of a stretch of many banks, so that what a refresh does not change is not done again.
+_COMMANDS: Final = 12
+_COMMANDS_OF_ONE: Final = 3  # of a transaction: PRE, ACT, READ or WRITE
 # Effects after which what was learnt is forgotten: a bound of memory, some 2 KiB each.
 _MOST: Final = 1 << 15
 # A refresh further off than this is not told apart from one that never comes: longer than what
@@ -54,7 +57,8 @@ def _snapshot(channel: Channel) -> State:
             (channel.all_read, channel.all_write, channel.all_activate),
         )
     ]
-    return (channel.mode, channel.toggles, channel.turn, channel.waiting, is_open, rows, *lists)
+    mode = channel.mode, channel.toggles, channel.turn, channel.waiting
+    return (*mode, is_open, rows, tuple(channel.queue), *lists)
 
 
 def _restored(timing: Timing, state: State) -> Channel:
@@ -68,6 +72,7 @@ def _restored(timing: Timing, state: State) -> Channel:
         channel.waiting,
         channel.open,
         rows,
+        _,
         can_activate,
         can_read,
         can_write,
@@ -105,11 +110,13 @@ def _segments(step: Step) -> tuple[Step, ...]:
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
     """What goes out between two barriers, and the ``seen`` transactions behind it that the
-    controller sees coming. Equal ones are one object.
+    controller sees coming; or the first ``most`` commands of it, or some more of them, of what has
+    arrived already. Equal ones are one object.
     """
 
     transactions: Step
     seen: int
+    most: int = NEVER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +135,7 @@ class Situation:
     """
 
     state: State
+    queue: Step
     effects: dict[object, Effect] = field(default_factory=dict)
 
 
@@ -162,7 +170,7 @@ class Known:
         self._situations: dict[State, Situation] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
         self._cuts: dict[int, tuple[Step, tuple[Step, ...]]] = {}
-        self._stretches: dict[tuple[Step, Step], Stretch] = {}
+        self._stretches: dict[tuple[Step, Step], tuple[Stretch, ...]] = {}
         self._idle = self._situation(Channel(self._timing))
 
     def begin(self) -> Situation:
@@ -175,7 +183,7 @@ class Known:
         state = _snapshot(channel)
         found = self._situations.get(state)
         if found is None:
-            found = self._situations[state] = Situation(state)
+            found = self._situations[state] = Situation(state, tuple(channel.queue))
         return found
 
     def plan(self, step: Step, follows: Step) -> Plan:
@@ -185,8 +193,8 @@ class Known:
             own = self._cut(step)
             behind = self._cut(follows)[0] if follows else ()
             pairs = zip(own, (*own[1:], behind), strict=True)
-            stretches = tuple([self._stretch(*pair) for pair in pairs])
-            found = self._plans[id(step), id(follows)] = Plan(step, follows, stretches)
+            stretches = [each for pair in pairs for each in self._stretched(*pair)]
+            found = self._plans[id(step), id(follows)] = Plan(step, follows, tuple(stretches))
         return found
 
     def _cut(self, step: Step) -> tuple[Step, ...]:
@@ -195,9 +203,18 @@ class Known:
             found = self._cuts[id(step)] = step, _segments(step)
         return found[1]
 
-    def _stretch(self, segment: Step, behind: Step) -> Stretch:
-        made = Stretch((*segment, *behind), len(behind))
-        return self._stretches.setdefault((segment, behind), made)
+    def _stretched(self, segment: Step, behind: Step) -> tuple[Stretch, ...]:
+        found = self._stretches.get((segment, behind))
+        if found is None:
+            all_of_it, seen = (*segment, *behind), len(behind)
+            if len({each.bank for each in segment}) < BANKS:
+                found = (Stretch(all_of_it, seen),)
+            else:
+                more = _COMMANDS_OF_ONE * len(segment) // _COMMANDS - 2
+                first, last = Stretch(all_of_it, seen, _COMMANDS), Stretch((), seen)
+                found = (first, *[Stretch((), seen, _COMMANDS)] * more, last)
+            self._stretches[segment, behind] = found
+        return found
 
     def whole(self, situation: Situation, plan: Plan) -> Effect:
         """The effect of a step with no refresh in sight."""
@@ -235,7 +252,8 @@ class Known:
         channel = _restored(timing, situation.state)
         before = [FIRST + each for each in due]
         channel.due = list(before)
-        end = channel.run(stretch.transactions, stretch.seen)
+        waiting = situation.queue
+        end = channel.run((*waiting, *stretch.transactions), stretch.seen, stretch.most)
         fell = tuple([after > then for after, then in zip(channel.due, before, strict=True)])
         return Effect(end - FIRST, self._situation(channel), channel.opened, fell)
 
