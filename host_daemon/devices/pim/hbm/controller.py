@@ -89,7 +89,7 @@ class Channel:
         fences = _fill(queue, source, 0)
         while len(queue) > leave and most > 0:
             if not self._stream(queue):
-                fences -= self._step(queue)
+                fences -= self._issue(queue, self._choose(queue))
                 if fences < 2:
                     fences = _fill(queue, source, fences)
             most -= 1
@@ -228,25 +228,26 @@ class Channel:
         column = activate = wanted = 0
         reach = BANKS if self.mode == "SB" else 2  # banks that an ACT may be asked for
         is_open, open_row = self.open, self.row
+        can_activate, by_group = self.can_activate, self.group_activate
+        soonest = max(now, self.all_activate)  # of any ACT
         behind = bool(queue) and queue[0].barrier  # all but the first wait behind a barrier
-        seen = 0  # which banks have had their first READ, WRITE or ACT: the next is no sooner
+        seen = 0  # which banks have had their first READ or WRITE: the next is no sooner
         for place, (write, bank, row, _, barrier, _) in enumerate(queue):
             fence = barrier and place > 0
             if is_open >> bank & 1:
                 if open_row[bank] == row and not (behind and place):
                     wanted |= 1 << bank
                     bit = 1 << bank + (BANKS if write else 0)
-                    if not (fence or seen & bit or (place and _again(queue, place))):
+                    if not (fence or seen & bit) and not (place and _again(queue, place)):
                         seen |= bit
                         time = self._column_time(bank, write)
                         if time <= now:
                             return now, -1 - place
                         if time < column_at:
                             column_at, column = time, -1 - place
-            elif not fence and bank < reach and not seen & (bit := 1 << bank + 2 * BANKS):
-                seen |= bit
-                time = self._activate_time(bank)
-                time = time if time > now else now  # of those that could go now, the first
+            elif not fence and bank < reach and soonest < activate_at:
+                # Of those that could go now, the first.
+                time = max(soonest, can_activate[bank], by_group[bank // BANKS_PER_GROUP])
                 if time < activate_at:
                     activate_at, activate = time, place
             if fence:
@@ -279,10 +280,6 @@ class Channel:
         )
         last = of_bank if of_bank > of_all else of_all
         return last if last > group else group
-
-    def _activate_time(self, bank: int) -> int:
-        group = self.group_activate[bank // BANKS_PER_GROUP]
-        return max(self.can_activate[bank], self.all_activate, group)
 
     def _tell(self, kind: str, bank: int, row: int, transaction: Transaction | None = None) -> None:
         if self.sink is not None:

@@ -31,6 +31,8 @@ _COMMANDS: Final = 12
 _COMMANDS_OF_ONE: Final = 3  # of a transaction: PRE, ACT, READ or WRITE
 # Effects after which what was learnt is forgotten: a bound of memory, some 2 KiB each.
 _MOST: Final = 1 << 15
+# Kernels after which the same is done with those.
+_KERNELS: Final = 4096
 # A refresh further off than this is not told apart from one that never comes: longer than what
 # lies between two barriers can take, a refresh of another rank included.
 _NEAR: Final = 1500
@@ -47,6 +49,8 @@ def _snapshot(channel: Channel) -> State:
     rows = tuple([row if is_open >> bank & 1 else -1 for bank, row in enumerate(channel.row)])
     lists = [
         tuple([each - back if each > now else FIRST for each in times])
+        if max(times) > now
+        else (FIRST,) * len(times)
         for times in (
             channel.can_activate,
             channel.can_read,
@@ -265,11 +269,20 @@ class Schedule:
         self.timing = timing
         self.due = tuple(Channel(timing).due)
         self._known = _known(replace(timing, refresh_interval=0, ranks=1))
+        self._spent: dict[Kernel, Spent] = {}
 
     def spent(self, kernel: Kernel) -> Spent:
         """What a kernel takes of a channel. Every channel of a launch does the same at the same
         time.
         """
+        found = self._spent.get(kernel)
+        if found is None:
+            if len(self._spent) >= _KERNELS:
+                self._spent.clear()
+            found = self._spent[kernel] = self._run(kernel)
+        return found
+
+    def _run(self, kernel: Kernel) -> Spent:
         run = _Run(self._known, self.timing, self.due)
         phases = kernel.pattern
         first, last = phases[0].step, closing()
