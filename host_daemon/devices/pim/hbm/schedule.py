@@ -106,7 +106,9 @@ def _segments(step: Step) -> tuple[Step, ...]:
             cut = step[begin : end + 1]
             # Rows at which a mode changes are told by their columns, too.
             first = 0 if cut[0].row & NO_MEMORY else cut[0].column
-            found.append(tuple([one._replace(column=one.column - first) for one in cut]))
+            if first:
+                cut = tuple([one._replace(column=one.column - first) for one in cut])
+            found.append(cut)
             begin = end + 1
     return tuple(found)
 
@@ -173,8 +175,9 @@ class Known:
         self._effects = 0
         self._situations: dict[State, Situation] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
+        self._segments: dict[Step, Step] = {(): ()}
         self._cuts: dict[int, tuple[Step, tuple[Step, ...]]] = {}
-        self._stretches: dict[tuple[Step, Step], tuple[Stretch, ...]] = {}
+        self._stretches: dict[tuple[int, int], tuple[Stretch, ...]] = {}
         self._idle = self._situation(Channel(self._timing))
 
     def begin(self) -> Situation:
@@ -195,7 +198,7 @@ class Known:
         found = self._plans.get((id(step), id(follows)))
         if found is None:
             own = self._cut(step)
-            behind = self._cut(follows)[0] if follows else ()
+            behind: Step = self._cut(follows)[0] if follows else ()
             pairs = zip(own, (*own[1:], behind), strict=True)
             stretches = [each for pair in pairs for each in self._stretched(*pair)]
             found = self._plans[id(step), id(follows)] = Plan(step, follows, tuple(stretches))
@@ -204,11 +207,13 @@ class Known:
     def _cut(self, step: Step) -> tuple[Step, ...]:
         found = self._cuts.get(id(step))
         if found is None:
-            found = self._cuts[id(step)] = step, _segments(step)
+            own = tuple([self._segments.setdefault(each, each) for each in _segments(step)])
+            found = self._cuts[id(step)] = step, own
         return found[1]
 
     def _stretched(self, segment: Step, behind: Step) -> tuple[Stretch, ...]:
-        found = self._stretches.get((segment, behind))
+        key = id(segment), id(behind)
+        found = self._stretches.get(key)
         if found is None:
             all_of_it, seen = (*segment, *behind), len(behind)
             if len({each.bank for each in segment}) < BANKS:
@@ -217,7 +222,7 @@ class Known:
                 more = _COMMANDS_OF_ONE * len(segment) // _COMMANDS - 2
                 first, last = Stretch(all_of_it, seen, _COMMANDS), Stretch((), seen)
                 found = (first, *[Stretch((), seen, _COMMANDS)] * more, last)
-            self._stretches[segment, behind] = found
+            self._stretches[key] = found
         return found
 
     def whole(self, situation: Situation, plan: Plan) -> Effect:
