@@ -142,12 +142,13 @@ class Channel:
             yield
 
     def _stream(self, queue: list[Transaction]) -> bool:
-        """Issue several bursts at once: those to one open row, up to the last before a barrier,
-        that go out at the pace of columns before anything else can. Whether there were any.
+        """Issue several bursts at once: those to one open row, up to the last before a barrier, or
+        with it where nothing is behind, that go out at the pace of columns before anything else
+        can. Whether there were any.
         """
         first = queue[0]
         bank = first.bank
-        if self.sink or self.waiting >= 0 or first.barrier or self.row[bank] != first.row:
+        if self.sink or self.waiting >= 0 or self.row[bank] != first.row:
             return False
         if not self.open >> bank & 1:
             return False
@@ -348,15 +349,15 @@ class Channel:
 
 
 def _alike(queue: list[Transaction]) -> int:
-    """How many of the first are of one row and direction; 0 unless all up to a barrier, and that
-    one, are.
+    """How many of the first are of one row and direction, a barrier counted only where it is the
+    last; 0 unless all up to a barrier, and that one, are.
     """
     write, bank, row, *_ = queue[0]
     for count, each in enumerate(queue):
         if each.bank != bank or each.row != row or each.write != write:
             return 0
         if each.barrier:
-            return count
+            return count + (len(queue) == count + 1)
     return 0
 
 

@@ -22,6 +22,7 @@ from host_daemon.devices.pim.hbm.transactions import (
     NO_MEMORY,
     Phase,
     Step,
+    Transaction,
     closing,
     opening,
 )
@@ -113,6 +114,18 @@ def _segments(step: Step) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def _foreseen(segment: Step, behind: Step) -> Step:
+    """What can matter of a segment to the one before it: rows that may be opened early. That is
+    of each bank the first, but for the bank that the barrier itself needs, and for what carries
+    the next barrier.
+    """
+    first: dict[int, Transaction] = {}
+    for each in behind:
+        if each.bank != segment[-1].bank and not each.barrier:
+            first.setdefault(each.bank, each)
+    return tuple(first.values())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
     """What goes out between two barriers, and the ``seen`` transactions behind it that the
@@ -123,6 +136,14 @@ class Stretch:
     transactions: Step
     seen: int
     most: int = NEVER
+
+
+def _pieces(transactions: Step, seen: int) -> tuple[Stretch, ...]:
+    if len({each.bank for each in transactions}) < BANKS:
+        return (Stretch(transactions, seen),)
+    more = _COMMANDS_OF_ONE * (len(transactions) - seen) // _COMMANDS - 2
+    first, last = Stretch(transactions, seen, _COMMANDS), Stretch((), seen)
+    return first, *[Stretch((), seen, _COMMANDS)] * more, last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,6 +198,7 @@ class Known:
         self._plans: dict[tuple[int, int], Plan] = {}
         self._segments: dict[Step, Step] = {(): ()}
         self._cuts: dict[int, tuple[Step, tuple[Step, ...]]] = {}
+        self._pieces: dict[tuple[Step, int], tuple[Stretch, ...]] = {}
         self._stretches: dict[tuple[int, int], tuple[Stretch, ...]] = {}
         self._idle = self._situation(Channel(self._timing))
 
@@ -215,13 +237,11 @@ class Known:
         key = id(segment), id(behind)
         found = self._stretches.get(key)
         if found is None:
-            all_of_it, seen = (*segment, *behind), len(behind)
-            if len({each.bank for each in segment}) < BANKS:
-                found = (Stretch(all_of_it, seen),)
-            else:
-                more = _COMMANDS_OF_ONE * len(segment) // _COMMANDS - 2
-                first, last = Stretch(all_of_it, seen, _COMMANDS), Stretch((), seen)
-                found = (first, *[Stretch((), seen, _COMMANDS)] * more, last)
+            foreseen = _foreseen(segment, behind)
+            all_of_it, seen = (*segment, *foreseen), len(foreseen)
+            found = self._pieces.get((all_of_it, seen))
+            if found is None:
+                found = self._pieces[all_of_it, seen] = _pieces(all_of_it, seen)
             self._stretches[key] = found
         return found
 
