@@ -73,6 +73,7 @@ class Channel:
             self.due = [NEVER] * timing.ranks
         self.waiting = -1  # the rank whose refresh waits for banks to close
         self.queue: list[Transaction] = []
+        self.busy: list[int] = []
         self.sink: Callable[[Command], None] | None = None
 
     def run(
@@ -81,8 +82,9 @@ class Channel:
         """Issue all but the last ``leave``, which it sees coming; the cycle after the last one.
 
         They arrive one a cycle, from cycle 0. After ``most`` commands it stops; ``queue`` is what
-        has arrived and waits, nothing at the end.
+        has arrived and waits, nothing at the end. ``busy`` are the cycles of all commands.
         """
+        self.busy.clear()
         self.now = max(self.now, FIRST)
         source = iter(transactions)
         queue: list[Transaction] = []
@@ -92,6 +94,7 @@ class Channel:
                 fences -= self._issue(queue, self._choose(queue))
                 if fences < 2:
                     fences = _fill(queue, source, fences)
+                self.busy.append(self.now - 1)
             most -= 1
         self.queue = queue if len(queue) > leave else []
         return self.now
@@ -165,6 +168,7 @@ class Channel:
         if count < 1:
             return False
         self.now = start + (count - 1) * pace
+        self.busy += range(start, self.now + 1, pace)
         del queue[: count - 1]
         self._column(queue, 0)
         self.now += 1

@@ -39,6 +39,7 @@ _KERNELS: Final = 4096
 _NEAR: Final = 1500
 
 State = tuple[Any, ...]
+_WAITING: Final = 3  # the rank whose refresh waits, in a state
 
 
 def _snapshot(channel: Channel) -> State:
@@ -167,12 +168,15 @@ class Situation:
 
 
 class Effect(NamedTuple):
-    """Cycles, the situation after, banks opened, and which refreshes fell due."""
+    """Cycles, the situation after, banks opened, which refreshes fell due, and the cycles of a
+    stretch in which commands went out.
+    """
 
     cycles: int
     after: Situation
     opened: int
     fell: tuple[bool, ...] = ()
+    busy: frozenset[int] = frozenset()
 
 
 class Spent(NamedTuple):
@@ -267,7 +271,16 @@ class Known:
     def disturbed(
         self, situation: Situation, stretch: Stretch, timing: Timing, due: tuple[int, ...]
     ) -> Effect:
-        """The effect of a stretch where ``due`` are the distances of each rank's refresh."""
+        """The effect of a stretch where ``due`` are the distances of each rank's refresh.
+
+        One of a rank that kernels leave alone takes a cycle and nothing else: where no command
+        would go out in it, all is as without.
+        """
+        quiet = self.part(situation, stretch)
+        fell = tuple([each < quiet.cycles for each in due])
+        alone = not fell[0] and sum(fell) == 1 and situation.state[_WAITING] < 0
+        if alone and quiet.busy.isdisjoint(due):
+            return quiet._replace(fell=fell)
         key = (stretch, due, timing.refresh_interval)
         found = situation.effects.get(key)
         if found is None:
@@ -284,7 +297,8 @@ class Known:
         waiting = situation.queue
         end = channel.run((*waiting, *stretch.transactions), stretch.seen, stretch.most)
         fell = tuple([after > then for after, then in zip(channel.due, before, strict=True)])
-        return Effect(end - FIRST, self._situation(channel), channel.opened, fell)
+        busy = frozenset([each - FIRST for each in channel.busy])
+        return Effect(end - FIRST, self._situation(channel), channel.opened, fell, busy)
 
 
 class Schedule:
