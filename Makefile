@@ -86,7 +86,7 @@ $(DONE)/python: requirements.lock
 	touch $@
 
 # A plain path file: setuptools' other form of editable installation costs every start of vaccelctl 10 ms.
-$(DONE)/project: $(DONE)/python pyproject.toml
+$(DONE)/project: $(DONE)/python pyproject.toml vaccel/__init__.py
 	@$(call say,installing vaccel)
 	$(BIN)/python -m pip install --no-input --quiet --no-deps --no-build-isolation --editable . \
 	  --config-settings editable_mode=compat

@@ -15,6 +15,19 @@ from guest_agent.config import Config, load
 from vaccel import __version__
 from vaccel.errors import VaccelError
 
+_EPILOG = """\
+files:
+  /etc/vaccel/agent.toml       the configuration; docs/guest-agent.md explains each key
+  /run/vaccel/agent.sock       where programs connect; lent windows at agent.sock.window
+  /var/lib/vaccel              credentials, for root only
+
+It notices VFs as they come and go. On SIGTERM or SIGINT it leaves, and the next one takes over
+what programs had open.
+
+exit status: 0 after a signal; with --once 0 where there is a VF, 8 where there is none; 2 for a
+wrong configuration, 3 for one that is missing
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the agent; the exit code says how it ended (``vaccel.errors``)."""
@@ -33,10 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="vaccel-agent", description="Offers this VM's virtual functions to its programs."
+        prog="vaccel-agent",
+        description="Offers this VM's virtual functions to its programs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", metavar="FILE", help="TOML file (/etc/vaccel/agent.toml)")
-    parser.add_argument("--once", action="store_true", help="print the VFs that are there; exit")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration (default: /etc/vaccel/agent.toml, which may be missing)",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="print the VFs that are there, then leave"
+    )
     parser.add_argument("--version", action="version", version=f"vaccel-agent {__version__}")
     return parser
 

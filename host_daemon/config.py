@@ -86,8 +86,9 @@ def load(path: Path) -> Config:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as fault:
+        why = getattr(fault, "strerror", None) or fault
         raise HostFault(
-            f"configuration {path}: {fault}", hint="give another with --config FILE"
+            f"configuration {path}: {why}", hint="give another with --config FILE"
         ) from None
     return parse(text, str(path))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vaccel import ops
     from vaccel.client import Buffer, Call, Device, Fence, Model, Stream, open
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Buffer", "Call", "Device", "Fence", "Model", "Stream", "open", "ops"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vaccel import given
 from vaccel.binding import signature_text
 from vaccel.errors import InvalidArgument
 from vaccel.model import BufferRange, Cost, Port, Strings, Tensor, Value
@@ -39,8 +40,7 @@ def cut(
 
     ``values`` have been checked: those that begin with the symbol have as many rows.
     """
-    if rows < 1:
-        raise InvalidArgument(f"rows is {rows}", hint="1 or more rows in a part")
+    given.count("rows", rows, 1)
     batched = {port.name for port in inputs if _leading(port) == symbol} & values.keys()
     total = max((_rows(values[name]) for name in batched), default=0)
     return [

@@ -74,6 +74,11 @@ def bind(
             f"input {twice[0]!r} is given by position and by name", hint="give it once"
         )
     given.update(named)
+    if wrong := [name for name in given if not isinstance(name, str)]:
+        raise InvalidArgument(
+            f"input name {wrong[0]!r} is a {type(wrong[0]).__name__}",
+            hint=f"names are texts: the program takes {signature_text(ports)}",
+        )
     known = {port.name: port for port in ports}
     if unknown := sorted(set(given) - set(known)):
         raise InvalidArgument(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaccel import binding, errors, loop
-from vaccel.model import Array, BufferRange, DType, Tensor
+from vaccel import binding, errors, given, loop
+from vaccel.model import Array, BufferRange, Tensor
 
 if TYPE_CHECKING:
     from vaccel.client import Device
@@ -30,11 +30,12 @@ class Buffer:
                 f"buffer {self.id} of {self.size} bytes was lost when its VF was reset",
                 hint="make it again",
             )
-        return BufferRange(self.id, offset)
+        return BufferRange(self.id, given.count("offset", offset))
 
     def tensor(self, dtype: str, shape: Sequence[int], offset: int = 0) -> Tensor:
         """A tensor at a place in it, to pass to a model without moving data."""
-        return Tensor(DType(dtype), tuple(shape), place=self.at(offset))
+        kind, dims = given.element("tensor", dtype), given.shape("tensor", shape)
+        return Tensor(kind, dims, place=self.at(offset))
 
     def write(self, array: Array, offset: int = 0) -> None:
         """Copy an array in. Raises InvalidArgument past the end."""
@@ -57,7 +58,7 @@ class Buffer:
         return binding.array_of(tensor, memoryview(data))
 
     def _check(self, offset: int, length: int) -> None:
-        if offset < 0 or offset + length > self.size:
+        if given.count("offset", offset) + length > self.size:
             raise errors.InvalidArgument(
                 f"{length} bytes at {offset} are not within buffer {self.id} of {self.size} bytes",
                 hint="allocate a larger buffer, or move less",

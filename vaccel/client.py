@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaccel import binding, bounds, errors, loop, model
+from vaccel import binding, bounds, errors, given, loop, model
 from vaccel.buffer import Buffer
 from vaccel.commands import Command, Completion, Launch, Result
 from vaccel.compute import KernelSource
@@ -55,7 +55,8 @@ def open(
     """
     if path not in PATHS:
         raise errors.InvalidArgument(f"path {path!r} is none", hint=f"one of {', '.join(PATHS)}")
-    where = address or os.environ.get("VACCELD_ADDRESS", "") or addresses.AGENT
+    given.text("device", device)
+    where = given.text("address", address or os.environ.get("VACCELD_ADDRESS") or addresses.AGENT)
     return loop.run(Device._open(where, device, path, staging_bytes))
 
 
@@ -138,8 +139,9 @@ class Device:
         return f"<vaccel.Device {self.info.id} {self.info.profile.name} over {self.path}>"
 
     def close(self) -> None:
-        """Free everything; the device cannot be used after."""
-        loop.run(self._close())
+        """Free everything; the device cannot be used after. Closing it again does nothing."""
+        if not self._session.is_closed:
+            loop.run(self._close())
 
     async def _close(self) -> None:
         await self._session.close()
@@ -154,13 +156,7 @@ class Device:
         if isinstance(source, bytes):
             data, name = source, "<bytes>"
         else:
-            name = os.fspath(source)
-            try:
-                data = Path(name).read_bytes()
-            except OSError as fault:
-                raise errors.InvalidArgument(
-                    f"model {name!r}: {fault.strerror}", hint="give the path of an ONNX file"
-                ) from None
+            data, name = _read(source)
         if not data:
             raise errors.InvalidModel(f"model {name!r} is empty", hint="export it again")
         path = None if isinstance(source, bytes) else Path(name).absolute()
@@ -173,6 +169,12 @@ class Device:
         with all operands side by side where they do not fit together.
         """
         texts = {key: setting_text(value) for key, value in settings.items()}
+        for number, each in enumerate(operands, 1):
+            if not isinstance(each, Port):
+                raise errors.InvalidArgument(
+                    f"kernel {name}: operand {number} is a {type(each).__name__}, not a Port",
+                    hint=f"device.run({name!r}, …) takes arrays; Port is in vaccel.model",
+                )
         source = KernelSource(name, operands, texts)
         return Model(self, name, loop.run(self._session.load_kernel(source)))
 
@@ -193,8 +195,9 @@ class Device:
 
     def buffer(self, source: int | Array) -> Buffer:
         """Device memory: so many bytes of zeros, or with an array's bytes."""
-        if isinstance(source, int):
-            return Buffer(self, loop.run(self._session.allocate(source)), source)
+        if isinstance(source, int | float | str | None):
+            size = given.count("buffer: size in bytes", source)
+            return Buffer(self, loop.run(self._session.allocate(size)), size)
         tensor = binding.tensor_of(np.asarray(source))
         made = Buffer(self, loop.run(self._session.allocate(max(1, tensor.nbytes))), tensor.nbytes)
         made.write(source)
@@ -207,7 +210,8 @@ class Device:
         takes it from there. It goes with its last view. Over gRPC it is an ordinary array.
         Raises Exhausted, naming the largest free block.
         """
-        dims = (shape,) if isinstance(shape, int) else tuple(shape)
+        dims = given.shape("staging", shape)
+        dtype = given.element("staging", dtype).numpy.name
         queue = self._queue
         if queue is None:
             return np.zeros(dims, dtype)
@@ -286,7 +290,7 @@ class Fence:
 
     def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
         """Until the command is done; its completion. Raises its error, or TimedOut."""
-        return loop.run(self._completion(timeout))
+        return loop.run(self._completion(given.seconds("timeout", timeout)))
 
     def __await__(self) -> Generator[Any, None, Completion]:
         """``await fence``: as ``wait``, in any event loop."""
@@ -303,11 +307,24 @@ class Fence:
         return completion
 
 
+def _read(path: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """A file's bytes, and its name. Raises InvalidArgument."""
+    try:
+        name = os.fspath(path)
+        return Path(name).read_bytes(), name
+    except (OSError, ValueError, TypeError) as fault:
+        why = getattr(fault, "strerror", None) or fault
+        raise errors.InvalidArgument(
+            f"model {path!r:.200}: {why}", hint="give the path of an ONNX file, or its bytes"
+        ) from None
+
+
 def _choose(devices: Sequence[model.Device], wanted: str) -> model.Device:
     for device in devices:
         if wanted in ("", device.id):
             return device
-    raise errors.NotFound(f"no device {wanted!r} here; there are {[d.id for d in devices]}")
+    known = ", ".join(device.id for device in devices) or "none"
+    raise errors.NotFound(f"no device {wanted!r} here", hint=f"there are: {known}")
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from vaccel import batches, binding, bounds, loop
+from vaccel import batches, binding, bounds, given, loop
 from vaccel.compute import Program
 from vaccel.errors import InvalidArgument, TimedOut
 from vaccel.model import Cost, Port, Tensor, Value
@@ -47,7 +47,7 @@ class Call:
         After TimedOut the work goes on, and may be waited for again.
         """
         try:
-            return self._future.result(timeout)
+            return self._future.result(given.seconds("timeout", timeout))
         except concurrent.futures.TimeoutError:
             if self._future.done():
                 raise
@@ -105,7 +105,8 @@ class Model:
 
         Raises InvalidArgument before anything travels, with expected and given side by side.
         """
-        arrays, cost = self._device._call(self.id, self._bind(args, named), timeout)
+        values = self._bind(args, named)
+        arrays, cost = self._device._call(self.id, values, given.seconds("timeout", timeout))
         self.last_cost = cost
         return Outputs(arrays, cost)
 
@@ -127,8 +128,11 @@ class Model:
 
         An item is an array for the only input, a tuple by position, or a mapping by name.
         """
-        if ahead < 1:
-            raise InvalidArgument(f"ahead is {ahead}", hint="1 or more calls under way")
+        given.count("ahead", ahead, 1)
+        if not isinstance(items, Iterable):
+            raise InvalidArgument(
+                f"map: a {type(items).__name__} gives no inputs", hint="give a list, say"
+            )
         calls: deque[Call] = deque()
         for item in items:
             calls.append(self.submit(*(item if isinstance(item, tuple) else (item,))))

@@ -44,6 +44,7 @@ class Session:
         self.context = context
         self.programs = Programs()
         self._reopen = reopen
+        self.is_closed = False
         self._lost: errors.DeviceLost | None = None
         self._reviving = asyncio.Lock()
         self._followed: list[weakref.ref[StreamState]] = []
@@ -102,6 +103,11 @@ class Session:
 
     async def ready(self) -> None:
         """Where the context was lost, have another one. Raises why there is none."""
+        if self.is_closed:
+            raise errors.WrongState(
+                "the device is closed, and what was made on it is gone",
+                hint="open it again: vaccel.open()",
+            )
         if self._lost is None:
             return
         async with self._reviving:
@@ -284,6 +290,7 @@ class Session:
 
     async def close(self) -> None:
         """Free all. A peer that is gone has freed it already."""
+        self.is_closed = True
         self._reopen = None
         try:
             await self.compute.close_context(self.context)

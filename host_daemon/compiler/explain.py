@@ -23,6 +23,7 @@ from host_daemon.compiler.memory_plan import Fit, MemoryPlan
 from host_daemon.compiler.plan import Plan
 from host_daemon.compiler.program import CompiledProgram, Target
 from host_daemon.core.device import ARITHMETIC, NodeCost, Operation
+from vaccel.binding import check
 from vaccel.errors import InvalidArgument, Unsupported, VaccelError
 from vaccel.model import Array, DType, Port, Profile, Shape
 
@@ -110,14 +111,21 @@ def _inputs(
             raise InvalidArgument(
                 f"no input {name[:80]!r}", hint="inputs: " + "; ".join(map(str, program.inputs))
             )
+    symbols = {dim for port in program.inputs for dim in port.shape or () if isinstance(dim, str)}
+    for name in question.symbols:
+        if name not in symbols:
+            known = ", ".join(sorted(symbols)) or "none"
+            raise InvalidArgument(f"no symbol {name[:80]!r}", hint=f"symbols: {known}")
     shapes: dict[str, Shape] = {}
     values: dict[str, Array] = {}
     for name, port in ports.items():
         if name in question.values:
             values[name] = _valued(port, question.values[name])
             shapes[name] = values[name].shape
+            check(port, port.dtype, shapes[name])
         elif not port.optional or name in question.shapes:
             shapes[name] = question.shapes.get(name) or _assumed(port, question.symbols)
+            check(port, port.dtype, shapes[name])
     return shapes, values
 
 

@@ -40,7 +40,7 @@ class Cards:
             if pf in (found.record.id, found.record.name):
                 return found
         names = ", ".join(found.record.name for found in self._pfs.values())
-        raise NotFound(f"no PF {pf!r}", hint=f"there are: {names}")
+        raise NotFound(f"there is no PF {pf!r}", hint=f"there are: {names}")
 
 
 def register(

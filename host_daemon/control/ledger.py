@@ -47,8 +47,9 @@ class Ledger:
             )
         if self.clock_seconds + seconds > bounds.CLOCK_SECONDS:
             raise InvalidArgument(
-                f"clock: {self.clock_seconds:g} s and {seconds:g} s are past"
-                f" {bounds.CLOCK_SECONDS:g} s, a century"
+                f"clock: {seconds:g} s after {self.clock_seconds:g} s are past"
+                f" {bounds.CLOCK_SECONDS:g} s, a century",
+                hint="cells are not modelled beyond that; ask for less",
             )
         self.clock_seconds += seconds
 

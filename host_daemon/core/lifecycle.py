@@ -123,19 +123,20 @@ VM_MOVES: Final[dict[VmState, dict[VmEvent, VmState]]] = {
 
 _ASKED: Final = frozenset({"attach", "detach", "destroy", "stop"})
 
-# What a person does about a state that refuses; where only waiting helps, it says for what.
+# What a person does about a state that refuses; where only waiting helps, it says for what. ``{}``
+# is the object's name.
 _HINTS: Final[dict[VfState | VmState, str]] = {
     VfState.CREATING: "wait until it is ready",
     VfState.READY: "",
-    VfState.ATTACHING: "wait until it is attached, or detach it with --force",
-    VfState.ATTACHED: "detach it first: vaccelctl vf detach",
-    VfState.DETACHING: "wait until it is ready, or detach it again with --force",
+    VfState.ATTACHING: "wait until it is attached, or take it back: vaccelctl vf detach {} --force",
+    VfState.ATTACHED: "detach it first: vaccelctl vf detach {}",
+    VfState.DETACHING: "wait until it is ready, or insist: vaccelctl vf detach {} --force",
     VfState.DESTROYING: "it is on its way out; create another",
-    VfState.FAILED: "see its reason in vaccelctl vf show, then destroy it: vaccelctl vf destroy",
+    VfState.FAILED: "vaccelctl vf show {} has the reason; then: vaccelctl vf destroy {}",
     VmState.STARTING: "wait until it runs",
     VmState.RUNNING: "",
     VmState.STOPPING: "wait until it is gone",
-    VmState.DEAD: "see its reason in vaccelctl vm list, then start it again",
+    VmState.DEAD: "vaccelctl vm show {} has the reason; then start it again",
 }
 
 
@@ -161,7 +162,7 @@ def move(state: VfState | VmState, event: VfEvent | VmEvent, what: str) -> VfSta
         raise WrongState(
             f"{what} is {state.value}, which does not allow {event.value!r}; "
             f"it allows {_spoken(allowed(state))}",
-            hint=_HINTS[state],
+            hint=_hint(state, what),
         )
     return after
 
@@ -180,7 +181,11 @@ def require(state: VfState | VmState, wanted: tuple[VfState | VmState, ...], wha
     """
     if state not in wanted:
         needed = " or ".join(other.value for other in wanted)
-        raise WrongState(f"{what} is {state.value}, and must be {needed}", hint=_HINTS[state])
+        raise WrongState(f"{what} is {state.value}, and must be {needed}", hint=_hint(state, what))
+
+
+def _hint(state: VfState | VmState, what: str) -> str:
+    return _HINTS[state].replace("{}", what.rpartition(" ")[2])
 
 
 def _spoken(events: tuple[str, ...]) -> str:

@@ -7,10 +7,9 @@ import compileall
 import hashlib
 import importlib.util
 import py_compile
+import re
 import shutil
-import tomllib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from vaccel.errors import Exhausted, HostFault
 
 # Never host_daemon: a guest has no use for it, and it would tell a tenant how the host works.
 PACKAGES: Final = ("vaccel", "guest_agent")
+_VERSION: Final = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 _SUFFIXES: Final = frozenset({".py", ".pyi", ".toml", ".json", ".typed"})
 
 
@@ -37,14 +37,12 @@ def _files(source: Path) -> Iterator[Path]:
 
 
 def _version(source: Path) -> str:
-    """The version that the checkout declares, or, beside installed packages, the installed one."""
-    try:
-        return str(tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"])
-    except FileNotFoundError:
-        try:
-            return version("vaccel")
-        except PackageNotFoundError:
-            raise HostFault(f"version of vaccel in {source} is unknown") from None
+    """The version that the packages there state, which need not be those that run here."""
+    path = source / "vaccel/__init__.py"
+    found = _VERSION.search(path.read_text()) if path.is_file() else None
+    if found is None:
+        raise HostFault(f"{path} states no version", hint="give the folder of the checkout")
+    return found[1]
 
 
 def layer_digest(source: Path) -> str:
@@ -52,9 +50,10 @@ def layer_digest(source: Path) -> str:
 
     Raises HostFault where a package is missing, Exhausted where there is far too much.
     """
+    files = list(_files(source))
     total = hashlib.sha256(f"{_version(source)}\0{importlib.util.MAGIC_NUMBER.hex()}\0".encode())
     size = 0
-    for path in _files(source):
+    for path in files:
         content = (source / path).read_bytes()
         size += len(content)
         if size > bounds.IMAGE_LAYER_BYTES:

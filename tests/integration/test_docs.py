@@ -17,7 +17,7 @@ from onnx.numpy_helper import from_array
 from tests.integration.daemon_host import DaemonHost
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/sdk.md", "docs/api.md", "docs/kernels.md")
+DOCUMENTS = ("README.md", "docs/install.md", "docs/sdk.md", "docs/api.md", "docs/kernels.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a reader is expected to have: the documents say so.
 GIVEN = "import numpy as np; array = np.ones((2, 4), np.float32)"

@@ -15,7 +15,8 @@ from tests.conformance import models
 from tests.conformance.models import BOOL, F32, I64, graph, model, value
 from tests.integration.daemon_host import DaemonHost
 from vaccel import bounds
-from vaccel.errors import InvalidArgument, TimedOut
+from vaccel.errors import InvalidArgument, TimedOut, WrongState
+from vaccel.model import DType, Port
 
 SIZES = (1, 700_000)  # inside the command; in a buffer of its own
 
@@ -150,3 +151,48 @@ def test_symbols_are_seen_and_kept(square: vaccel.Model) -> None:
         text = str(caught.value)
         assert "b: float32[n], given [4]" in text
         assert "n is 3 in input 'x', x: float32[batch, n], given [2, 3]" in text
+
+
+def test_what_makes_no_sense_is_refused_by_name(
+    device: vaccel.Device, square: vaccel.Model
+) -> None:
+    x, b = np.ones((2, 3), np.float32), np.ones(3, np.float32)
+    held = device.buffer(16)
+    wrong = (
+        (lambda: square({"x": x, 1: b}), "input name 1 is a int"),
+        (lambda: square(x, b, timeout=float("nan")), "timeout is nan"),
+        (lambda: square.submit(x, b).result("soon"), "timeout is 'soon'"),
+        (lambda: next(square.map(5)), "a int gives no inputs"),
+        (lambda: device.load(5), "model 5: expected str, bytes"),
+        (lambda: device.load("a\0b"), "embedded null byte"),
+        (lambda: device.kernel("matmul", x, x), "operand 1 is a ndarray, not a Port"),
+        (lambda: device.run(5), "kernel is 5"),
+        (lambda: device.buffer(1.5), "buffer: size in bytes is 1.5"),
+        (lambda: device.buffer(-1), "buffer: size in bytes is -1"),
+        (lambda: device.staging((2, -2)), "staging: axis 1 is -2"),
+        (lambda: device.staging(2, "float33"), "dtype is 'float33'"),
+        (lambda: held.read("float33", 2), "dtype is 'float33'"),
+        (lambda: held.read("float32", (2, "x")), "axis 1 is 'x'"),
+        (lambda: held.write(b, offset=-4), "offset is -4"),
+    )
+    for call, said in wrong:
+        with pytest.raises(InvalidArgument, match=said):
+            call()
+    assert (square(x, b)["y"] == 2).all()
+
+
+@pytest.mark.parametrize("path", ["aperture", "grpc"])
+def test_a_closed_device_says_so(host: DaemonHost, path: str) -> None:
+    with host.vf(f"closed-{path}") as vf:
+        device = vaccel.open(address=vf.socket, path=path)
+        held, relu = device.buffer(16), device.kernel("relu", Port("x", DType.FLOAT32, ("n",)))
+        device.close()
+        device.close()
+        for call in (
+            lambda: device.buffer(16),
+            lambda: relu(np.ones(2, np.float32)),
+            lambda: held.read("float32", 4),
+            held.free,
+        ):
+            with pytest.raises(WrongState, match="the device is closed"):
+                call()

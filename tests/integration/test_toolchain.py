@@ -128,7 +128,8 @@ def test_what_cannot_be_compiled_is_said(file: Path, tmp_path: Path) -> None:
         (tmp_path / "none.onnx", Request(PROFILE), InvalidArgument, "none.onnx"),
         (file, Request("npu.9c.1g"), NotFound, "npu.9c.1g"),
         (file, Request(PROFILE, card="atom"), NotFound, PROFILE),
-        (file, Request(PROFILE, shapes={"x": [1, 9]}), InvalidArgument, "product|x"),
+        (file, Request(PROFILE, shapes={"x": [1, 9]}), InvalidArgument, "axis 1 must be 64, not 9"),
+        (file, Request(PROFILE, symbols={"m": 9}), InvalidArgument, "no symbol 'm'.*symbols: n"),
     )
     for path, request, kind, words in cases:
         with pytest.raises(kind, match=words):

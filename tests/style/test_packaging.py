@@ -23,8 +23,12 @@ GIVEN = {"apt", "dpkg", "e2fsprogs", "tar"}
 
 
 def test_versions_agree():
-    assert PROJECT["version"] == vaccel.__version__ == metadata.version("vaccel")
-    assert f"## [{vaccel.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert PROJECT["dynamic"] == ["version"], "vaccel/__init__.py states it, and nothing else does"
+    assert vaccel.__version__ == metadata.version("vaccel"), "run make setup"
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(\d[^]]*)\]", changes, re.MULTILINE)
+    assert versions[0] == vaccel.__version__
+    assert changes.index("## [Unreleased]") < changes.index(f"## [{versions[0]}]")
 
 
 def test_the_lock_satisfies_what_is_declared():

@@ -6,16 +6,15 @@ and seeded (``agreement_models``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vaccel.bench import models
+from vaccel.bench import models, result
 from vaccel.bench.agreement_models import MODELS, PublicModel, seeded
-from vaccel.bench.overhead import describe_machine, describe_versions
+from vaccel.bench.choice import chosen
 from vaccel.bench.place import PROFILE
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.bench.reference import Reference
@@ -43,12 +42,9 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints."""
 
-    bench: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     relative: float
     absolute: float
     seed: int
@@ -59,29 +55,24 @@ class Result:
         """Whether all did."""
         return all(row.agreed == row.inputs for row in self.rows)
 
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
-
 
 def run(progress: Progress, count: int = INPUTS, only: str = "") -> Result:
     """Compare on a VF of a private daemon. ``only`` is part of the models' names.
 
-    Raises HostFault where a model's package cannot be had.
+    Raises NotFound where none is called so, HostFault where a model's package cannot be had.
     """
     import vaccel
 
-    chosen = [each for each in MODELS if only in each.name]
+    taken = chosen("model", MODELS, only, lambda model: model.name)
     rows = []
     with PrivateHost(threads=THREADS, progress=progress) as host:
         vf = host.admin.create_vf(PROFILE)
         vf = host.admin.attach_vf(vf.id, local=True, progress=progress)
         with vaccel.open(address=vf.socket) as device:
-            for index, each in enumerate(chosen):
-                progress(f"{each.name}: {count} inputs on both sides", index / len(chosen))
+            for index, each in enumerate(taken):
+                progress(f"{each.name}: {count} inputs on both sides", index / len(taken))
                 rows.append(compare(device, each, count, progress))
-    machine, versions = describe_machine(), describe_versions()
-    return Result("agreement", machine, versions, RELATIVE, ABSOLUTE, SEED, tuple(rows))
+    return Result(*result.head("agreement"), RELATIVE, ABSOLUTE, SEED, tuple(rows))
 
 
 def compare(device: vaccel.Device, model: PublicModel, count: int, progress: Progress) -> Row:

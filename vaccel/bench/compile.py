@@ -8,20 +8,19 @@ file's time is that of one copy of its weights in this process.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from vaccel import loop, toolchain
-from vaccel.bench import compile_models
-from vaccel.bench.overhead import describe_machine, describe_versions
+from vaccel.bench import compile_models, result
+from vaccel.bench.choice import chosen
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.compute import OnnxSource, Program
 from vaccel.toolchain import Request
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 PROFILE: Final = "npu.2c.12g"
 RUNS: Final = 3
 CHAINS: Final = (1_000, 5_000, 20_000)
+_CHAIN: Final = "chain-"
+_VGG16: Final = ("vgg16", "vgg16.vxp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,39 +54,33 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints."""
 
-    bench: str
-    where: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     rows: tuple[Row, ...]
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 def run(progress: Progress, only: str = "") -> Result:
-    """Start a private daemon, load, stop. ``only`` is part of the models' names."""
+    """Start a private daemon, load, stop. ``only`` is part of the models' names.
+
+    Raises NotFound where none is called so.
+    """
     rows = []
+    names = chosen("model", (*_VGG16, *(f"{_CHAIN}{n}" for n in CHAINS)), only, str)
     with PrivateHost(threads=1, progress=progress) as host:
-        for name, data in _models(host.folder, only):
+        for name, data in _models(host.folder, names):
             progress(f"load {name}", -1.0)
             rows.append(_loaded(host, name, data))
-    machine, versions = describe_machine(), describe_versions()
-    return Result("compile", "local", machine, versions, tuple(rows))
+    return Result(*result.head("compile"), tuple(rows))
 
 
-def _models(folder: Path, only: str) -> Iterator[tuple[str, bytes]]:
-    for name in ("vgg16", "vgg16.vxp"):
-        if only in name:
+def _models(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for name in names:
+        if name in _VGG16:
             data = compile_models.vgg16()
             yield name, _compiled(folder, data) if name.endswith(".vxp") else data
-    for length in CHAINS:
-        if only in (name := f"chain-{length}"):
-            yield name, compile_models.chain(length)
+        else:
+            yield name, compile_models.chain(int(name.removeprefix(_CHAIN)))
 
 
 def _compiled(folder: Path, data: bytes) -> bytes:

@@ -16,14 +16,13 @@ where there is one, else of the card's file.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
+from vaccel.bench import result
 from vaccel.bench.device_probes import SIDES, STREAMS, DeviceProbes, Probes
-from vaccel.bench.overhead import describe_machine, describe_versions
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.errors import Exhausted, Unsupported
 from vaccel.inventory import PF, Figure
@@ -52,13 +51,9 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints."""
 
-    bench: str
-    where: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     card: str
     profile: str
     rows: tuple[Row, ...]
@@ -67,10 +62,6 @@ class Result:
     def met(self) -> bool:
         """Whether every figure that there is was reproduced."""
         return all(row.met is not False for row in self.rows)
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 def run(card: str, progress: Progress) -> Result:
@@ -94,8 +85,7 @@ def run(card: str, progress: Progress) -> Result:
         with vaccel.open(address=vf.socket) as device:
             probes = DeviceProbes(device, meter)
             rows = tuple(measure(probes, pf.figures, pf.clock_hz, progress))
-    machine, versions = describe_machine(), describe_versions()
-    return Result("device", "local", machine, versions, pf.card, profile, rows)
+    return Result(*result.head("device"), pf.card, profile, rows)
 
 
 def _check(pf: PF) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import unittest
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import onnx
@@ -21,6 +20,7 @@ from onnx import ModelProto
 from onnx.backend.test import BackendTest
 
 from vaccel import onnx_backend
+from vaccel.bench.choice import chosen
 from vaccel.bench.place import PROFILE
 from vaccel.bench.private_host import PrivateHost, Progress
 
@@ -58,10 +58,6 @@ class Result:
     exclusions: tuple[Exclusion, ...]
     failures: tuple[Exclusion, ...]
     nodes: dict[str, int]
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 class _Counting(onnx_backend.VaccelBackend):
@@ -107,8 +103,9 @@ class _CountingRep(onnx_backend.VaccelRep):
 def run(progress: Progress, only: str = "") -> Result:
     """Run the suite on a VF of a private daemon. ``only`` is part of the cases' names.
 
-    Raises HostFault where the daemon does not come up.
+    Raises NotFound where none is called so, HostFault where the daemon does not come up.
     """
+    chosen("case", _cases(), only, _name)  # before a daemon starts for nothing
     with PrivateHost(CARD, THREADS, progress) as host:
         vf = host.admin.create_vf(PROFILE)
         vf = host.admin.attach_vf(vf.id, local=True, progress=progress)
@@ -122,9 +119,9 @@ def measure(device: str, card: str, progress: Progress, only: str = "") -> Resul
     exclusions: list[Exclusion] = []
     failures: list[Exclusion] = []
     passed = 0
-    cases = [case for case in _cases() if only in case.id()]
+    cases = chosen("case", _cases(), only, _name)
     for index, case in enumerate(cases):
-        name = case.id().rpartition(".")[2].removesuffix(_SUFFIX)
+        name = _name(case)
         if index % 50 == 0:
             progress(f"case {index} of {len(cases)}", index / len(cases))
         reason = next((why for prefix, why in _EXCLUDED if name.startswith(prefix)), "")
@@ -148,6 +145,10 @@ def measure(device: str, card: str, progress: Progress, only: str = "") -> Resul
         tuple(failures),
         dict(sorted(_Counting.nodes.items())),
     )
+
+
+def _name(case: unittest.TestCase) -> str:
+    return case.id().rpartition(".")[2].removesuffix(_SUFFIX)
 
 
 def _cases() -> Iterator[unittest.TestCase]:

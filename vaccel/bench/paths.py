@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
-from vaccel.bench.overhead import THREADS, describe_machine, describe_versions
+from vaccel.bench.overhead import THREADS
 from vaccel.bench.place import open_place
 from vaccel.bench.private_host import PrivateHost, Progress
+from vaccel.bench.result import Result, head
 from vaccel.bench.where import Where
 from vaccel.errors import HostFault
 
@@ -26,12 +28,12 @@ def run(bench: str, where: Where, progress: Progress) -> dict[str, Any]:
         folder.mkdir()
         (folder / "README").write_text("Nothing is needed here.\n")
         place = open_place(where, host, folder, progress, GUEST_MEMORY)
-        machine = describe_machine() | {"accelerator": host.admin.status().accelerator}
+        found = asdict(Result(*head(bench, where.value)))
+        found["machine"]["accelerator"] = host.admin.status().accelerator
         progress(f"measure {bench}", -1.0)
         text = place.run([bench], _PROGRAM)
     try:
         measured: dict[str, Any] = json.loads(text)
     except ValueError as fault:
         raise HostFault(f"the guest program answered {text[:80]!r}: {fault}") from fault
-    head = {"bench": bench, "where": where.value, "machine": machine}
-    return head | {"versions": describe_versions(), "rows": []} | measured
+    return found | {"rows": []} | measured

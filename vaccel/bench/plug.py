@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from vaccel import bounds
 from vaccel.admin import AdminClient
-from vaccel.bench.overhead import THREADS, describe_machine, describe_versions
+from vaccel.bench.overhead import THREADS
 from vaccel.bench.place import PROFILE, USER
 from vaccel.bench.private_host import PrivateHost, Progress
+from vaccel.bench.result import Result, head
 from vaccel.errors import HostFault, VaccelError
 from vaccel.inventory import Output
 
@@ -111,7 +112,6 @@ def run(count: int, progress: Progress) -> dict[str, Any]:
 
         found = cycle(admin, _VM, vf.id, count, each)
         after = {name: _held(pid) for name, pid in watched.items()}
-    head = {"bench": "plug", "where": "vm", "machine": describe_machine()}
     figures: dict[str, Any] = {"cycles": count}
     for name in ("attach", "command", "detach"):
         p50, p99 = np.percentile(np.array(getattr(found, name)) * 1e3, (50, 99))
@@ -121,7 +121,7 @@ def run(count: int, progress: Progress) -> dict[str, Any]:
             f"{name}_descriptors_more": after[name][0] - before[name][0],
             f"{name}_memory_more_bytes": after[name][1] - before[name][1],
         }
-    return head | {"versions": describe_versions(), "rows": []} | figures
+    return asdict(Result(*head("plug", "vm"))) | {"rows": []} | figures
 
 
 def _held(pid: int) -> tuple[int, int]:

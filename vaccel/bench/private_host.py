@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from types import FrameType, TracebackType
 
 from vaccel import bounds
 from vaccel.admin import AdminClient
-from vaccel.errors import HostFault, VaccelError
+from vaccel.errors import HostFault, InvalidArgument, VaccelError
 
 Progress = Callable[[str, float], None]
 
@@ -33,7 +34,7 @@ worker_threads = {threads}
 
 [[pf]]
 name = "npu0"
-card = "{card}"
+card = {card}
 {window}"""
 
 # How often to look whether a process is up, or gone.
@@ -43,8 +44,9 @@ _POLL_SECONDS = 0.05
 class PrivateHost:
     """A context manager: inside, ``admin`` talks to a daemon that nobody else knows.
 
-    ``folder`` is free for inputs; it goes away with the daemon. Raises HostFault where the daemon
-    does not come up, with the last line that it wrote.
+    ``card`` is a name of the catalogue, or a file's path. ``folder`` is free for inputs; it goes
+    away with the daemon. Raises InvalidArgument for a card that there is not, HostFault where the
+    daemon does not come up, with the last line that it wrote.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class PrivateHost:
         window: str = "",
     ) -> None:
         self._window = f'window = "{window}"\n' if window else ""
-        self._card, self._threads = card, threads
+        self._card = str(Path(card).absolute()) if "/" in card else card
+        self._threads = threads
         self._tell = progress or (lambda step, fraction: None)
         self._exit = contextlib.ExitStack()
         self.folder = Path()
@@ -96,7 +99,10 @@ class PrivateHost:
         config = self.folder / "vacceld.toml"
         config.write_text(
             _CONFIG.format(
-                folder=self.folder, threads=self._threads, card=self._card, window=self._window
+                folder=self.folder,
+                threads=self._threads,
+                card=json.dumps(self._card),  # a string of JSON is one of TOML
+                window=self._window,
             )
         )
         with (self.folder / "vacceld.log").open("wb") as log:
@@ -119,8 +125,11 @@ class PrivateHost:
                 time.sleep(_POLL_SECONDS)
         lines = (self.folder / "vacceld.log").read_text(errors="replace").strip().splitlines()
         state = "does not answer" if process.poll() is None else f"ended with {process.returncode}"
+        said = lines[-1] if lines else "it wrote nothing"
+        if process.returncode == InvalidArgument.exit_code:  # the card: the rest is ours
+            raise InvalidArgument(said.removeprefix("vacceld: [[pf]] npu0: "))
         raise HostFault(
-            f"the private daemon {state}: {lines[-1] if lines else 'it wrote nothing'}",
+            f"the private daemon {state}: {said}",
             hint="run vacceld with a configuration of yours to see more",
         )
 

@@ -7,17 +7,16 @@ the card would have spent is beside it.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vaccel.bench.overhead import describe_machine, describe_versions
+from vaccel.bench import result
 from vaccel.bench.place import PROFILE
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.bench.quantised_models import pairs
@@ -54,19 +53,11 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """The one object that the benchmark prints. ``vnni``: whether the CPU has it."""
 
-    bench: str
-    where: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     vnni: bool
     rows: tuple[Row, ...]
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 def run(progress: Progress) -> Result:
@@ -84,8 +75,7 @@ def run(progress: Progress) -> Result:
                 rows.append(measure(pair.name, fp32, int8))
     flags = Path("/proc/cpuinfo").read_text()
     vnni = "avx512_vnni" in flags or "avx_vnni" in flags
-    machine, versions = describe_machine(), describe_versions()
-    return Result("quantised", "local", machine, versions, vnni, tuple(rows))
+    return Result(*result.head("quantised"), vnni, tuple(rows))
 
 
 def measure(name: str, fp32: Call, int8: Call, runs: int = RUNS) -> Row:

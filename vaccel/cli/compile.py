@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from vaccel.cli import render
 from vaccel.cli.model_options import CardName, Dims, ModelFile, ProfileName, Shapes, Values
 from vaccel.cli.options import CONTEXT, Json, examples
 from vaccel.cli.sizes import size_text
-from vaccel.errors import HostFault
+from vaccel.cli.whole_file import write_file
 
 app = typer.Typer(add_completion=False, context_settings=CONTEXT)
 
@@ -53,7 +52,7 @@ def compile_file(
     done = toolchain.compile_model(model, request, file=True, explain=explain)
     seconds = time.monotonic() - begun
     path = output or model.with_suffix(".vxp")
-    _write(path, done.file)
+    write_file(path, done.file)
     if as_json:
         found = {
             "file": str(path),
@@ -69,14 +68,3 @@ def compile_file(
         explained.show(done.explanation)
     nodes, size = done.model["nodes"], size_text(len(done.file))
     render.say(f"{path}: {nodes} nodes, {size}, for {profile} of {done.card}, in {seconds:.1f} s")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all. Raises HostFault."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_bytes(data)
-        fresh.replace(path)
-    except OSError as fault:
-        fresh.unlink(missing_ok=True)
-        raise HostFault(f"{str(path)!r} cannot be written: {fault.strerror}") from None

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vaccel.bench.where import Where
+from vaccel.cli.benchmark import Json, Place, verdict
+from vaccel.cli.options import CONTEXT, examples
 
 if TYPE_CHECKING:
     from vaccel.bench.demo import Judged
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, context_settings=CONTEXT)
 
 
-@app.command()
-def demo(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.VM,
-) -> None:
+@app.command(epilog=examples("demo", "demo --where local", "demo --json"))
+def demo(where: Place = Where.VM, as_json: Json = False) -> None:
     """Run two real models on a VF of an emulated NPU; exit 0 only if every output agrees.
 
-    Starts a private daemon and a VM, and stops both at the end.
+    Starts a private daemon and a VM, and stops both at the end. The first run fetches the models
+    and builds the guest image, which takes some minutes; later ones find both in the cache.
     """
     from vaccel.bench import demo as bench
     from vaccel.bench.reporter import Reporter
@@ -34,7 +34,7 @@ def demo(
         print(json.dumps({"demo": "models", "where": where.value, "rows": _rows(judged)}))
     else:
         _show(judged)
-    raise typer.Exit(0 if judged and all(one.agrees for one in judged) else 1)
+    verdict(bool(judged) and all(one.agrees for one in judged))
 
 
 def _rows(judged: Sequence[Judged]) -> list[dict[str, Any]]:

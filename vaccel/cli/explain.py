@@ -10,7 +10,7 @@ import typer
 from vaccel.cli import render
 from vaccel.cli.model_options import CardName, Dims, ModelFile, ProfileName, Shapes, Values
 from vaccel.cli.options import CONTEXT, Json, examples
-from vaccel.errors import HostFault
+from vaccel.cli.whole_file import write_file
 
 app = typer.Typer(add_completion=False, context_settings=CONTEXT)
 
@@ -49,10 +49,7 @@ def explain(
     if html is not None:
         from vaccel.cli.explained_page import page
 
-        try:
-            html.write_text(page(done.explanation, model.name), encoding="utf-8")
-        except OSError as fault:
-            raise HostFault(f"{str(html)!r} cannot be written: {fault.strerror}") from None
+        write_file(html, page(done.explanation, model.name).encode())
     if as_json:
         render.print_json(done.explanation)
     elif html is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaccel.cli import render
+from vaccel.cli.figures import value_text
 from vaccel.cli.sizes import count_text, size_text
 
 Explanation = Mapping[str, Any]
@@ -31,8 +32,8 @@ def show(found: Explanation) -> None:
             ("inputs", inputs),
             ("nodes", by),
             ("cycles", total["critical_cycles"]),
-            ("device time", f"{total['device_ns'] / 1e6:.6f} ms"),
-            ("energy", f"{total['joules']:.6g} J"),
+            ("device time", value_text(total["device_ns"] / 1e9, "s")),
+            ("energy", value_text(total["joules"], "J")),
             ("device memory", _memory(memory)),
         )
     )
@@ -49,7 +50,7 @@ def _row(row: Mapping[str, Any], whole: int) -> tuple[str, ...]:
         str(row["critical_cycles"]),
         f"{row['critical_cycles'] / whole:.1%}",
         size_text(max(row["bytes"].values(), default=0)),
-        f"{row['joules']:.3g} J",
+        value_text(row["joules"], "J"),
         f"{busiest[0]} {busiest[1]:.0%}",
         "-" if of_roof is None else f"{of_roof:.0%} ({row['roofline']['side']})",
         row["why"],

@@ -29,4 +29,4 @@ def by_name(what: str, found: Sequence[T], name: str) -> T:
         if name in (one.id, one.name):
             return one
     known = ", ".join(one.name or one.id for one in found) or "none"
-    raise NotFound(f"{what} {name!r} does not exist", hint=f"there are: {known}")
+    raise NotFound(f"there is no {what} {name!r}", hint=f"there are: {known}")

@@ -25,7 +25,7 @@ app = noun(
 @app.command("build", epilog=examples("image build", "image build debian --rebuild"))
 def build(
     ctx: typer.Context,
-    recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Default: debian.")] = "",
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Default: debian.")] = "",
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Even where the cache has it.")
     ] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,12 +11,11 @@ from typing import Annotated, Any, Final
 import typer
 import typer.core
 import typer.main
-from typer.exceptions import TyperException
 
+from vaccel import __version__
 from vaccel.cli import errors
-from vaccel.cli.options import CONTEXT, examples
+from vaccel.cli.options import CONTEXT, examples, plain_arguments
 from vaccel.cli.session import ADDRESS_VARIABLE, DEFAULT_ADDRESS, Session
-from vaccel.errors import VaccelError
 
 # The first line of each noun's own help, here so that --help loads none of them; a test compares.
 COMMANDS: Final = {
@@ -34,6 +34,19 @@ COMMANDS: Final = {
 }
 
 
+# Those of vaccel.errors, by what there is to do; docs/vaccelctl.md has them at length.
+_EXIT_CODES: Final = """\b
+Exit codes:
+   0  done                         6  you may not
+   1  the check that it made fails 7  not supported
+   2  wrong argument or model      8  no answer: try again, start the daemon
+   3  no such name                 9  the device was lost or taken away
+   4  its state does not allow it 10  the host lacks something
+   5  too little room             70  a bug          130  Ctrl-C
+
+"""
+
+
 class LazyGroup(typer.core.TyperGroup):
     """A group whose commands are modules of this package, each with an ``app``."""
 
@@ -50,6 +63,7 @@ class LazyGroup(typer.core.TyperGroup):
         app.rich_markup_mode = None
         command = typer.main.get_command(app)
         command.name = cmd_name
+        plain_arguments(command)
         command.context_settings = {**CONTEXT, **command.context_settings}
         return command
 
@@ -66,7 +80,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
-    epilog=examples(
+    epilog=_EXIT_CODES
+    + examples(
         "vf create npu.2c.12g --name speech",
         "vm start web-1",
         "vf attach speech --vm web-1",
@@ -74,6 +89,12 @@ app = typer.Typer(
         "--address unix:/tmp/other.sock status --json",
     ),
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"vaccelctl {__version__}")
+        raise typer.Exit(0)
 
 
 @app.callback()
@@ -88,14 +109,18 @@ def vaccelctl(
             show_default=False,
         ),
     ] = "",
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Show the version and exit."
+        ),
+    ] = False,
 ) -> None:
     """See, split and give out the accelerators of a host.
 
     vaccelctl asks the daemon, vacceld, over its control socket. Every command prints a table, or
-    JSON with --json. A command that fails says on stderr what failed and what to do next, and
-    exits with 2 for a wrong argument, 3 for a name that does not exist, 4 for a state that does
-    not allow it, 5 for too little room, 6 for a missing right, 7 for what is not supported, 8 for
-    a daemon that does not answer, 9 for a lost device, 10 for a fault of the host, 70 for a bug.
+    JSON with --json. One that fails says on stderr what failed and what to do next, with --json as
+    an object.
     """
     session = ctx.ensure_object(Session)
     session.address = session.address or address
@@ -110,23 +135,23 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
         code = command.main(
             args=ours, prog_name="vaccelctl", standalone_mode=False, obj=session or Session()
         )
-    except VaccelError as fault:
-        return errors.report(fault, as_json)
-    except TyperException as fault:
-        if type(fault).__name__ == "NoArgsIsHelpError":
-            print(fault.format_message(), file=sys.stderr)
-            return 2
-        return errors.report(errors.usage_error(fault), as_json)
+        sys.stdout.flush()  # here, where a full disk can still be told
     except (KeyboardInterrupt, typer.Abort):
         print("vaccelctl: interrupted", file=sys.stderr)
         return errors.INTERRUPTED
-    except Exception as fault:  # a bug, which is told in one line as everything else is
-        return errors.report(errors.bug(fault), as_json)
+    except Exception as fault:
+        if type(fault).__name__ == "NoArgsIsHelpError":
+            print(fault, file=sys.stderr)
+            return 2
+        return errors.report(errors.ours(fault, arguments), as_json)
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """The program."""
+    # Whoever closed a stream does not want it; Python then has None in its place.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a question mark, not a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]

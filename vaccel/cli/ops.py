@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, context_settings=CONTEXT)
 @app.command(epilog=examples("ops", "ops matmul", "ops --json"))
 def ops(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="One kernel, in full.", show_default=False)
+        str, typer.Argument(metavar="NAME", help="One kernel, in full.", show_default=False)
     ] = "",
     as_json: Json = False,
 ) -> None:

@@ -42,8 +42,17 @@ def say(text: str) -> None:
     print(clean(text))
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """Columns under headings, each as wide as it must be; ``empty`` where there are no rows."""
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    empty: str,
+    *,
+    numbers: bool = False,
+) -> None:
+    """Columns under headings, each as wide as it must be; ``empty`` where there are no rows.
+
+    ``numbers`` puts every column but the first to the right.
+    """
     lines = [[clean(str(cell), "") for cell in row] for row in rows]
     if not lines:
         say(empty)
@@ -51,7 +60,10 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty
     table = [[heading.upper() for heading in headings], *lines]
     widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
     for number, row in enumerate(table):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell.rjust(width) if numbers and column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         if number:
             cells = [paint(cell, _STATES.get(cell.strip(), "")) for cell in cells]
         print("  ".join(cells).rstrip())

@@ -24,7 +24,10 @@ START_HINT: Final = (
 
 
 def open_admin(address: str) -> AdminClient:
-    """A client of the daemon. Raises Unavailable or PermissionDenied for a dead socket."""
+    """A client of the daemon.
+
+    Raises InvalidArgument for what is no address, Unavailable or PermissionDenied for a dead one.
+    """
     _check_socket(address)
     from vaccel.admin import AdminClient
 
@@ -52,7 +55,9 @@ def session_of(ctx: typer.Context) -> Session:
 
 def _check_socket(address: str) -> None:
     """Say at once, in plain words, without loading gRPC, that nobody answers at a unix socket."""
-    if not address.startswith("unix:/"):
+    from vaccel.rpc.address import check
+
+    if not check(address).startswith("unix:/"):
         return
     import socket
 
@@ -62,7 +67,8 @@ def _check_socket(address: str) -> None:
             probe.connect(address.removeprefix("unix:"))
         except PermissionError:
             raise PermissionDenied(
-                f"socket {address} may not be opened by this user", hint="run vaccelctl as root"
+                f"socket {address} may not be opened by this user",
+                hint="run vaccelctl as the user that vacceld runs as: root, unless set otherwise",
             ) from None
         except OSError as fault:
             reason = fault.strerror or str(fault)

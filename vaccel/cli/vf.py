@@ -9,7 +9,8 @@ import typer
 
 from vaccel.cli import render
 from vaccel.cli.condition import conditions
-from vaccel.cli.options import Json, NoWait, examples, noun
+from vaccel.cli.figures import value_text
+from vaccel.cli.options import Json, NoWait, Tenant, examples, noun
 from vaccel.cli.session import session_of
 from vaccel.cli.sizes import age_text, count_text, size_text
 from vaccel.errors import InvalidArgument
@@ -33,9 +34,13 @@ def create(
     profile: Annotated[
         str, typer.Argument(metavar="PROFILE", help="Its size; see vaccelctl profile list.")
     ],
-    pf: Annotated[str, typer.Option(help="The card. Default: the first on which it fits.")] = "",
-    name: Annotated[str, typer.Option(help="A name for it. Default: its id serves.")] = "",
-    tenant: Annotated[str, typer.Option(help="Who owns it. Default: the default tenant.")] = "",
+    pf: Annotated[
+        str, typer.Option(metavar="NAME", help="The card. Default: the first on which it fits.")
+    ] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="A name for it. Default: its id serves.")
+    ] = "",
+    tenant: Tenant = "",
     as_json: Json = False,
 ) -> None:
     """Split a VF off a card."""
@@ -95,8 +100,8 @@ def show(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
             ("buffers", usage.buffers),
             ("programs", usage.programs),
             ("launches", usage.launches),
-            ("device time", f"{usage.device_ns / 1e6:.3f} ms"),
-            ("energy", f"{usage.joules:.6g} J"),
+            ("device time", value_text(usage.device_ns / 1e9, "s")),
+            ("energy", value_text(usage.joules, "J")),
             ("errors", usage.errors),
             ("queues lent", usage.queues),
             ("descriptors", f"{usage.descriptors}, {usage.malformed} of them malformed"),
@@ -160,7 +165,7 @@ def recalibrate(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
     if as_json:
         render.print_json({"vf": found, "cost": cost})
         return
-    spent = f"{cost.device_ns / 1e3:.1f} us, {cost.total_joules:.3g} J"
+    spent = f"{value_text(cost.device_ns / 1e9, 's')}, {value_text(cost.total_joules, 'J')}"
     render.say(f"recalibrated VF {found.name or found.id}: {spent}")
 
 

@@ -10,7 +10,7 @@ import typer
 
 from vaccel.cli import render
 from vaccel.cli.find import by_name
-from vaccel.cli.options import Json, NoWait, examples, noun
+from vaccel.cli.options import Json, NoWait, Tenant, examples, noun
 from vaccel.cli.session import session_of
 from vaccel.cli.sizes import age_text, count_text, parse_size, size_text
 
@@ -33,17 +33,18 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the VM.
 def start(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name for it.")],
-    image: Annotated[str, typer.Option(help="See vaccelctl image list. Default: debian.")] = "",
+    image: Annotated[str, typer.Option(metavar="NAME", help="See vaccelctl image list.")] = "",
     memory: Annotated[
         str, typer.Option(metavar="SIZE", help="Like 512M or 2G. Default: as the daemon is set.")
     ] = "",
     cpus: Annotated[
-        int, typer.Option(min=0, show_default=False, help="Default: as the daemon is set.")
+        int,
+        typer.Option(min=0, metavar="N", show_default=False, help="Default: as the daemon is set."),
     ] = 0,
     data: Annotated[
         str, typer.Option(metavar="DIR", help="A folder that the guest sees at /srv/data, to read.")
     ] = "",
-    tenant: Annotated[str, typer.Option(help="Who owns it. Default: the default tenant.")] = "",
+    tenant: Tenant = "",
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +168,9 @@ def execute(
     command: Annotated[
         list[str], typer.Argument(metavar="CMD", help="The command and its arguments.")
     ],
-    user: Annotated[str, typer.Option(help="Run it as this user of the guest, not root.")] = "",
+    user: Annotated[
+        str, typer.Option(metavar="NAME", help="Run it as this user of the guest, not root.")
+    ] = "",
     timeout: Annotated[
         int,
         typer.Option(

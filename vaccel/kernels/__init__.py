@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
-from vaccel import bounds
+from vaccel import bounds, given
 from vaccel.errors import NotFound
 from vaccel.kernels import (
     elementwise,
@@ -35,7 +35,7 @@ KERNELS: Final[dict[str, Kernel]] = {
 
 def find(name: str) -> Kernel:
     """A kernel by name. Raises NotFound with names that are near."""
-    kernel = KERNELS.get(name)
+    kernel = KERNELS.get(given.text("kernel", name))
     if kernel is None:
         near = difflib.get_close_matches(name[: bounds.NAME_BYTES], KERNELS, 4)
         hint = f"did you mean {', '.join(near)}?" if near else "vaccelctl ops lists them"

@@ -56,7 +56,8 @@ def check(address: str) -> str:
     if host and port.isdecimal() and 0 < int(port) < 65536:
         return address
     raise InvalidArgument(
-        f"address {address!r} is neither unix:/PATH (of at most 107 bytes) nor HOST:PORT"
+        f"address {address!r} is neither unix:/PATH (of at most 107 bytes) nor HOST:PORT",
+        hint=f"such as {CONTROL}, or 127.0.0.1:7443",
     )
 
 

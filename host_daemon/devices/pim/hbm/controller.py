@@ -25,8 +25,14 @@ from host_daemon.devices.pim.hbm.transactions import (
     Transaction,
 )
 
-_NEVER: Final = 1 << 62
-_EVEN: Final = tuple(range(0, BANKS, 2))
+NEVER: Final = 1 << 62
+# A transaction that is sent at cycle 0 is in the queue a cycle later.
+FIRST: Final = 1
+# The order in which banks are closed, by whose turn it is.
+_TURNS: Final = tuple(
+    tuple((turn + offset) % BANKS for offset in range(BANKS)) for turn in range(BANKS)
+)
+_TOGETHER: Final = BANKS // 2  # banks that one command reaches in all-bank modes
 
 
 class Command(NamedTuple):
@@ -39,20 +45,6 @@ class Command(NamedTuple):
     transaction: Transaction | None
 
 
-class _Choice:
-    """The earliest of several actions; of equal ones the first."""
-
-    __slots__ = ("action", "time")
-
-    def __init__(self, time: int = _NEVER, action: int = 0) -> None:
-        self.time, self.action = time, action
-
-    def offer(self, time: int, action: int) -> None:
-        """Take an action that is earlier than what there is."""
-        if time < self.time:
-            self.time, self.action = time, action
-
-
 class Channel:
     """Banks of one channel as its controller knows them. All times are absolute cycles."""
 
@@ -60,10 +52,10 @@ class Channel:
         self.timing = timing
         self.now = 0
         self.mode = "SB"
-        self.open: list[bool] = [False] * BANKS
+        self.open = 0  # a bit for each bank with an open row
         self.row: list[int] = [0] * BANKS
-        # From when a closed bank is idle; from when each command may go to a bank.
-        self.idle: list[int] = [0] * BANKS
+        self.opened = 0  # banks opened so far: in all-bank modes an ACT opens one of every block
+        # From when each command may go to a bank.
         self.can_activate: list[int] = [0] * BANKS
         self.can_read: list[int] = [0] * BANKS
         self.can_write: list[int] = [0] * BANKS
@@ -78,21 +70,38 @@ class Channel:
         interval = timing.refresh_interval
         self.due = [interval // timing.ranks * (rank + 1) for rank in range(timing.ranks)]
         if not interval:
-            self.due = [_NEVER] * timing.ranks
+            self.due = [NEVER] * timing.ranks
         self.waiting = -1  # the rank whose refresh waits for banks to close
+        self.queue: list[Transaction] = []
+        self.busy: list[int] = []
         self.sink: Callable[[Command], None] | None = None
 
-    def run(self, transactions: Iterable[Transaction], leave: int = 0) -> int:
+    def run(
+        self, transactions: Iterable[Transaction], leave: int = 0, most: int = NEVER
+    ) -> int:
         """Issue all but the last ``leave``, which it sees coming; the cycle after the last one.
 
-        They arrive one a cycle, from cycle 0.
+        They arrive one a cycle, from cycle 0. After ``most`` commands it stops; ``queue`` is what
+        has arrived and waits, nothing at the end. ``busy`` are the cycles of all commands.
         """
-        for _ in self.steps(transactions, leave):
-            pass
+        self.busy.clear()
+        self.now = max(self.now, FIRST)
+        source = iter(transactions)
+        queue: list[Transaction] = []
+        fences = _fill(queue, source, 0)
+        while len(queue) > leave and most > 0:
+            if not self._stream(queue):
+                fences -= self._issue(queue, self._choose(queue))
+                if fences < 2:
+                    fences = _fill(queue, source, fences)
+                self.busy.append(self.now - 1)
+            most -= 1
+        self.queue = queue if len(queue) > leave else []
         return self.now
 
     def steps(self, transactions: Iterable[Transaction], leave: int = 0) -> Iterator[None]:
-        """The same, one command at a time."""
+        """The same, one command at a time: slower, and nothing is added up."""
+        self.now = max(self.now, FIRST)
         source = iter(transactions)
         queue: list[Transaction] = []
         fences = _fill(queue, source, 0)
@@ -113,7 +122,7 @@ class Channel:
         while queue or following is not None:
             cycle = self.now
             arriving = following is not None and len(queue) < depth
-            choice = self._choose(queue) if queue else (_NEVER, 0, 0)
+            choice = self._choose(queue) if queue else (NEVER, 0, 0)
             if choice[0] == cycle or not arriving:
                 before = len(queue)
                 last = queue[-choice[2] - 1] if choice[2] < 0 and not choice[1] else None
@@ -135,12 +144,40 @@ class Channel:
             self._step([])
             yield
 
+    def _stream(self, queue: list[Transaction]) -> bool:
+        """Issue several bursts at once: those to one open row, up to the last before a barrier, or
+        with it where nothing is behind, that go out at the pace of columns before anything else
+        can. Whether there were any.
+        """
+        first = queue[0]
+        bank = first.bank
+        if self.sink or self.waiting >= 0 or self.row[bank] != first.row:
+            return False
+        if not self.open >> bank & 1:
+            return False
+        timing, left = self.timing, _alike(queue)
+        if not left:
+            return False
+        limit = min(self.due) - 1
+        for other in range(BANKS if self.open != 1 << bank else 0):
+            if self.open >> other & 1 and other != bank:  # its PRE goes where a column waits
+                limit = min(limit, self.can_precharge[other])
+        start = max(self.now, self._column_time(bank, first.write))
+        pace = max(timing.column_long, timing.column_short, timing.data)
+        count = min(left, (limit - start) // pace + 1)
+        if count < 1:
+            return False
+        self.now = start + (count - 1) * pace
+        self.busy += range(start, self.now + 1, pace)
+        del queue[: count - 1]
+        self._column(queue, 0)
+        self.now += 1
+        return True
+
     def _step(self, queue: list[Transaction]) -> bool:
         """Issue one command: the best at the first cycle at which there is one. Whether it was the
         last before a barrier.
         """
-        if self.now == 0:
-            self.now = 1  # the first transaction is in the queue after one cycle
         return self._issue(queue, self._choose(queue))
 
     def _issue(self, queue: list[Transaction], choice: tuple[int, int, int]) -> bool:
@@ -168,7 +205,7 @@ class Channel:
             self.waiting = rank
             self.due[rank] = nearest + self.timing.refresh_interval
             return self._choose(queue)
-        time, forced, what = _NEVER, 0, 0
+        time, forced, what = NEVER, 0, 0
         if self.waiting >= 0:
             time, what = self._refresh_time()
             forced = 1
@@ -183,61 +220,71 @@ class Channel:
 
     def _refresh_time(self) -> tuple[int, int]:
         """When the refresh that waits can go on, and with which bank; -1 for REF itself."""
-        best, bank = _NEVER, -1
+        best, bank = NEVER, -1
         if self.waiting == 0:
-            for each in range(BANKS):
-                if self.open[each] and max(self.can_precharge[each], self.now) < best:
+            for each in range(BANKS if self.open else 0):
+                if self.open >> each & 1 and max(self.can_precharge[each], self.now) < best:
                     best, bank = max(self.can_precharge[each], self.now), each
         return (self.now, -1) if bank < 0 else (best, bank)
 
     def _best(self, queue: list[Transaction], now: int) -> tuple[int, int]:
         """(cycle, action) of what can go out first, by priority where several can."""
-        column, activate, wanted = _Choice(), _Choice(), 0
-        single, is_open, open_row = self.mode == "SB", self.open, self.row
+        column_at = activate_at = NEVER
+        column = activate = wanted = 0
+        reach = BANKS if self.mode == "SB" else 2  # banks that an ACT may be asked for
+        is_open, open_row = self.open, self.row
+        can_activate, by_group = self.can_activate, self.group_activate
+        soonest = max(now, self.all_activate)  # of any ACT
         behind = bool(queue) and queue[0].barrier  # all but the first wait behind a barrier
-        seen = 0  # which banks have had their first READ, WRITE or ACT: the next is no sooner
-        for place, each in enumerate(queue):
-            bank = each.bank
-            fence = each.barrier and place > 0
-            if is_open[bank]:
-                if open_row[bank] == each.row and not (behind and place):
+        seen = 0  # which banks have had their first READ or WRITE: the next is no sooner
+        for place, (write, bank, row, _, barrier, _) in enumerate(queue):
+            fence = barrier and place > 0
+            if is_open >> bank & 1:
+                if open_row[bank] == row and not (behind and place):
                     wanted |= 1 << bank
-                    bit = 1 << bank + (BANKS if each.write else 0)
-                    if not (fence or seen & bit) and not _again(queue, place):
+                    bit = 1 << bank + (BANKS if write else 0)
+                    if not (fence or seen & bit) and not (place and _again(queue, place)):
                         seen |= bit
-                        column.offer(self._column_time(bank, each.write), -1 - place)
-                        if column.time <= now:
-                            return now, column.action
-            elif not fence and (single or bank < 2) and not seen & (bit := 1 << bank + 2 * BANKS):
-                seen |= bit
-                activate.offer(max(self._activate_time(bank), now), place)
+                        time = self._column_time(bank, write)
+                        if time <= now:
+                            return now, -1 - place
+                        if time < column_at:
+                            column_at, column = time, -1 - place
+            elif not fence and bank < reach and soonest < activate_at:
+                # Of those that could go now, the first.
+                time = max(soonest, can_activate[bank], by_group[bank // BANKS_PER_GROUP])
+                if time < activate_at:
+                    activate_at, activate = time, place
             if fence:
                 break
-        if activate.time < column.time:
-            column = activate
-        if column.time > now:
-            column = self._precharge_before(column, wanted, now)
-        return max(column.time, now), column.action
+        if activate_at < column_at:
+            column_at, column = activate_at, activate
+        unwanted = is_open & ~wanted
+        if column_at > now and unwanted:
+            column_at, column = self._precharge_before(column_at, column, unwanted, now)
+        return max(column_at, now), column
 
-    def _precharge_before(self, best: _Choice, wanted: int, now: int) -> _Choice:
-        """The first PRE of a bank that nothing wants, where it can go out before the best."""
-        for offset in range(BANKS):
-            bank = (self.turn + offset) % BANKS
-            if self.open[bank] and not wanted >> bank & 1:
-                time = max(self.can_precharge[bank], now)
-                if time < best.time:
-                    best = _Choice(time, 4 * BANKS + bank)
-        return best
+    def _precharge_before(
+        self, time: int, action: int, unwanted: int, now: int
+    ) -> tuple[int, int]:
+        """The first PRE of a bank that nothing wants, where it can go out before an action."""
+        ready = self.can_precharge
+        for bank in _TURNS[self.turn]:
+            if unwanted >> bank & 1 and (ready[bank] < time and now < time):
+                time, action = max(ready[bank], now), 4 * BANKS + bank
+                if time == now:
+                    break
+        return time, action
 
     def _column_time(self, bank: int, write: bool) -> int:
         group = self.group_column[bank // BANKS_PER_GROUP]
-        if write:
-            return max(self.can_write[bank], self.all_write, group)
-        return max(self.can_read[bank], self.all_read, group)
-
-    def _activate_time(self, bank: int) -> int:
-        group = self.group_activate[bank // BANKS_PER_GROUP]
-        return max(self.idle[bank], self.can_activate[bank], self.all_activate, group)
+        of_bank, of_all = (
+            (self.can_write[bank], self.all_write)
+            if write
+            else (self.can_read[bank], self.all_read)
+        )
+        last = of_bank if of_bank > of_all else of_all
+        return last if last > group else group
 
     def _tell(self, kind: str, bank: int, row: int, transaction: Transaction | None = None) -> None:
         if self.sink is not None:
@@ -251,7 +298,6 @@ class Channel:
         self._tell("REF", rank, 0)
         if rank == 0:
             until = self.now + self.timing.refresh
-            self.idle = [until] * BANKS
             self.can_activate = [until] * BANKS
 
     def _row(self, queue: list[Transaction], action: int) -> None:
@@ -263,7 +309,9 @@ class Channel:
 
     def _activate(self, wanted: Transaction) -> None:
         timing, now, bank = self.timing, self.now, wanted.bank
-        self.open[bank], self.row[bank] = True, wanted.row
+        self.open |= 1 << bank
+        self.row[bank] = wanted.row
+        self.opened += 1 if self.mode == "SB" else _TOGETHER
         self.can_activate[bank] = max(now + timing.row_cycle, self.can_activate[bank])
         self.can_precharge[bank] = max(now + timing.active, self.can_precharge[bank])
         self.can_read[bank] = max(now + timing.activate_to_read, self.can_read[bank])
@@ -278,9 +326,8 @@ class Channel:
 
     def _precharge(self, bank: int) -> None:
         now, row = self.now, self.row[bank]
-        self.open[bank] = False
-        self.idle[bank] = now + self.timing.precharge
-        self.can_activate[bank] = max(self.idle[bank], self.can_activate[bank])
+        self.open &= ~(1 << bank)
+        self.can_activate[bank] = max(now + self.timing.precharge, self.can_activate[bank])
         self._tell("PRE", bank, row)
         if self.mode == "HAB" and row == SB_ROW:
             self.toggles |= {bank}
@@ -303,6 +350,19 @@ class Channel:
         if each.enters:
             self.mode = "HAB_PIM" if each.enters == "pim" else "HAB"
         self._tell("WRITE" if each.write else "READ", bank, each.row, each)
+
+
+def _alike(queue: list[Transaction]) -> int:
+    """How many of the first are of one row and direction, a barrier counted only where it is the
+    last; 0 unless all up to a barrier, and that one, are.
+    """
+    write, bank, row, *_ = queue[0]
+    for count, each in enumerate(queue):
+        if each.bank != bank or each.row != row or each.write != write:
+            return 0
+        if each.barrier:
+            return count + (len(queue) == count + 1)
+    return 0
 
 
 def _again(queue: list[Transaction], place: int) -> bool:

@@ -41,9 +41,10 @@ _ANY_ROW: Final = 0xFFF
 FIRST_ROW, SECOND_ROW, RESULT_ROW, THIRD_ROW = 0, 128, 256, 384
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
-    """Opening, then ``rounds`` times the same phases at other rows, then closing.
+    """Opening, then ``rounds`` times the same phases at other rows, then closing. One asked for
+    again is the same object.
 
     ``words`` is the length of the program; ``place`` gives a round's phases by its number.
     ``pattern`` is any round: rows that differ there differ in all, so that its time is theirs.
@@ -82,6 +83,7 @@ def gemv_round(tiles: int, row: int, result_row: int, result_column: int) -> tup
     )
 
 
+@lru_cache(maxsize=1024)
 def gemv(tiles: int, rounds: int, words: int = 6) -> Kernel:
     """A matrix by a vector: ``rounds`` of 64 outputs a channel, ``tiles`` of 128 inputs."""
     rows = -(-tiles // 2) * _TILE_COLUMNS // COLUMNS
@@ -116,21 +118,25 @@ def _rows(operands: tuple[int, ...]) -> Step:
     return _passes((*((False, row) for row in operands), (True, RESULT_ROW)))
 
 
+@lru_cache(maxsize=1024)
 def unary(tiles: int, words: int = 6) -> Kernel:
     """One operand, one result: RELU and the like."""
     return _elementwise(_rows((FIRST_ROW,)), tiles, words)
 
 
+@lru_cache(maxsize=1024)
 def binary(tiles: int, words: int = 8) -> Kernel:
     """Two operands, one result: ADD, MUL and the like."""
     return _elementwise(_rows((FIRST_ROW, SECOND_ROW)), tiles, words)
 
 
+@lru_cache(maxsize=1024)
 def ternary(tiles: int, words: int = 10) -> Kernel:
     """Three operands, one result: a product and a sum."""
     return _elementwise(_rows((FIRST_ROW, SECOND_ROW, THIRD_ROW)), tiles, words)
 
 
+@lru_cache(maxsize=1024)
 def scaled(tiles: int, rounds: int, words: int = 6) -> Kernel:
     """One operand, one result, and new scalars in the SRF for each round of tiles."""
     step = _rows((FIRST_ROW,))

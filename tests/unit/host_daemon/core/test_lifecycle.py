@@ -67,7 +67,7 @@ def test_attaching_an_attached_vf_says_what_to_do() -> None:
         move(VfState.ATTACHED, VfEvent.ATTACH, "VF speech")
     assert str(caught.value) == (
         "VF speech is attached, which does not allow 'attach'; it allows detach "
-        "(detach it first: vaccelctl vf detach)"
+        "(detach it first: vaccelctl vf detach speech)"
     )
 
 

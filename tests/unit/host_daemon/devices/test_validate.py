@@ -59,6 +59,9 @@ def test_the_command_writes_both_files(
     assert first["exact_rows"] == first["rows"] == 60
     assert first["max_err_pct"] == first["excluded"] == 0
     assert first["speed_ratio"] > 10_000
+    banks = report["pim/pimsimulator_cycles.csv"]
+    assert banks["exact_rows"] == banks["rows"] == 65
+    assert banks["speed_ratio"] >= banks["first_speed_ratio"] > 200
     analog = report["analog/aihwkit.csv"]
     assert analog["max_err_pct"] < 5 and analog["speed_ratio"] is not None
     with open("predictions.csv", newline="") as file:

@@ -21,7 +21,7 @@ def source(tmp_path: Path) -> Path:
         (folder / package / "__init__.py").write_text("")
     (folder / "vaccel" / "py.typed").write_text("")
     (folder / "vaccel" / "secret.key").write_text("")
-    (folder / "pyproject.toml").write_text('[project]\nname = "vaccel"\nversion = "7.8"\n')
+    (folder / "vaccel" / "__init__.py").write_text('__version__ = "7.8"\n')
     return folder
 
 
@@ -44,6 +44,14 @@ async def test_a_layer_holds_what_a_guest_needs_and_no_daemon(
     assert disk.stat().st_size % bounds.MIB == 0
 
 
+async def test_packages_that_state_no_version_are_refused(
+    store: ImageStore, source: Path
+) -> None:
+    (source / "vaccel" / "__init__.py").write_text("")
+    with pytest.raises(HostFault, match="states no version"):
+        await store.layer(source)
+
+
 async def test_a_layer_is_made_once_per_content(
     store: ImageStore, source: Path, programs: Programs, clock: Clock
 ) -> None:
@@ -52,7 +60,7 @@ async def test_a_layer_is_made_once_per_content(
     assert len(programs.commands) == 1
     (source / "host_daemon" / "__init__.py").write_text("changed = 1\n")
     assert await store.layer(source) == first
-    (source / "vaccel" / "__init__.py").write_text("changed = 1\n")
+    (source / "vaccel" / "__init__.py").write_text('__version__ = "7.9"\n')
     clock.pass_hours(2)
     second = await store.layer(source)
     assert second != first

@@ -64,8 +64,10 @@ async def test_calls_are_answered_during_a_launch(executor: Executor) -> None:
 async def test_a_write_waits_for_the_launch_that_reads(executor: Executor) -> None:
     async with opened(executor) as session:
         buffer = await start_endless(session)
+        free = await session.buffer(bytes(16))
         writing = asyncio.create_task(executor.write(session.context, buffer, 0, bytes(16)))
-        await asyncio.sleep(0.02)
+        # One that was asked later, and has nothing to wait for, is done.
+        await asyncio.create_task(executor.write(session.context, free, 0, bytes(16)))
         assert not writing.done()
         await executor.close_context(session.context)
         async with asyncio.timeout(10):
@@ -105,7 +107,12 @@ async def test_a_cancelled_estimate_lets_go(executor: Executor) -> None:
         program = await session.load(endless().SerializeToString())
         given = {"x": Tensor(DType.FLOAT32, (4,)), "trips": tensor(np.array(1 << 50))}
         task = asyncio.create_task(executor.estimate(session.context, program.id, given))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)
+        # It holds the one thread of kernels: a launch that would take microseconds does not end.
+        quick = {"x": tensor(np.ones(4, np.float32)), "trips": tensor(np.array(1))}
+        await session.submit(Launch(program.id, quick))
+        with pytest.raises(TimedOut):
+            await executor.wait(session.context, 0, 1, 0.02)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import onnx
@@ -11,6 +10,7 @@ from host_daemon.devices.registry import cards, find_card, load_card, model
 from vaccel.bench import device_probes
 from vaccel.bench.device import Result, measure
 from vaccel.cli.device_table import show
+from vaccel.cli.render import plain
 from vaccel.errors import Exhausted
 from vaccel.model import Cost, DType
 
@@ -84,7 +84,7 @@ def test_a_figure_that_is_missed_is_seen(capsys) -> None:
     assert missed.error_pct == pytest.approx(-2.9, abs=0.1)
     result = Result("device", "local", {}, {}, "rngd", "rngd.8c.48g", rows)
     assert not result.met
-    assert json.loads(result.as_json())["rows"][0]["quantity"] == "launch overhead"
+    assert plain(result)["rows"][0]["quantity"] == "launch overhead"
     show(result)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "peak bf16 256 TOP/s 263.7 TOP/s published -2.91 % no [2]" in lines

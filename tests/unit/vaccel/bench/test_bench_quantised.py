@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import time
 
 import numpy as np
@@ -11,6 +10,7 @@ from host_daemon.compiler import frontend, sessions
 from host_daemon.compiler.quantised import find_quantised
 from vaccel.bench.quantised import QUEUE, Result, measure
 from vaccel.bench.quantised_models import Pair, pairs
+from vaccel.cli.render import plain
 from vaccel.model import Cost
 
 
@@ -67,4 +67,4 @@ def test_medians_are_of_a_launch_of_a_queue() -> None:
     assert row.difference == pytest.approx(0.1)
     assert row.fp32_ms * QUEUE < 1000
     result = Result("quantised", "local", {}, {}, True, (row,))
-    assert json.loads(result.as_json())["rows"][0]["model"] == "net"
+    assert plain(result)["rows"][0]["model"] == "net"

@@ -55,7 +55,7 @@ class FakeHost:
         counts = (1, len(self._vfs), len(self._vms))
         why = "no vmx or svm in the CPU flags"
         return Status(
-            "host-1", "0.1.0", 7, 3700, "tcg", why, "unix", *counts, GIB, 8 * GIB, self.warnings
+            "host-1", "9.8.7", 7, 3700, "tcg", why, "unix", *counts, GIB, 8 * GIB, self.warnings
         )
 
     def pfs(self) -> Sequence[PF]:

@@ -44,7 +44,7 @@ def test_json_has_every_field(ctl):
 
 def test_a_card_that_is_not_there_names_those_that_are(ctl):
     assert ctl("pf show npu9").code == 3
-    assert "PF 'npu9' does not exist" in ctl.err
+    assert "there is no PF 'npu9'" in ctl.err
     assert "there are: npu0" in ctl.err
 
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
 
-from vaccel import errors
+from vaccel import __version__, errors
+from vaccel.cli import errors as errors_of_the_program
 from vaccel.cli.main import COMMANDS, LazyGroup, run
 
 
@@ -48,6 +54,25 @@ def test_ctrl_c(ctl, host, monkeypatch):
     assert "Traceback" not in ctl.err
 
 
+@pytest.mark.parametrize("module", ["typer", "vaccel.cli.vf"])
+def test_ctrl_c_while_the_program_is_still_loading(module):
+    code = f"""
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["vaccelctl", "vf", "list"]
+from vaccel.cli.entry import main
+main()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == errors_of_the_program.INTERRUPTED
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -55,7 +80,11 @@ def test_ctrl_c(ctl, host, monkeypatch):
         ("vf", "Usage: vaccelctl vf"),
         ("vf create", "Missing argument"),
         ("vf list --colour", "No such option: --colour"),
-        ("vm start web-1 --cpus some", "--cpus"),
+        ("vf lst", "Did you mean 'list'?"),
+        ("vm start web-1 --cpus some", "--cpus = 'some' is not a whole number"),
+        ("vm start web-1 --cpus -1", "--cpus = '-1' is less than 0"),
+        ("bench plug --cycles 100001", "--cycles = '100001' is more than 100000"),
+        ("demo --where mars", "--where = 'mars' is not one of 'vm', 'local'\n"),
         ("vm start web-1 --memory lots", "--memory = 'lots' is not a size"),
     ],
 )
@@ -64,6 +93,48 @@ def test_a_wrong_command_line(ctl, host, line, said):
     assert said in ctl.err
     assert ctl.out == ""
     assert host.calls == []
+
+
+def test_a_name_that_is_no_utf8_is_told_with_its_bytes(ctl, host, monkeypatch):
+    monkeypatch.setattr(host, "vf", lambda name: name.encode())
+    assert ctl("vf show \udcff\udcfe").code == 2
+    assert ctl.err.startswith("vaccelctl: argument '\\xff\\xfe' is not UTF-8\n")
+
+
+def test_a_full_disk_is_the_hosts_fault(ctl, host, monkeypatch):
+    def fail():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(host, "vfs", fail)
+    assert ctl("vf list").code == 10
+    assert "the output cannot be written: No space left on device" in ctl.err
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_stream_that_the_caller_closed_is_not_missed(stream):
+    code = f"""
+import os, sys
+sys.{stream} = None
+from vaccel.cli import main
+sys.argv = ["vaccelctl", "--address", "unix:/none", "version"]
+main.main()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nobody", "unix:relative", "unix:/" + "x" * 108, "1.2.3.4:70000"]
+)
+def test_what_is_no_address_is_refused_before_anything_is_asked(address, capsys):
+    assert run(["--address", address, "status"]) == (2 if address else 8)
+    assert f"address {address!r} is neither" in capsys.readouterr().err or not address
+
+
+def test_the_version_without_a_daemon(ctl):
+    assert ctl("--version").code == 0
+    assert ctl.out == f"vaccelctl {__version__}\n"
 
 
 def test_no_daemon_says_how_to_start_one(tmp_path, capsys):
@@ -102,3 +173,24 @@ def test_the_list_of_commands_is_their_own_help():
 def test_every_command_has_help(ctl, name):
     assert ctl(f"{name} --help").code == 0
     assert "Usage: vaccelctl" in ctl.out
+
+
+def commands():
+    """Every command of every noun."""
+    group = LazyGroup(name="vaccelctl")
+    for name in COMMANDS:
+        command = group.get_command(None, name)
+        yield from (f"{name} {verb}" for verb in getattr(command, "commands", {}))
+        if not hasattr(command, "commands"):
+            yield name
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_help_is_a_manual_page(ctl, line):
+    assert ctl(f"{line} --help").code == 0
+    usage, _, rest = ctl.out.partition("\n")
+    assert usage.startswith(f"Usage: vaccelctl {line} [OPTIONS]")
+    assert not set("{}<>") & set(usage)
+    assert f"  Examples:\n    vaccelctl {line}" in rest
+    assert "--json" in rest
+    assert not re.search(r" <\w+>", rest)  # a type where a word should be

@@ -51,6 +51,8 @@ def test_a_card_without_figures_shows_none(ctl):
         (0.37e-12, "J", "0.37 pJ"),
         (1.75e-12, "J", "1.75 pJ"),
         (2.0, "J", "2 J"),
+        (1234.0, "J", "1.2 kJ"),
+        (12345.0, "s", "12,345 s"),
     ],
 )
 def test_values_have_their_units(value, unit, text):

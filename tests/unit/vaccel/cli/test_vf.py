@@ -78,7 +78,7 @@ def test_more_than_fits_says_what_is_free(ctl):
 def test_recalibrating_says_what_it_cost_and_show_how_cells_are(ctl, host):
     ctl("vf create npu.1c.6g --name analog")
     assert "health" not in ctl("vf show analog").out
-    assert ctl("vf recalibrate analog").out == "recalibrated VF analog: 45.5 us, 1.5e-05 J\n"
+    assert ctl("vf recalibrate analog").out == "recalibrated VF analog: 45.5 us, 15 uJ\n"
     shown = ctl("vf show analog").out
     assert "warning; worst wear" in shown
     assert "85 % (warning; of endurance)" in shown

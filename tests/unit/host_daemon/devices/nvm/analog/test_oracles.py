@@ -65,7 +65,7 @@ def test_near_crosssim_for_every_configuration() -> None:
 
 
 def test_predictions_do_not_depend_on_what_was_asked_before() -> None:
-    rows = [row for row in AIHWKIT if row["preset"] == "pcm_7dac_9adc" and row["n_in"] == "64"]
+    rows = [row for row in AIHWKIT if row["preset"] == "pcm_7dac_9adc" and row["n_in"] == "64"][:3]
     forwards = [aihwkit(row) for row in rows]
     assert forwards == [aihwkit(row) for row in reversed(rows)][::-1]
 

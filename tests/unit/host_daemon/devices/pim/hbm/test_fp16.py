@@ -36,6 +36,24 @@ def test_one_operation_is_exact(name: str) -> None:
     assert given.view(np.uint16).tolist() == expected
 
 
+@pytest.mark.parametrize("name", ["add", "multiply"])
+@pytest.mark.parametrize(
+    "mask", [0xBFFF, 0x83FF, 0x93FF, 0x8000], ids=["below two", "subnormal", "small", "zeros"]
+)
+def test_operations_that_cannot_overflow_are_exact(name: str, mask: int) -> None:
+    """They go another way: more elements than a block of it, of any shape."""
+    random = np.random.default_rng(mask)
+    bits = random.integers(0, 1 << 16, (2, 3, 3000), dtype=np.uint16) & np.uint16(mask)
+    bits[:, 0, :4] = [[0, 0x8000, 0, 0x8000], [0, 0x8000, 0x8000, 0]]
+    bits[1, 1] = bits[0, 1] ^ np.uint16(0x8000)  # sums that are zero
+    left, right = bits
+    given = getattr(fp16, name)(left.view(np.float16), right.T.copy().T.view(np.float16))
+    pairs = zip(left.ravel().tolist(), right.ravel().tolist(), strict=True)
+    expected = [getattr(reference, name)(a, b) for a, b in pairs]
+    assert given.shape == left.shape
+    assert given.view(np.uint16).ravel().tolist() == expected
+
+
 def _equal(bits: np.ndarray, vector: np.ndarray) -> None:
     given = fp16.gemv(bits.view(np.float16), vector.view(np.float16)[None])[0]
     assert given.view(np.uint16).tolist() == reference.gemv(bits.tolist(), vector.tolist())

@@ -18,6 +18,7 @@ from host_daemon.devices.pim.hbm.oracles import ORACLES, pimsimulator
 from host_daemon.devices.pim.hbm.schedule import direct, schedule
 from host_daemon.devices.pim.hbm.timing import Timing
 from host_daemon.devices.validate import DEFAULT, read
+from tests.unit.host_daemon.devices.pim.hbm.stepped import Stepped
 from vaccel.errors import InvalidArgument
 
 QUIET = Timing(refresh_interval=0)
@@ -66,8 +67,8 @@ def test_element_wise_kernels_without_refresh(tiles: int) -> None:
 
 
 @st.composite
-def _kernels(draw: st.DrawFn) -> Kernel:
-    tiles, rounds = draw(st.integers(1, 9)), draw(st.integers(1, 5))
+def _kernels(draw: st.DrawFn, most: int = 9) -> Kernel:
+    tiles, rounds = draw(st.integers(1, most)), draw(st.integers(1, most // 2 + 1))
     words = draw(st.integers(1, 32))
     make = draw(st.sampled_from(["gemv", "unary", "binary", "ternary", "scaled"]))
     if make in ("gemv", "scaled"):
@@ -75,23 +76,51 @@ def _kernels(draw: st.DrawFn) -> Kernel:
     return getattr(kernels, make)(tiles * rounds, words)
 
 
+_INTERVALS = st.one_of(st.sampled_from([0, 3900]), st.integers(900, 6000))
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(_kernels(), st.sampled_from([0, 700, 1300, 2468, 3900]), st.integers(1, 2))
+@given(_kernels(), _INTERVALS, st.integers(1, 2))
 def test_what_is_looked_up_is_what_the_state_machine_does(
     kernel: Kernel, interval: int, ranks: int
 ) -> None:
     timing = Timing(refresh_interval=interval, ranks=ranks)
-    channel, opened = Channel(timing), [0]
-
-    def note(command: object) -> None:
-        kind = getattr(command, "kind", "")
-        opened[0] += (kind == "ACT") * (1 if channel.mode == "SB" else 8)
-
-    channel.sink = note
-    channel.run(kernel)
+    channel = Channel(timing)
+    for _ in channel.steps(kernel):
+        pass
     spent = schedule(timing).spent(kernel)
     assert spent.cycles == direct(kernel, timing) == channel.now - 1 + timing.read_return
-    assert spent.opened == opened[0]
+    assert spent.opened == channel.opened
+
+
+@st.composite
+def _timings(draw: st.DrawFn) -> Timing:
+    """Parts faster and slower than the card."""
+    return Timing(
+        activate_to_read=draw(st.integers(6, 20)),
+        precharge=draw(st.integers(6, 20)),
+        active=draw(st.integers(20, 40)),
+        column_long=draw(st.integers(2, 6)),
+        activate_long=draw(st.integers(4, 9)),
+        write_recovery=draw(st.integers(8, 24)),
+        refresh=draw(st.integers(100, 400)),
+        refresh_interval=draw(_INTERVALS),
+        ranks=draw(st.integers(1, 2)),
+    )
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(_kernels(5), _timings())
+def test_the_state_machine_is_the_controller_cycle_by_cycle(
+    kernel: Kernel, timing: Timing
+) -> None:
+    slow, fast, commands = Stepped(timing), Channel(timing), []
+    fast.sink = commands.append
+    slow.run(kernel)
+    for _ in fast.steps(kernel):
+        pass
+    assert [(each.cycle, each.kind, each.bank) for each in commands] == slow.issued
+    assert schedule(timing).spent(kernel).cycles == slow.issued[-1][0] + timing.read_return
 
 
 def test_commands_keep_their_distance() -> None:

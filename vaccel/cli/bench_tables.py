@@ -1,0 +1,112 @@
+"""How each benchmark's result is drawn. ``device_table`` has the one that needs footnotes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vaccel.cli import render
+from vaccel.cli.benchmark import draw
+from vaccel.cli.sizes import size_text
+
+if TYPE_CHECKING:
+    from vaccel.bench import agreement, compile, onnx_suite, overhead, quantised
+
+Found = Mapping[str, Any]
+
+
+def show_overhead(result: overhead.Result) -> None:
+    """Milliseconds per call on both sides, and their ratio."""
+    rows, bars = [], []
+    for row in result.rows:
+        there, here = row.wall_ms_guest, row.wall_ms_host_inprocess
+        ratios = f"{row.ratio:.2f}", f"{row.ratio_p99:.2f}"
+        rows.append((row.model, f"{there:.2f} ms", f"{here:.2f} ms", *ratios))
+        bars += [(f"{row.model} on the VF", there), (f"{row.model} in process", here)]
+    headings = ("model", "on the VF", "in process", "ratio", "ratio of p99")
+    draw(f"a call on a VF ({result.where}) and in process", headings, rows, bars, "ms")
+
+
+def show_quantised(result: quantised.Result) -> None:
+    """A network in int8 beside itself in fp32."""
+    rows = [
+        (
+            row.model,
+            f"{row.fp32_ms:.2f} ms",
+            f"{row.int8_ms:.2f} ms",
+            f"{row.speedup:.2f} x",
+            f"{row.difference:.2%}",
+            f"{row.fp32_cycles} cycles",
+            f"{row.int8_cycles} cycles",
+        )
+        for row in result.rows
+    ]
+    headings = ("model", "fp32", "int8", "faster by", "difference", "card, fp32", "card, int8")
+    draw(f"on a CPU {'with' if result.vnni else 'without'} VNNI, 1 thread", headings, rows)
+
+
+def show_onnx(result: onnx_suite.Result) -> None:
+    """What does not pass and why, then the counts."""
+    for row in (*result.failures, *result.exclusions):
+        render.say(f"{row.case}: {row.reason}")
+    where = ", ".join(f"{count} {place}" for place, count in result.nodes.items())
+    render.say(
+        f"onnx {result.onnx}: {result.passed} of {result.cases} cases passed, {result.failed}"
+        f" failed, {result.excluded} excluded; nodes: {where}"
+    )
+
+
+def show_agreement(result: agreement.Result) -> None:
+    """How many inputs agree, and how far the worst is from the bound."""
+    title = f"within {result.relative:g} relative plus {result.absolute:g}, synthetic inputs"
+    rows = [(row.model, row.agreed, row.inputs, f"{row.worst:.3f}") for row in result.rows]
+    draw(title, ("model", "agreed", "inputs", "worst / allowed"), rows)
+
+
+def show_compile(result: compile.Result) -> None:
+    """Times of loading, and memory at its peak."""
+    rows = [
+        (
+            row.model,
+            row.nodes,
+            f"{row.model_bytes / 1e6:.1f}",
+            f"{row.compile_ms:.0f} ms",
+            f"{row.cpu_ms:.0f} ms",
+            f"{row.again_ms:.0f} ms",
+            f"{row.copy_ms:.0f} ms",
+            f"{row.peak_bytes / 1e6:.0f} MB",
+            f"{row.peak_bytes / row.model_bytes:.1f} x",
+        )
+        for row in result.rows
+    ]
+    headings = ("model", "nodes", "MB", "load", "of CPU", "again", "one copy", "peak")
+    draw("loading a model on a fresh worker", (*headings, "of its size"), rows)
+
+
+def show_latency(result: Found) -> None:
+    """Microseconds of each kind of command."""
+    times = [key for key in result if key.endswith(("_us", "_command"))]
+    rows = [(key, f"{result[key]:.1f} us") for key in times]
+    rows.append(("speedup_p50", f"{result['speedup_p50']:.0f} x"))
+    title = f"a null command from submit to completion ({result['where']})"
+    draw(title, ("", "time"), rows, [(key, result[key]) for key in times], "us")
+
+
+def show_bandwidth(result: Found) -> None:
+    """MB/s of each size and way."""
+    kinds = ("write_MBps", "read_MBps", "memcpy_MBps", "grpc_MBps")
+    rows, bars = [], []
+    for row in result["rows"]:
+        size = size_text(row["size"])
+        rows.append((size, *("-" if row[k] is None else f"{row[k]:,.1f}" for k in kinds)))
+        measured = [kind for kind in kinds if row[kind] is not None]
+        bars += [(f"{size} {kind.removesuffix('_MBps')}", row[kind]) for kind in measured]
+    names = [kind.removesuffix("_MBps") for kind in kinds]
+    draw(f"MB/s of staging arrays ({result['where']})", ("size", *names), rows, bars, "MB/s")
+
+
+def show_plug(result: Found) -> None:
+    """The figures that follow the number of cycles."""
+    figures = list(result)[list(result).index("cycles") :]
+    rows = [(key.replace("_", " "), f"{result[key]:,.0f}") for key in figures]
+    draw("a VF comes and goes under an app in a guest", ("", ""), rows)
