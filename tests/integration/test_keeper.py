@@ -16,6 +16,7 @@ import vaccel
 from tests.conformance import models
 from tests.conformance.compute_session import affine
 from tests.integration.daemon_host import SECONDS, DaemonHost, alive, listeners
+from vaccel import bounds
 from vaccel.commands import Fill, Nop
 from vaccel.errors import DeviceLost, NotFound
 from vaccel.inventory import VF
@@ -227,6 +228,37 @@ def test_daemon_and_worker_are_killed_together(host: DaemonHost) -> None:
         now = host.admin.vf(vf.id)
         assert now.epoch == vf.epoch + 1 and window_of(now.worker_pid) == window
         assert (staged == 5).all() and device.path == "aperture"
+
+
+def test_a_device_that_closes_while_the_daemon_restarts_leaves_no_context(
+    host: DaemonHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "CLOSE_SECONDS", SECONDS)  # a busy machine may need it
+    with host.vf("closing") as vf:
+        devices = [vaccel.open(address=vf.socket, path=path) for path in ("aperture", "grpc")]
+        host.kill()
+        closing = [threading.Thread(target=device.close) for device in devices]
+        for thread in closing:
+            thread.start()
+        host.start()
+        for thread in closing:
+            thread.join(SECONDS)
+        until(lambda: host.admin.vf(vf.id).usage is not None)
+        usage = host.admin.vf(vf.id).usage
+        assert usage is not None and (usage.contexts, usage.queues) == (0, 0)
+
+
+def test_a_device_closes_soon_where_no_daemon_comes_back(
+    host: DaemonHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "CLOSE_SECONDS", 0.1)
+    with host.vf("left") as vf:
+        device = vaccel.open(address=vf.socket)
+        host.kill()
+        try:
+            device.close()
+        finally:
+            host.start()
 
 
 def test_daemon_and_worker_are_killed_together_under_a_grpc_app(host: DaemonHost) -> None:

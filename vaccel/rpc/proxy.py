@@ -115,11 +115,29 @@ class GrpcCompute(RemoteCompute):
         return fresh
 
     async def close_context(self, context: str) -> None:
-        """See ``Compute``."""
+        """See ``Compute``. Whoever keeps contexts waits a moment for a server that restarts."""
         try:
-            await super().close_context(context)
+            await self._close_soon(context)
         finally:
             await self._let_go(context)
+
+    async def _close_soon(self, context: str) -> None:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + (bounds.CLOSE_SECONDS if self._keeps else 0.0)
+        pause = bounds.BACKOFF_FIRST_SECONDS
+        while True:
+            if (loose := self._loose.get(context)) is not None:
+                # One that has just come back does not know the context before its stream is held.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(give_up):
+                        await loose.wait()
+            try:
+                return await super().close_context(context)
+            except errors.Unavailable:
+                if loop.time() + pause > give_up:
+                    raise
+                await asyncio.sleep(pause)
+                pause *= 2
 
     async def _let_go(self, context: str) -> None:
         if keeper := self._keepers.pop(context, None):
