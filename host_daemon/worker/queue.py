@@ -54,8 +54,7 @@ class Recording:
 
 
 class Queue:
-    """A queue pair that is lent to a context, ``after`` another, if any. Belongs to the event loop.
-    """
+    """A queue pair that is lent to a context, ``after`` another one. Belongs to the event loop."""
 
     def __init__(
         self,

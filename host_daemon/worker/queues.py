@@ -80,6 +80,11 @@ class Queues:
             self._end(context)
         await asyncio.gather(*self._closing)
 
+    async def stop(self, context: Context) -> None:
+        """See ``executor.QueueLender``."""
+        if (queue := self._queues.get(context.name)) is not None:
+            await queue.close()
+
     def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says; a context that has one gets it reset."""
         old = self._queues.pop(context.name, None)

@@ -313,3 +313,34 @@ def test_the_keeper_ends_with_the_last_window() -> None:
             keeper = keeper_of(host)
         assert host.stop() == 0
         until(lambda: not alive(keeper))
+
+
+@pytest.mark.parametrize("path", ["aperture", "grpc"])
+def test_daemon_worker_and_keeper_are_killed_together(host: DaemonHost, path: str) -> None:
+    with host.vf(f"all-{path}") as vf, vaccel.open(address=vf.socket, path=path) as device:
+        model, stream = device.load(models.build("affine")), device.stream()
+        staged, buffer = device.staging((4096,), "uint8"), device.buffer(4096)
+        staged[:] = 5
+        window, keeper = window_of(vf.worker_pid), keeper_of(host)
+        host.kill()
+        os.kill(keeper, signal.SIGKILL)
+        os.kill(vf.worker_pid, signal.SIGKILL)
+        host.start()
+        # As after any reset: told once, by name, and then it goes on.
+        with pytest.raises(DeviceLost):
+            while True:
+                model(X)
+        np.testing.assert_allclose(model(X)["y"], affine(X), rtol=1e-6)
+        assert stream.submit(Nop()).wait(SECONDS).fence == 1
+        with pytest.raises(DeviceLost, match=f"buffer {buffer.id} of 4096 bytes"):
+            buffer.write(staged)
+        now = host.admin.vf(vf.id)
+        assert (now.state, device.path) == ("attached", path)
+        # Nobody held the memory any more: the window is another, and the arrays are the app's own.
+        assert window_of(now.worker_pid) != window
+        assert (staged == 5).all()
+        other = device.buffer(4096)
+        for array in (staged, device.staging((4096,), "uint8")):
+            array[:] = 6
+            other.write(array)
+            assert (other.read("uint8", (4096,)) == 6).all()

@@ -95,7 +95,8 @@ def _lease(source: Journal, number: int) -> tuple[str, str, Lease]:
     inside = first <= offset and offset + size <= source.window_bytes
     if not inside or offset % bounds.SLAB_BYTES_LEAST or size < bounds.SLAB_BYTES_LEAST:
         raise InvalidArgument(f"journal of queue {number}: no slab has {size} bytes at {offset}")
-    return context, after if _is_context(after) else "", Lease(number, offset, size, source.window_bytes)
+    known = after if _is_context(after) else ""
+    return context, known, Lease(number, offset, size, source.window_bytes)
 
 
 def _is_context(name: str) -> bool:

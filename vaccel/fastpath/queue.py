@@ -265,37 +265,53 @@ class AppQueue:
     # --- the end ----------------------------------------------------------------------------
 
     def die(self, reason: VaccelError, *, revoke: bool = False) -> None:
-        """Every call from now on, and every one that waits, gets the reason."""
+        """Every call from now on, and every one that waits, gets the reason.
+
+        With ``revoke``, also one that is dead already: arrays keep what is in them, and reach the
+        device no more.
+        """
         with self._lock:
-            if self.dead is not None:
+            if self.dead is not None and not revoke:
                 return
             if revoke:  # before anybody hears of it, and looks at what is left
-                self.window.revoke()
+                self.window.revoke(keep=self._slab.pieces)
             self.dead = reason
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
             callback(Completion(0, tag, error=reason))
 
-    def successor(self, lease: Lease) -> AppQueue:
+    def successor(self, lease: Lease, bell: Doorbell | None = None) -> AppQueue:
         """The queue pair that takes the place of this one, which is dead, in the same mapping.
 
         Pieces of the slab that are held stay where they are. Where the slab is another one, they
-        become memory of this process alone, with the same contents.
+        become memory of this process alone, with the same contents. ``bell`` is the new queue
+        pair's; without one the doorbell stays.
         """
-        fresh = AppQueue(self.window, self._bell, lease)
+        fresh = AppQueue(self.window, bell or self._bell, lease)
         self._ring_bell = _silent
-        if (lease.slab_offset, lease.slab_bytes) == (self.lease.slab_offset, self.lease.slab_bytes):
+        if bell is not None:
+            self._bell.close()
+        if self.has_slab(lease):
             fresh._slab, fresh._garbage, fresh._lock = self._slab, self._garbage, self._lock
         else:
-            self._keep_pieces()
+            start, size = self.lease.slab_offset, self.lease.slab_bytes
+            self.window.revoke(start, size, self._slab.pieces)
         return fresh
 
-    def _keep_pieces(self) -> None:
-        view = self.window.bytes
-        kept = [(at, bytes(view[at : at + size])) for at, size in self._slab.pieces]
-        self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
-        for at, data in kept:
-            view[at : at + len(data)] = data
+    def has_slab(self, lease: Lease) -> bool:
+        """Whether the slab of a lease is this one."""
+        mine = self.lease
+        return (lease.slab_offset, lease.slab_bytes) == (mine.slab_offset, mine.slab_bytes)
+
+    def restore(self, window: int, lease: Lease, bell: Doorbell) -> AppQueue:
+        """As ``successor``, after a revocation: arrays lie in the window again, as they are now.
+
+        ``window`` is a descriptor that was lent, and stays the caller's; the slab is the same.
+        """
+        assert self.has_slab(lease)
+        with self._lock:
+            self.window.restore(window, self._slab.pieces)
+            return self.successor(lease, bell)
 
     def close(self) -> None:
         """Let go of the window, or leave that to the last view of it."""
