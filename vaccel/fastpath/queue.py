@@ -251,12 +251,12 @@ class AppQueue:
 
     # --- the slab ---------------------------------------------------------------------------
 
-    def allocate(self, size: int) -> int:
+    def allocate(self, size: int, alignment: int = bounds.SLAB_ALIGNMENT) -> int:
         """Offset in the window of a piece of the slab. Raises Exhausted."""
         with self._lock:
             while self._garbage:
                 self._slab.free(self._garbage.popleft())
-            return self._slab.allocate(size)
+            return self._slab.allocate(size, alignment)
 
     def free(self, offset: int) -> None:
         """Give a piece back. May be called by the collector, in any thread, at any point."""
