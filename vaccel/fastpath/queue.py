@@ -19,7 +19,7 @@ from vaccel.aperture.doorbell import Doorbell
 from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
-from vaccel.errors import DeviceLost, TimedOut, VaccelError, WrongState
+from vaccel.errors import Detached, DeviceLost, TimedOut, VaccelError, WrongState
 from vaccel.fastpath.pace import pause
 
 _NOP: Final = int(Op.NOP)
@@ -46,6 +46,7 @@ class AppQueue:
         self._slab = Slab(lease.slab_offset, lease.slab_bytes)
         self._garbage: deque[int] = deque()
         self._words = window.words
+        self._epoch = window.words[layout.EPOCH_FIELD.word]
         base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = base + layout.FENCES.word
         self._cq_tail = base + layout.CQ_TAIL.word
@@ -115,7 +116,7 @@ class AppQueue:
             try:
                 raw = self._taker.take(layout.CQ_ENTRIES)
             except WrongState as fault:
-                self.die(fault)
+                self._blame(fault)
                 return True
             if not raw:
                 if state:
@@ -136,6 +137,14 @@ class AppQueue:
         if lost:
             self.die(lost[0])
         return True
+
+    def _blame(self, fault: WrongState) -> None:
+        """An index jumped. Where the header is another one too, so is the window."""
+        if self._words[layout.EPOCH_FIELD.word] == self._epoch:
+            self.die(fault)
+        else:  # the function was pulled by force, and another one came to its address
+            gone = Detached("the VF was taken away", hint="open another device")
+            self.die(gone, revoke=True)
 
     def _end(self, state: int) -> None:
         """The worker says that it serves this queue pair no more."""

@@ -46,13 +46,21 @@ class GrpcCompute(RemoteCompute):
         self._loose: dict[str, asyncio.Event] = {}
 
     async def _call(self, method: str, request: Message, timeout: float) -> Any:
-        loose = self._loose.get(getattr(request, "context", ""))
+        context = getattr(request, "context", "")
+        loose = self._loose.get(context)
         if loose is not None and method != "CloseContext":
             # A server that has just come back does not know the context before its stream is held.
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(min(timeout, bounds.RETRY_SECONDS)):
                     await loose.wait()
-        return await self._stub.unary(method, request, timeout)
+            except TimeoutError:
+                raise _away(context) from None
+        try:
+            return await self._stub.unary(method, request, timeout)
+        except errors.NotFound as fault:
+            if context in self._loose and context in fault.message:
+                raise _away(context) from fault
+            raise
 
     async def open_context(self, device: str = "", resume: str = "") -> str:
         """See ``Compute``. The stream is held until ``close_context`` or ``close``."""
@@ -150,6 +158,12 @@ class GrpcCompute(RemoteCompute):
         """Let go of every context; the server frees them after its grace."""
         for context in list(self._held):
             await self._let_go(context)
+
+
+def _away(context: str) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"context {context} is not taken up again yet", hint="try again in a moment"
+    )
 
 
 async def _close(stream: AsyncIterator[Any]) -> None:

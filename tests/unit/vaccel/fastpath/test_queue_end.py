@@ -145,6 +145,21 @@ def test_a_recall_after_a_reset_takes_the_window_too(pair: Pair) -> None:
     assert not any(pair.worker.bytes[LEASE.slab_offset : LEASE.slab_offset + 64])
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_index_that_jumps_is_told_from_another_window(pair: Pair, replaced: bool) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    pair.post(Completion(Op.READ, 1))
+    assert pair.queue.reap()
+    # What a function that was plugged at the same address looks like: zeros, and its own header.
+    pair.worker.words[layout.EPOCH_FIELD.word] += replaced
+    pair.worker.words[(layout.queue_offset(0) + layout.CQ_TAIL.offset) // 8] = 0
+    assert pair.queue.reap()
+    assert isinstance(pair.queue.dead, Detached if replaced else WrongState)
+    array[:] = 5
+    shared = pair.worker.bytes[LEASE.slab_offset : LEASE.slab_offset + 64]
+    assert any(shared) is not replaced
+
+
 def test_a_window_that_is_lent_again_comes_back_under_its_arrays(pair: Pair) -> None:
     array, gone = (staging.make(pair.queue, (4096,), "uint8") for _ in range(2))
     array[:] = 5
