@@ -140,11 +140,18 @@ class AppQueue:
 
     def _blame(self, fault: WrongState) -> None:
         """An index jumped. Where the header is another one too, so is the window."""
-        if self._words[layout.EPOCH_FIELD.word] == self._epoch:
-            self.die(fault)
-        else:  # the function was pulled by force, and another one came to its address
+        if self._replaced:  # the function was pulled by force, and another came to its address
             gone = Detached("the VF was taken away", hint="open another device")
             self.die(gone, revoke=True)
+        else:
+            self.die(fault)
+
+    @property
+    def _replaced(self) -> bool:
+        """Whether the header is of another window. A reset has a new epoch too, and says so."""
+        if self._words[layout.EPOCH_FIELD.word] == self._epoch:
+            return False
+        return bool(self._words[self._state] != layout.LOST)
 
     def _end(self, state: int) -> None:
         """The worker says that it serves this queue pair no more."""
@@ -276,14 +283,14 @@ class AppQueue:
     def die(self, reason: VaccelError, *, revoke: bool = False) -> None:
         """Every call from now on, and every one that waits, gets the reason.
 
-        With ``revoke``, also one that is dead already: arrays keep what is in them, and reach the
-        device no more.
+        With ``revoke``, also one that is dead already: arrays reach the device no more. They keep
+        what is in them, unless the function was pulled already, and what shows is not theirs.
         """
         with self._lock:
             if self.dead is not None and not revoke:
                 return
             if revoke:  # before anybody hears of it, and looks at what is left
-                self.window.revoke(keep=self._slab.pieces)
+                self.window.revoke(keep=() if self._replaced else self._slab.pieces)
             self.dead = reason
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
