@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import mmap
 import weakref
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from vaccel.model import Array, BufferRange
 # equal offsets, between ordinary arrays too: measured with np.copyto.
 _LARGE_BYTES: Final = 128 << 10
 _MALLOC_BYTES: Final = 16
+_PAGE_BYTES: Final = 4 << 10
 
 
 def make(queue: AppQueue, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -41,7 +41,7 @@ def _allocate(queue: AppQueue, size: int) -> tuple[int, int]:
     """A piece of the slab, and where in it the array begins. Raises Exhausted."""
     if size >= _LARGE_BYTES:
         with contextlib.suppress(Exhausted):
-            return queue.allocate(size + _MALLOC_BYTES, mmap.PAGESIZE), _MALLOC_BYTES
+            return queue.allocate(size + _MALLOC_BYTES, _PAGE_BYTES), _MALLOC_BYTES
     return queue.allocate(size), 0
 
 
