@@ -191,6 +191,8 @@ WORKER_START_SECONDS: Final = 30.0
 WORKER_STOP_SECONDS: Final = 5.0
 # How long a context outlives its broken connection, so that a daemon's restart loses nothing.
 CONTEXT_GRACE_SECONDS: Final = 30.0
+# How long one who closes a context waits for a server that restarts, so that it goes at once.
+CLOSE_SECONDS: Final = 2.0
 # Reconnecting: first and longest pause; full jitter between them.
 BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0

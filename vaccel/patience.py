@@ -11,8 +11,9 @@ from vaccel import bounds, errors
 
 T = TypeVar("T")
 
-# How long a call is tried again while the peer is away: longer than a daemon's restart takes.
-_RETRY_SECONDS: Final = 20.0
+# How long a call is tried again while the peer is away: as long as the peer may be away without a
+# loss. A daemon is back within a second, an agent in an emulated guest of a busy host in 20.
+_RETRY_SECONDS: Final = bounds.CONTEXT_GRACE_SECONDS
 
 
 async def patiently(

@@ -64,6 +64,9 @@ class QueueLender(Protocol):
     def totals(self) -> QueueTotals:
         """What went through all queues."""
 
+    async def stop(self, context: Context) -> None:
+        """Until nothing that was asked through a context's queue pair touches its slab any more."""
+
     def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says."""
 
@@ -362,7 +365,8 @@ class Executor:
         owner = self._contexts.find(context)
         if self.queues is None:
             raise Unsupported("this VF has no window", hint='open it with path="grpc"')
-        return self.queues.lend(owner, slab_bytes, after)
+        await self.queues.stop(owner)
+        return self.queues.lend(self._contexts.find(context), slab_bytes, after)
 
     async def transfer(self, owner: Context, buffer: int, copy: Transfer) -> None:
         """Copy between a buffer and memory that a guest sees, beside the kernels and never with

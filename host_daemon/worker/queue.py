@@ -54,7 +54,7 @@ class Recording:
 
 
 class Queue:
-    """A queue pair that is lent to a context. Belongs to the event loop."""
+    """A queue pair that is lent to a context, ``after`` another one. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -64,10 +64,12 @@ class Queue:
         lease: Lease,
         totals: QueueTotals,
         journal: QueueJournal,
+        after: str = "",
     ) -> None:
         self._executor, self._context = executor, context
         self._journal = journal
         self._window, self.lease, self._totals = window, lease, totals
+        self.after = after
         self._base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = self._base + layout.FENCES.word
         self._recordings: dict[int, Recording] = {}
@@ -77,7 +79,7 @@ class Queue:
         self._owed = 0
         self.broken = False
         ring.clear(window.bytes, lease.queue)
-        journal.lend(context.name, lease)
+        journal.lend(context.name, lease, after)
         self._taker = ring.Consumer(window.bytes, window.words, ring.submission(lease.queue))
         self._poster = ring.Producer(window.bytes, window.words, ring.completion(lease.queue))
         for number, stream in context.streams.items():

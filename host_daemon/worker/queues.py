@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -43,8 +44,10 @@ class Queues:
         self._slabs = Slab(start, window.size - start, "window")
         self._numbers = set(range(layout.queue_pairs(window.size)))
         self._queues: dict[str, Queue] = {}
-        # Leases of contexts that a reset ended: their apps may come back for what is in the slab.
+        # Leases of contexts that a reset ended: their apps may come back for what is in the slab,
+        # and may know only the name before, where the reset came while it was lent on.
         self._left: dict[str, Lease] = {}
+        self._known_as: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._again: asyncio.Handle | None = None
         self._period_end = 0.0
@@ -62,9 +65,9 @@ class Queues:
     async def __aenter__(self) -> Queues:
         self._executor.queues = self
         self._executor.keep_totals(self._journal)
-        for context, lease in end_lost(self._window, self._journal, self._slabs).items():
-            self._numbers.discard(lease.queue)
-            self._leave(context, lease)
+        for context, lost in end_lost(self._window, self._journal, self._slabs).items():
+            self._numbers.discard(lost.lease.queue)
+            self._leave(context, lost.lease, lost.after)
         asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
         return self
 
@@ -77,18 +80,23 @@ class Queues:
             self._end(context)
         await asyncio.gather(*self._closing)
 
+    async def stop(self, context: Context) -> None:
+        """See ``executor.QueueLender``."""
+        if (queue := self._queues.get(context.name)) is not None:
+            await queue.close()
+
     def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says; a context that has one gets it reset."""
         old = self._queues.pop(context.name, None)
         if old is not None:
             self._close(old)
             lease = old.lease
-        elif after in self._left:
-            lease = self._left.pop(after)
+        elif (found := self._left.pop(self._known_as.get(after, after), None)) is not None:
+            lease = found
         else:
-            lease = self._take(slab_bytes)
+            lease, after = self._take(slab_bytes), ""
         record = self._journal.queue(lease.queue)
-        queue = Queue(self._executor, context, self._window, lease, self.totals, record)
+        queue = Queue(self._executor, context, self._window, lease, self.totals, record, after)
         self._queues[context.name] = queue
         context.reached, context.accepted = queue.reached, queue.accepted
         context.ended = lambda: self._end(context.name)
@@ -99,20 +107,23 @@ class Queues:
         for name in list(self._queues):
             queue = self._queues.pop(name)
             queue.lose()
-            self._close(queue, lambda name=name, queue=queue: self._leave(name, queue.lease))  # type: ignore[misc]
+            self._close(queue, functools.partial(self._leave, name, queue.lease, queue.after))
 
     async def settle(self) -> None:
         """See ``executor.QueueLender``."""
         await asyncio.gather(*self._closing)
 
-    def _leave(self, context: str, lease: Lease) -> None:
+    def _leave(self, context: str, lease: Lease, after: str) -> None:
         """Keep the lease of a context that is gone, for a while."""
         self._left[context] = lease
+        if after:
+            self._known_as[after] = context
         loop = asyncio.get_running_loop()
         loop.call_later(bounds.LEASE_GRACE_SECONDS, self._give_up, context)
 
     def _give_up(self, context: str) -> None:
         if (lease := self._left.pop(context, None)) is not None:
+            self._known_as = {k: v for k, v in self._known_as.items() if v != context}
             self._free(lease)
 
     def _free(self, lease: Lease) -> None:

@@ -14,25 +14,24 @@ from vaccel.aperture.journal import ACCEPTED, REACHED, SQ_HEAD, Journal, QueueJo
 from vaccel.aperture.lost import LostQueue
 from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
-from vaccel.compute import Lease
 from vaccel.errors import DeviceLost, VaccelError
 
 log = logging.getLogger(__name__)
 
-def end_lost(window: Window, journal: Journal, slabs: Slab) -> dict[str, Lease]:
-    """End every queue pair that was lent; their leases by context, claimed of ``slabs``.
+def end_lost(window: Window, journal: Journal, slabs: Slab) -> dict[str, LostQueue]:
+    """End every queue pair that was lent; what they were by context, claimed of ``slabs``.
 
     A record that makes no sense costs its queue pair's app the completions, and nobody else
     anything.
     """
-    left: dict[str, Lease] = {}
+    left: dict[str, LostQueue] = {}
     for number in range(layout.queue_pairs(window.size)):
         record, found = journal.queue(number), None
         try:
             found = lost.read(journal, number)
             if found is not None:
                 slabs.claim(found.lease.slab_offset, found.lease.slab_bytes)
-                left[found.context] = found.lease
+                left[found.context] = found
                 _Ending(window, record, found).run()
         except VaccelError as fault:
             log.warning("queue %d: %s", number, fault)

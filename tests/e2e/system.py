@@ -125,6 +125,17 @@ class System:
         self.pid = daemon.pid
         return time.monotonic() - begun
 
+    def keeper(self) -> int:
+        """The process that holds the windows of this daemon."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    ours = any(word.startswith(os.fsencode(self.folder)) for word in words)
+                    if b"host_daemon.keeper.main" in words and ours:
+                        return int(entry.name)
+        raise AssertionError(f"no keeper of {self.folder}")
+
     # --- what there is --------------------------------------------------------------------
 
     def image(self) -> Image:
@@ -191,10 +202,17 @@ class System:
         self.shell(vm, f"kill -s {signal_name} {self.agent(vm)}")
 
     def agent(self, vm: str) -> int:
-        """The process of the guest's agent."""
+        """The process of the guest's agent, once there is one."""
         # There is no pgrep there. The brackets keep the search from finding itself.
-        found = self.shell(vm, "grep -l '[g]uest_agent.main' /proc/[0-9]*/cmdline 2>/dev/null")
-        return int(found.splitlines()[0].split("/")[2])
+        script = "grep -l '[g]uest_agent.main' /proc/[0-9]*/cmdline 2>/dev/null || true"
+        found: list[str] = []
+
+        def look() -> bool:
+            found[:] = self.shell(vm, script).splitlines()
+            return bool(found)
+
+        eventually(look, 30.0, "an agent")
+        return int(found[0].split("/")[2])
 
 
 class App:

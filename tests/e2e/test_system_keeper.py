@@ -70,6 +70,46 @@ def test_an_app_that_does_not_let_go_is_ended(system: System, vm: str, vf: VF) -
     system.program(vm, "once").checked()
 
 
+def test_an_agent_that_is_killed_under_an_app_lends_to_it_again(
+    system: System, vm: str, vf: VF
+) -> None:
+    app = system.app(vm, "aperture_path", vf.id)
+    app.await_line("step 2 aperture", 60)
+    killed = system.agent(vm)
+    system.shell(vm, f"kill -9 {killed}")
+    began = time.monotonic()
+    steps = len(re.findall("^step", app.text(), re.M))
+    # On a busy host an agent takes some seconds to load, and who looks meanwhile holds it up.
+    while not app.await_line(f"step {steps + 2} ", 120).endswith("aperture"):
+        steps += 5
+    assert system.agent(vm) != killed
+    print(f"by shared memory again {time.monotonic() - began:.2f} s after the kill")
+    now = system.admin.vf(vf.id)
+    assert (now.epoch, now.usage.contexts) == (vf.epoch, 1)
+    # And the window can be taken back from it: the agent that is there now knows that it has it.
+    system.admin.detach_vf(vf.id)
+    system.attached("shared", vm)
+    assert app.end() == 0, app.text()
+    assert re.search("^detached .*taken away", app.text(), re.M), app.text()
+
+
+def test_daemon_worker_and_keeper_are_killed_together(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "aperture_path", vf.id)
+    app.await_line("step 2 aperture", 60)
+    keeper = system.keeper()
+    system.kill_daemon()
+    os.kill(keeper, signal.SIGKILL)
+    os.kill(vf.worker_pid, signal.SIGKILL)
+    system.start_daemon()
+    # Nobody has the memory any more but QEMU: the function is plugged anew, under the same name.
+    app.await_line("detached .*taken away", 60)
+    eventually(lambda: system.admin.vf(vf.id).enrolled, 60.0, "an agent that enrols")
+    assert app.end() == 0, app.text()
+    now = system.admin.vf(vf.id)
+    assert (now.state, now.vm, now.name) == ("attached", vf.vm, vf.name) and now.epoch > vf.epoch
+    assert "again" in app.text()
+
+
 def test_a_vf_that_comes_and_goes_ten_times_under_an_app(system: System, vm: str, vf: VF) -> None:
     qemu = system.vm(vm).pid
     system.admin.detach_vf(vf.id)

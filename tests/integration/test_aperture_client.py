@@ -148,6 +148,29 @@ async def test_a_staging_array_outlives_its_device(served: ApertureHost, recalle
     await asyncio.to_thread(work)
 
 
+async def test_large_staging_arrays_lie_in_their_pages_as_those_of_numpy(
+    served: ApertureHost,
+) -> None:
+    def work(device: vaccel.Device) -> None:
+        queue = device._queue
+        assert queue is not None
+        page = 4096
+        for size in (128 << 10, 3 << 20):
+            large = device.staging(size, "uint8")
+            assert large.ctypes.data % page == np.empty(32 << 20, "uint8").ctypes.data % page == 16
+            large[:] = 3
+            buffer = device.buffer(size)
+            buffer.write(large)
+            assert (buffer.read("uint8", (size,)) == 3).all()
+        # One that fills the slab has no room to begin anywhere else.
+        del large
+        gc.collect()
+        whole = device.staging(queue.lease.slab_bytes, "uint8")
+        whole[:] = 4
+
+    await with_device(served, work, staging_bytes=8 << 20)
+
+
 async def test_a_recording_is_replayed(served: ApertureHost) -> None:
     def work(device: vaccel.Device) -> None:
         stream, buffer = device.stream(), device.buffer(np.arange(8, dtype=np.uint8))

@@ -16,6 +16,7 @@ import vaccel
 from tests.conformance import models
 from tests.conformance.compute_session import affine
 from tests.integration.daemon_host import SECONDS, DaemonHost, alive, listeners
+from vaccel import bounds
 from vaccel.commands import Fill, Nop
 from vaccel.errors import DeviceLost, NotFound
 from vaccel.inventory import VF
@@ -229,6 +230,37 @@ def test_daemon_and_worker_are_killed_together(host: DaemonHost) -> None:
         assert (staged == 5).all() and device.path == "aperture"
 
 
+def test_a_device_that_closes_while_the_daemon_restarts_leaves_no_context(
+    host: DaemonHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "CLOSE_SECONDS", SECONDS)  # a busy machine may need it
+    with host.vf("closing") as vf:
+        devices = [vaccel.open(address=vf.socket, path=path) for path in ("aperture", "grpc")]
+        host.kill()
+        closing = [threading.Thread(target=device.close) for device in devices]
+        for thread in closing:
+            thread.start()
+        host.start()
+        for thread in closing:
+            thread.join(SECONDS)
+        until(lambda: host.admin.vf(vf.id).usage is not None)
+        usage = host.admin.vf(vf.id).usage
+        assert usage is not None and (usage.contexts, usage.queues) == (0, 0)
+
+
+def test_a_device_closes_soon_where_no_daemon_comes_back(
+    host: DaemonHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "CLOSE_SECONDS", 0.1)
+    with host.vf("left") as vf:
+        device = vaccel.open(address=vf.socket)
+        host.kill()
+        try:
+            device.close()
+        finally:
+            host.start()
+
+
 def test_daemon_and_worker_are_killed_together_under_a_grpc_app(host: DaemonHost) -> None:
     with host.vf("remote") as vf, vaccel.open(address=vf.socket, path="grpc") as device:
         model = device.load(models.build("affine"))
@@ -281,3 +313,34 @@ def test_the_keeper_ends_with_the_last_window() -> None:
             keeper = keeper_of(host)
         assert host.stop() == 0
         until(lambda: not alive(keeper))
+
+
+@pytest.mark.parametrize("path", ["aperture", "grpc"])
+def test_daemon_worker_and_keeper_are_killed_together(host: DaemonHost, path: str) -> None:
+    with host.vf(f"all-{path}") as vf, vaccel.open(address=vf.socket, path=path) as device:
+        model, stream = device.load(models.build("affine")), device.stream()
+        staged, buffer = device.staging((4096,), "uint8"), device.buffer(4096)
+        staged[:] = 5
+        window, keeper = window_of(vf.worker_pid), keeper_of(host)
+        host.kill()
+        os.kill(keeper, signal.SIGKILL)
+        os.kill(vf.worker_pid, signal.SIGKILL)
+        host.start()
+        # As after any reset: told once, by name, and then it goes on.
+        with pytest.raises(DeviceLost):
+            while True:
+                model(X)
+        np.testing.assert_allclose(model(X)["y"], affine(X), rtol=1e-6)
+        assert stream.submit(Nop()).wait(SECONDS).fence == 1
+        with pytest.raises(DeviceLost, match=f"buffer {buffer.id} of 4096 bytes"):
+            buffer.write(staged)
+        now = host.admin.vf(vf.id)
+        assert (now.state, device.path) == ("attached", path)
+        # Nobody held the memory any more: the window is another, and the arrays are the app's own.
+        assert window_of(now.worker_pid) != window
+        assert (staged == 5).all()
+        other = device.buffer(4096)
+        for array in (staged, device.staging((4096,), "uint8")):
+            array[:] = 6
+            other.write(array)
+            assert (other.read("uint8", (4096,)) == 6).all()

@@ -3,14 +3,17 @@
 ::
 
     0 totals (two copies, and which is good) | 4 KiB record of queue pair 0 | 16 KiB more: 1 ...
-    record: 0 lent, sq head, cq tail, slab | 64 context | 1 KiB fences reached | 2 KiB accepted
+    record: 0 lent, sq head, cq tail | 64 two leases | 1 KiB fences reached | 2 KiB accepted
             | 4 KiB slots, one for each descriptor that is owed a completion
+    lease:  0 slab | 16 context | 80 the context that had it before
 
 A kill may come between any two stores, so each has its order. A slot is filled before the head
 passes its descriptor, and before the guest sees that head. The index at which a completion will be
 posted goes into the slot before the tail of the journal passes it, and that before the guest's. So
 whoever reads the journal knows of each descriptor whether it was taken, and whether it was
-answered. Words are written by aligned 8-byte stores, as in the window.
+answered. A queue pair that is lent on keeps its old lease until the new one is whole, and the new
+one names the old one's context: whoever is killed meanwhile, its slab stays with its app. Words are
+written by aligned 8-byte stores, as in the window.
 """
 
 from __future__ import annotations
@@ -27,14 +30,17 @@ from vaccel.errors import InvalidArgument
 
 RECORDS_OFFSET: Final = 4 * bounds.KIB
 RECORD_BYTES: Final = 16 * bounds.KIB
-# Words of a record.
+# Words of a record. LENT is 0, or which of the two leases is good: 1 or 2.
 LENT: Final = 0
 SQ_HEAD: Final = 1
 CQ_TAIL: Final = 2
-SLAB_OFFSET: Final = 3
-SLAB_BYTES: Final = 4
-NAME_LENGTH: Final = 8
-NAME: Final = 9
+LEASES: Final = (8, 32)
+# Words of a lease. A name is a word with its length and 7 words of text.
+SLAB_OFFSET: Final = 0
+SLAB_BYTES: Final = 1
+NAME: Final = 2
+AFTER: Final = 10
+LEASE_WORDS: Final = 18
 NAME_BYTES: Final = 56
 REACHED: Final = 128
 ACCEPTED: Final = 256
@@ -116,16 +122,25 @@ class QueueJournal:
         self._bytes = journal.bytes[start : start + RECORD_BYTES]
         self._free: list[int] = []
 
-    def lend(self, context: str, lease: Lease) -> None:
-        """The queue pair is a context's from here on, with empty rings."""
-        self.words[LENT] = 0
-        self._bytes[8:] = bytes(RECORD_BYTES - 8)
-        name = context.encode()[:NAME_BYTES]
-        self._bytes[NAME * 8 : NAME * 8 + len(name)] = name
-        self.words[NAME_LENGTH] = len(name)
-        self.words[SLAB_OFFSET], self.words[SLAB_BYTES] = lease.slab_offset, lease.slab_bytes
-        self.words[LENT] = 1
+    def lend(self, context: str, lease: Lease, after: str = "") -> None:
+        """The queue pair is a context's from here on, with empty rings.
+
+        ``after`` is the context that had it before, where its app may not know of this one yet.
+        """
+        words, good = self.words, 2 if self.words[LENT] == 1 else 1
+        start = LEASES[good - 1]
+        words[start + SLAB_OFFSET], words[start + SLAB_BYTES] = lease.slab_offset, lease.slab_bytes
+        self._put_name(start + NAME, context)
+        self._put_name(start + AFTER, after)
+        self._bytes[SQ_HEAD * 8 : LEASES[0] * 8] = bytes((LEASES[0] - SQ_HEAD) * 8)
+        self._bytes[REACHED * 8 :] = bytes(RECORD_BYTES - REACHED * 8)
+        words[LENT] = good
         self._free = list(range(SLOT_COUNT))
+
+    def _put_name(self, word: int, name: str) -> None:
+        text = name.encode()[:NAME_BYTES]
+        self.words[word] = len(text)
+        self._bytes[(word + 1) * 8 : (word + 1) * 8 + len(text)] = text
 
     def resume(self) -> None:
         """Go on with a record that another worker wrote: slots whose answer is posted are free."""

@@ -35,10 +35,12 @@ class Owed:
 class LostQueue:
     """A queue pair that was lent.
 
-    ``reached`` and ``accepted`` are the fences of streams that had any.
+    ``after`` is the context that had it before, if any. ``reached`` and ``accepted`` are the fences
+    of streams that had any.
     """
 
     context: str
+    after: str
     lease: Lease
     sq_head: int
     cq_tail: int
@@ -52,17 +54,7 @@ def read(source: Journal, number: int) -> LostQueue | None:
     words = source.queue(number).words
     if not words[journal.LENT]:
         return None
-    length = min(words[journal.NAME_LENGTH], journal.NAME_BYTES)
-    start = journal.RECORDS_OFFSET + number * journal.RECORD_BYTES + journal.NAME * 8
-    context = bytes(source.bytes[start : start + length]).decode("ascii", "replace")
-    offset, size = words[journal.SLAB_OFFSET], words[journal.SLAB_BYTES]
-    first = layout.slabs_offset(source.window_bytes)
-    inside = first <= offset and offset + size <= source.window_bytes
-    if not (is_id(context) and context.startswith("ctx-")):
-        raise InvalidArgument(f"journal of queue {number}: {context!r} is no context")
-    if not inside or offset % bounds.SLAB_BYTES_LEAST or size < bounds.SLAB_BYTES_LEAST:
-        raise InvalidArgument(f"journal of queue {number}: no slab has {size} bytes at {offset}")
-    lease = Lease(number, offset, size, source.window_bytes)
+    context, after, lease = _lease(source, number)
     sq_head, cq_tail = words[journal.SQ_HEAD], words[journal.CQ_TAIL]
     if max(sq_head, cq_tail) > _MOST:
         raise InvalidArgument(f"journal of queue {number}: indices {sq_head} and {cq_tail}")
@@ -77,6 +69,7 @@ def read(source: Journal, number: int) -> LostQueue | None:
         owed.append(Owed(slot, taken - 1, op & 0xFFFFFFFF, tag, stream, fence))
     return LostQueue(
         context,
+        after,
         lease,
         sq_head,
         cq_tail,
@@ -84,6 +77,36 @@ def read(source: Journal, number: int) -> LostQueue | None:
         _fences(words, journal.REACHED),
         _fences(words, journal.ACCEPTED),
     )
+
+
+def _lease(source: Journal, number: int) -> tuple[str, str, Lease]:
+    """The context, the one before it, and what was lent."""
+    words = source.queue(number).words
+    good = words[journal.LENT]
+    if not 1 <= good <= len(journal.LEASES):
+        raise InvalidArgument(f"journal of queue {number}: no lease {good}")
+    start = journal.LEASES[good - 1]
+    context = _name(source, number, start + journal.NAME)
+    after = _name(source, number, start + journal.AFTER)
+    if not _is_context(context):
+        raise InvalidArgument(f"journal of queue {number}: {context!r} is no context")
+    offset, size = words[start + journal.SLAB_OFFSET], words[start + journal.SLAB_BYTES]
+    first = layout.slabs_offset(source.window_bytes)
+    inside = first <= offset and offset + size <= source.window_bytes
+    if not inside or offset % bounds.SLAB_BYTES_LEAST or size < bounds.SLAB_BYTES_LEAST:
+        raise InvalidArgument(f"journal of queue {number}: no slab has {size} bytes at {offset}")
+    known = after if _is_context(after) else ""
+    return context, known, Lease(number, offset, size, source.window_bytes)
+
+
+def _is_context(name: str) -> bool:
+    return is_id(name) and name.startswith("ctx-")
+
+
+def _name(source: Journal, number: int, word: int) -> str:
+    length = min(source.queue(number).words[word], journal.NAME_BYTES)
+    start = journal.RECORDS_OFFSET + number * journal.RECORD_BYTES + (word + 1) * 8
+    return bytes(source.bytes[start : start + length]).decode("ascii", "replace")
 
 
 def _fences(words: memoryview, start: int) -> dict[int, int]:

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import mmap
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,10 @@ from vaccel.aperture.header import Header, decode, without_token
 from vaccel.errors import HostFault, InvalidArgument, Unavailable, WrongState
 
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-# mmap(2) of Linux on x86-64: what Python's mmap has no names for.
-_MAP_FIXED: Final = 0x10
+# mmap(2) and mremap(2) of Linux on x86-64: what Python's mmap has no names for.
 _MAP_NORESERVE: Final = 0x4000
+_MAP_FAILED: Final = (1 << 64) - 1
+_MREMAP_TO: Final = 1 | 2  # MREMAP_MAYMOVE, MREMAP_FIXED
 _WORD_MASK: Final = (1 << 64) - 1
 # A writer needs microseconds; a reader that finds it at work this often gives up for now.
 _READ_ATTEMPTS: Final = 64
@@ -71,6 +73,7 @@ class Window:
         self.bytes = memoryview(memory)
         self.words = self.bytes.cast("Q")
         self._page: bytes | None = None
+        self._identity: tuple[int, int] | None = None
         self._closed = False
 
     @classmethod
@@ -88,7 +91,9 @@ class Window:
                 f"window descriptor {fd} is not sealed against resizing",
                 hint="make windows with vaccel.aperture.window.create_window",
             )
-        return cls(mmap.mmap(fd, size), size, f"window descriptor {fd}")
+        made = cls(mmap.mmap(fd, size), size, f"window descriptor {fd}")
+        made._identity = _identity(fd)
+        return made
 
     @classmethod
     def from_lent(cls, fd: int, size: int) -> Window:
@@ -102,21 +107,44 @@ class Window:
         except OSError as error:
             raise _resource_error(Path(name), error) from error
 
-    def revoke(self, offset: int = 0, size: int = 0) -> None:
-        """Put private zeros where the window was: views stay valid memory, and reach no device.
+    def shows(self, fd: int) -> bool:
+        """Whether a descriptor is of the very memory that ``from_fd`` mapped."""
+        return self._identity == _identity(fd)
+
+    def revoke(
+        self, offset: int = 0, size: int = 0, keep: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        """Put private memory where the window was: views stay valid memory, and reach no device.
 
         Unplugging a function does not end its mappings, and another may come to its address.
-        ``offset`` and ``size`` (0: all) are multiples of a page.
+        ``offset`` and ``size`` (0: all) are multiples of a page. ``keep`` has offset and size of
+        the pieces within it that are copied; the rest is zeros. Raises HostFault.
         """
-        size = size or self.size
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        self._replace(offset, size or self.size, -1, flags, keep)
+
+    def restore(self, fd: int, keep: Iterable[tuple[int, int]]) -> None:
+        """After ``revoke``: put a window that was lent again where it was, with what is kept here.
+
+        The descriptor stays the caller's. Raises HostFault.
+        """
+        self._replace(0, self.size, fd, mmap.MAP_SHARED, keep)
+
+    def _replace(
+        self, offset: int, size: int, fd: int, flags: int, keep: Iterable[tuple[int, int]]
+    ) -> None:
+        libc = _libc()
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) + offset
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.mmap.restype = ctypes.c_void_p
-        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
-        found = libc.mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
-        if found != address:
-            raise HostFault(f"{self._name}: cannot replace the map ({ctypes.get_errno()})")
+        made = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
+        if made == _MAP_FAILED:
+            raise HostFault(f"{self._name}: cannot replace the map ({_reason()})")
+        for at, length in keep:
+            ctypes.memmove(made + at - offset, address + at - offset, length)
+        # In one step: whoever looks meanwhile finds the old memory or the new.
+        if libc.mremap(made, size, size, _MREMAP_TO, address) != address:
+            reason = _reason()
+            libc.munmap(made, size)
+            raise HostFault(f"{self._name}: cannot replace the map ({reason})")
 
     @classmethod
     def from_resource(cls, path: Path) -> Window:
@@ -198,6 +226,25 @@ class Window:
             f"{self._name}: the host is writing the header (sequence {first})",
             hint="read it again in a moment",
         )
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    libc.mmap.restype = libc.mremap.restype = pointer
+    libc.mmap.argtypes = [pointer, size, number, number, number, ctypes.c_long]
+    libc.mremap.argtypes = [pointer, size, size, number, pointer]
+    libc.munmap.argtypes = [pointer, size]
+    return libc
+
+
+def _reason() -> str:
+    return os.strerror(ctypes.get_errno())
 
 
 def _sealed(fd: int) -> bool:

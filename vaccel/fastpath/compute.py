@@ -1,7 +1,8 @@
 """Compute with a queue pair per context, borrowed from whoever holds the window.
 
 A queue that dies fails what is under way as Unavailable, which is asked again; from then on gRPC
-answers, and says what became of the device.
+answers, and says what became of the device. Where it died with its lender, another is borrowed as
+soon as somebody lends again.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
 from vaccel import bounds
 from vaccel.aperture import lending
-from vaccel.errors import DeviceLost, Unavailable, VaccelError
+from vaccel.errors import DeviceLost, NotFound, Unavailable, VaccelError
 from vaccel.fastpath.queue import AppQueue
-from vaccel.fastpath.ringed import RingedCompute, open_queue
+from vaccel.fastpath.ringed import RingedCompute, open_doorbell, open_queue
 
 if TYPE_CHECKING:
     import grpc
 
+    from vaccel.compute import Lease
+
 log = logging.getLogger(__name__)
+
+# Between two looks for a lender that has gone: one that restarts is back within seconds.
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class ApertureCompute(RingedCompute):
@@ -39,6 +46,7 @@ class ApertureCompute(RingedCompute):
         self._required, self._slab_bytes = required, slab_bytes
         self._borrowed: dict[str, lending.Borrowed] = {}
         self._queues: dict[str, AppQueue] = {}
+        self._seeking: dict[str, asyncio.Task[None]] = {}
 
     def queue(self, context: str) -> AppQueue | None:
         """The queue pair of a context, where it has one that works."""
@@ -67,13 +75,8 @@ class ApertureCompute(RingedCompute):
     async def reopen(self, context: str, device: str = "") -> str:
         """See ``GrpcCompute``; under the mapping that there is, and with the same slab."""
         fresh = await super().reopen(context, device)
-        queue, loan = self._queues.get(context), self._borrowed.get(context)
         try:
-            if queue is None or loan is None or not isinstance(queue.dead, DeviceLost):
-                self._return(context)
-                await self._borrow(fresh)
-                return fresh
-            lease = await self.lend_queue(fresh, queue.lease.slab_bytes, context)
+            await self._take_over(context, fresh)
         except (Unavailable, DeviceLost):
             with contextlib.suppress(VaccelError):
                 await super().close_context(fresh)
@@ -85,10 +88,29 @@ class ApertureCompute(RingedCompute):
                     await super().close_context(fresh)
                 raise
             log.info("no queue pair for %s: %s", fresh, error)
-            return fresh
-        del self._queues[context], self._borrowed[context]
-        self._keep_loan(fresh, queue.successor(lease), loan)
         return fresh
+
+    async def _take_over(self, context: str, fresh: str) -> None:
+        """A queue pair for the context that took a lost one's place."""
+        queue, loan = self._queues.get(context), self._borrowed.get(context)
+        if queue is None or loan is None or not isinstance(queue.dead, DeviceLost):
+            self._return(context)
+            return await self._borrow(fresh)
+        if loan.kind == lending.MEMFD:
+            loan = await self._lent(fresh)
+            if not queue.window.shows(loan.window):
+                # Whoever held the window died with it: nobody serves the old one any more.
+                self._return(context)
+                return await self._accept(fresh, loan)
+            _close_memory(loan)
+        try:
+            lease = await self.lend_queue(fresh, queue.lease.slab_bytes, context)
+        except BaseException:
+            if loan is not self._borrowed.get(context):
+                loan.socket.close()
+            raise
+        self._forget(context, but=loan)
+        self._keep_loan(fresh, queue.successor(lease), loan)
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
@@ -104,16 +126,83 @@ class ApertureCompute(RingedCompute):
         await super().close()
 
     async def _borrow(self, context: str) -> None:
+        await self._accept(context, await self._lent(context))
+
+    async def _lent(self, context: str) -> lending.Borrowed:
+        """The window of a context. Raises what the lender says, Unavailable where nobody lends."""
         if self._lender is None:
             raise Unavailable("windows are lent over unix sockets only")
-        lease = await self.lend_queue(context, self._slab_bytes)
-        loan = await asyncio.to_thread(lending.borrow, self._lender, context)
+        asking = asyncio.ensure_future(asyncio.to_thread(lending.borrow, self._lender, context))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(_leave_unused)
+            raise
+
+    async def _accept(self, context: str, loan: lending.Borrowed) -> None:
+        """Map a window for the first time, with a queue pair in it."""
+        try:
+            lease = await self.lend_queue(context, self._slab_bytes)
+        except BaseException:
+            loan.leave()
+            raise
         try:
             queue = open_queue(loan.kind, loan.window, loan.doorbell, loan.window_bytes, lease)
         except BaseException:
             loan.socket.close()
             raise
         self._keep_loan(context, queue, loan)
+
+    # --- a lender that comes back -----------------------------------------------------------
+
+    async def _seek(self, context: str) -> None:
+        """The lender has gone: borrow again from the next one, while the context lives."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + 2 * bounds.CONTEXT_GRACE_SECONDS
+        pause = bounds.BACKOFF_FIRST_SECONDS
+        while loop.time() < give_up:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            if (loose := self._loose.get(context)) is not None:
+                await loose.wait()
+            if context not in self._queues or self._is_lost(context):
+                return
+            try:
+                await self._borrow_again(context)
+            except (Unavailable, NotFound) as fault:  # NotFound: it does not know us yet
+                log.debug("no window for %s yet: %s", context, fault)
+                continue
+            except VaccelError as fault:
+                log.info("%s goes on by gRPC: %s", context, fault)
+            return
+
+    def _is_lost(self, context: str) -> bool:
+        keeper = self._keepers.get(context)
+        return keeper is None or keeper.done()
+
+    async def _borrow_again(self, context: str) -> None:
+        loan = await self._lent(context)
+        queue = self._queues.get(context)
+        if loan.kind == lending.MEMFD and queue is not None and queue.window.shows(loan.window):
+            # It works, or a reset ended it, which is told by other ways: whoever lends knows us.
+            _close_memory(loan)
+            self._forget(context, but=loan)
+            return self._keep_loan(context, queue, loan)
+        if loan.kind == lending.MEMFD or queue is None or not isinstance(queue.dead, Unavailable):
+            return loan.leave()
+        try:
+            lease = await self.lend_queue(context, queue.lease.slab_bytes)
+        except BaseException:
+            loan.leave()
+            raise
+        try:
+            fresh = _mapped_again(queue, loan, lease)
+        except BaseException:
+            loan.socket.close()
+            raise
+        self._forget(context, but=loan)
+        self._keep_loan(context, fresh, loan)
+        log.info("%s has a queue pair again", context)
 
     def _keep_loan(self, context: str, queue: AppQueue, loan: lending.Borrowed) -> None:
         self._queues[context], self._borrowed[context] = queue, loan
@@ -129,15 +218,21 @@ class ApertureCompute(RingedCompute):
         except OSError:
             data = b""
         asyncio.get_running_loop().remove_reader(loan.socket)
-        if not data and loan.kind == lending.MEMFD:
-            # The daemon went: worker and window go on. Nobody else can ever come to this memory.
-            loan.socket.close()
-            return
-        reason = lending.recalled(data)
-        queue.die(reason, revoke=True)
+        if data or loan.kind == lending.PCI:
+            reason = lending.recalled(data)
+            queue.die(reason, revoke=True)
+            log.info("queue pair of %s: %s", context, reason)
+        # Else the daemon went: worker and window go on. Nobody else can ever come to this memory.
         # Seen by the lender: nothing reaches the window from here any more.
         loan.socket.close()
-        log.info("queue pair of %s: %s", context, reason)
+        if not data:
+            seeking = asyncio.create_task(self._seek(context), name="lender")
+            self._seeking[context] = seeking
+            seeking.add_done_callback(lambda done: self._sought(context, done))
+
+    def _sought(self, context: str, seeking: asyncio.Task[None]) -> None:
+        if self._seeking.get(context) is seeking:
+            del self._seeking[context]
 
     async def _keep(self, context: str) -> None:
         await super()._keep(context)
@@ -145,9 +240,41 @@ class ApertureCompute(RingedCompute):
             queue.die(DeviceLost(f"context {context} has ended", hint="open the device again"))
 
     def _return(self, context: str) -> None:
-        queue, loan = self._queues.pop(context, None), self._borrowed.pop(context, None)
-        if loan is not None and loan.socket.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(loan.socket)
-            loan.socket.close()
+        if (seeking := self._seeking.pop(context, None)) is not None:
+            seeking.cancel()
+        queue = self._queues.get(context)
+        self._forget(context)
         if queue is not None:
             queue.close()
+
+    def _forget(self, context: str, but: lending.Borrowed | None = None) -> None:
+        """Whose the queue and the loan were; the loan's socket is closed where it is another."""
+        self._queues.pop(context, None)
+        loan = self._borrowed.pop(context, None)
+        if loan is not None and loan is not but and loan.socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(loan.socket)
+            loan.socket.close()
+
+
+def _leave_unused(asking: asyncio.Future[lending.Borrowed]) -> None:
+    """Nobody waits any more for what a lender gave."""
+    if not asking.cancelled() and asking.exception() is None:
+        asking.result().leave()
+
+
+def _close_memory(loan: lending.Borrowed) -> None:
+    """Its window is mapped already."""
+    os.close(loan.window)
+    os.close(loan.doorbell)
+
+
+def _mapped_again(queue: AppQueue, loan: lending.Borrowed, lease: Lease) -> AppQueue:
+    """What takes the place of a queue whose window was revoked, at the same address if it can."""
+    if not queue.has_slab(lease):
+        fresh = open_queue(loan.kind, loan.window, loan.doorbell, loan.window_bytes, lease)
+        queue.close()
+        return fresh
+    try:
+        return queue.restore(loan.window, lease, open_doorbell(loan.kind, loan.doorbell))
+    finally:
+        os.close(loan.window)

@@ -19,7 +19,7 @@ from vaccel.aperture.doorbell import Doorbell
 from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
-from vaccel.errors import DeviceLost, TimedOut, VaccelError, WrongState
+from vaccel.errors import Detached, DeviceLost, TimedOut, VaccelError, WrongState
 from vaccel.fastpath.pace import pause, pause_near
 
 _NOP: Final = int(Op.NOP)
@@ -46,6 +46,7 @@ class AppQueue:
         self._slab = Slab(lease.slab_offset, lease.slab_bytes)
         self._garbage: deque[int] = deque()
         self._words = window.words
+        self._epoch = window.words[layout.EPOCH_FIELD.word]
         base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = base + layout.FENCES.word
         self._cq_tail = base + layout.CQ_TAIL.word
@@ -115,7 +116,7 @@ class AppQueue:
             try:
                 raw = self._taker.take(layout.CQ_ENTRIES)
             except WrongState as fault:
-                self.die(fault)
+                self._blame(fault)
                 return True
             if not raw:
                 if state:
@@ -136,6 +137,21 @@ class AppQueue:
         if lost:
             self.die(lost[0])
         return True
+
+    def _blame(self, fault: WrongState) -> None:
+        """An index jumped. Where the header is another one too, so is the window."""
+        if self._replaced:  # the function was pulled by force, and another came to its address
+            gone = Detached("the VF was taken away", hint="open another device")
+            self.die(gone, revoke=True)
+        else:
+            self.die(fault)
+
+    @property
+    def _replaced(self) -> bool:
+        """Whether the header is of another window. A reset has a new epoch too, and says so."""
+        if self._words[layout.EPOCH_FIELD.word] == self._epoch:
+            return False
+        return bool(self._words[self._state] != layout.LOST)
 
     def _end(self, state: int) -> None:
         """The worker says that it serves this queue pair no more."""
@@ -256,12 +272,12 @@ class AppQueue:
 
     # --- the slab ---------------------------------------------------------------------------
 
-    def allocate(self, size: int) -> int:
+    def allocate(self, size: int, alignment: int = bounds.SLAB_ALIGNMENT) -> int:
         """Offset in the window of a piece of the slab. Raises Exhausted."""
         with self._lock:
             while self._garbage:
                 self._slab.free(self._garbage.popleft())
-            return self._slab.allocate(size)
+            return self._slab.allocate(size, alignment)
 
     def free(self, offset: int) -> None:
         """Give a piece back. May be called by the collector, in any thread, at any point."""
@@ -270,37 +286,53 @@ class AppQueue:
     # --- the end ----------------------------------------------------------------------------
 
     def die(self, reason: VaccelError, *, revoke: bool = False) -> None:
-        """Every call from now on, and every one that waits, gets the reason."""
+        """Every call from now on, and every one that waits, gets the reason.
+
+        With ``revoke``, also one that is dead already: arrays reach the device no more. They keep
+        what is in them, unless the function was pulled already, and what shows is not theirs.
+        """
         with self._lock:
-            if self.dead is not None:
+            if self.dead is not None and not revoke:
                 return
             if revoke:  # before anybody hears of it, and looks at what is left
-                self.window.revoke()
+                self.window.revoke(keep=() if self._replaced else self._slab.pieces)
             self.dead = reason
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
             callback(Completion(0, tag, error=reason))
 
-    def successor(self, lease: Lease) -> AppQueue:
+    def successor(self, lease: Lease, bell: Doorbell | None = None) -> AppQueue:
         """The queue pair that takes the place of this one, which is dead, in the same mapping.
 
         Pieces of the slab that are held stay where they are. Where the slab is another one, they
-        become memory of this process alone, with the same contents.
+        become memory of this process alone, with the same contents. ``bell`` is the new queue
+        pair's; without one the doorbell stays.
         """
-        fresh = AppQueue(self.window, self._bell, lease)
+        fresh = AppQueue(self.window, bell or self._bell, lease)
         self._ring_bell = _silent
-        if (lease.slab_offset, lease.slab_bytes) == (self.lease.slab_offset, self.lease.slab_bytes):
+        if bell is not None:
+            self._bell.close()
+        if self.has_slab(lease):
             fresh._slab, fresh._garbage, fresh._lock = self._slab, self._garbage, self._lock
         else:
-            self._keep_pieces()
+            start, size = self.lease.slab_offset, self.lease.slab_bytes
+            self.window.revoke(start, size, self._slab.pieces)
         return fresh
 
-    def _keep_pieces(self) -> None:
-        view = self.window.bytes
-        kept = [(at, bytes(view[at : at + size])) for at, size in self._slab.pieces]
-        self.window.revoke(self.lease.slab_offset, self.lease.slab_bytes)
-        for at, data in kept:
-            view[at : at + len(data)] = data
+    def has_slab(self, lease: Lease) -> bool:
+        """Whether the slab of a lease is this one."""
+        mine = self.lease
+        return (lease.slab_offset, lease.slab_bytes) == (mine.slab_offset, mine.slab_bytes)
+
+    def restore(self, window: int, lease: Lease, bell: Doorbell) -> AppQueue:
+        """As ``successor``, after a revocation: arrays lie in the window again, as they are now.
+
+        ``window`` is a descriptor that was lent, and stays the caller's; the slab is the same.
+        """
+        assert self.has_slab(lease)
+        with self._lock:
+            self.window.restore(window, self._slab.pieces)
+            return self.successor(lease, bell)
 
     def close(self) -> None:
         """Let go of the window, or leave that to the last view of it."""

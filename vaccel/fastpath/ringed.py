@@ -183,6 +183,9 @@ def open_queue(
         raise
     finally:
         os.close(window_fd)
-    bell: Doorbell
-    bell = RegisterDoorbell(doorbell_fd) if kind == lending.PCI else EventDoorbell(doorbell_fd)
-    return AppQueue(window, bell, lease)
+    return AppQueue(window, open_doorbell(kind, doorbell_fd), lease)
+
+
+def open_doorbell(kind: str, fd: int) -> Doorbell:
+    """The doorbell of a window that was lent, which has the descriptor from here on."""
+    return RegisterDoorbell(fd) if kind == lending.PCI else EventDoorbell(fd)

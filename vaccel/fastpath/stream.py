@@ -136,9 +136,11 @@ class FastStream(client.Stream):
         return FastFence(self._fast, self._fast.post(commands))
 
     def _renew(self) -> None:
-        """After a reset the stream goes on in the context that took the old one's place."""
+        """After a reset the stream goes on in the context that took the old one's place, and in
+        another queue pair where the lender of the old one had gone.
+        """
         dead, queue = self._fast.queue.dead, self._device._queue
-        if queue is None or not isinstance(dead, DeviceLost):
+        if queue is None or not isinstance(dead, (DeviceLost, Unavailable)):
             raise dead or Unavailable("the device has no queue pair any more")
         session = self._device._session
         self._state = self._fast = FastState(session, session.new_stream_number(), queue)

@@ -46,13 +46,21 @@ class GrpcCompute(RemoteCompute):
         self._loose: dict[str, asyncio.Event] = {}
 
     async def _call(self, method: str, request: Message, timeout: float) -> Any:
-        loose = self._loose.get(getattr(request, "context", ""))
+        context = getattr(request, "context", "")
+        loose = self._loose.get(context)
         if loose is not None and method != "CloseContext":
             # A server that has just come back does not know the context before its stream is held.
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(min(timeout, bounds.RETRY_SECONDS)):
                     await loose.wait()
-        return await self._stub.unary(method, request, timeout)
+            except TimeoutError:
+                raise _away(context) from None
+        try:
+            return await self._stub.unary(method, request, timeout)
+        except errors.NotFound as fault:
+            if context in self._loose and context in fault.message:
+                raise _away(context) from fault
+            raise
 
     async def open_context(self, device: str = "", resume: str = "") -> str:
         """See ``Compute``. The stream is held until ``close_context`` or ``close``."""
@@ -115,11 +123,29 @@ class GrpcCompute(RemoteCompute):
         return fresh
 
     async def close_context(self, context: str) -> None:
-        """See ``Compute``."""
+        """See ``Compute``. Whoever keeps contexts waits a moment for a server that restarts."""
         try:
-            await super().close_context(context)
+            await self._close_soon(context)
         finally:
             await self._let_go(context)
+
+    async def _close_soon(self, context: str) -> None:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + (bounds.CLOSE_SECONDS if self._keeps else 0.0)
+        pause = bounds.BACKOFF_FIRST_SECONDS
+        while True:
+            if (loose := self._loose.get(context)) is not None:
+                # One that has just come back does not know the context before its stream is held.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(give_up):
+                        await loose.wait()
+            try:
+                return await super().close_context(context)
+            except errors.Unavailable:
+                if loop.time() + pause > give_up:
+                    raise
+                await asyncio.sleep(pause)
+                pause *= 2
 
     async def _let_go(self, context: str) -> None:
         if keeper := self._keepers.pop(context, None):
@@ -132,6 +158,12 @@ class GrpcCompute(RemoteCompute):
         """Let go of every context; the server frees them after its grace."""
         for context in list(self._held):
             await self._let_go(context)
+
+
+def _away(context: str) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"context {context} is not taken up again yet", hint="try again in a moment"
+    )
 
 
 async def _close(stream: AsyncIterator[Any]) -> None:

@@ -187,6 +187,44 @@ async def test_a_recovery_that_is_killed_is_finished_by_the_next(executor: Execu
                 assert word(memory, 0, layout.QUEUE_STATE) == layout.LOST
 
 
+async def test_a_slab_stays_with_its_app_whenever_the_worker_is_killed_while_it_lends(
+    executor: Executor,
+) -> None:
+    moments: list[tuple[bytes, bytes]] = []
+    with shared() as memory:
+        doorbell = os.eventfd(0, os.EFD_NONBLOCK)
+        async with Queues(executor, memory.window, doorbell, memory.journal) as queues:
+            old = await executor.open_context()
+            lease = await executor.lend_queue(old, 1 << 16)
+            views = memory.window.bytes, memory.window.words
+            submitted(memory, lease, ring.Producer(*views, ring.submission(lease.queue)))
+            queues.reset()
+            await queues.settle()
+            fresh = await executor.open_context()
+            watch(memory, lambda: moments.append(memory.copy()))
+            # Lent on to the next context of the same app, which then asks once more.
+            for _ in range(2):
+                assert await executor.lend_queue(fresh, 1 << 16, old) == lease
+            moments.append(memory.copy())
+        os.close(doorbell)
+    found = set()
+    for window, record in moments:
+        with shared(window, record) as memory:
+            left = end_lost(memory.window, memory.journal, Slab(0, SIZE))
+            ((context, lost),) = left.items()
+            assert lost.lease == lease and old in (context, lost.after)
+            found.add(context)
+        # And so does the app: it asks by the name that it knows.
+        with shared(window, record) as memory:
+            doorbell = os.eventfd(0, os.EFD_NONBLOCK)
+            async with Queues(executor, memory.window, doorbell, memory.journal):
+                last = await executor.open_context()
+                assert await executor.lend_queue(last, 1 << 16, old) == lease
+                await executor.close_context(last)
+            os.close(doorbell)
+    assert found == {old, fresh}
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_journal_full_of_rubbish_costs_its_queue_only(seed: int) -> None:
     import random
@@ -200,7 +238,7 @@ def test_a_journal_full_of_rubbish_costs_its_queue_only(seed: int) -> None:
             start = journal.RECORDS_OFFSET
             kept = memory.copy()[1][start : start + journal.RECORD_BYTES]
         rubbish[: 8 * journal.SQ_HEAD] = kept[: 8 * journal.SQ_HEAD]
-        rubbish[24:1024] = kept[24:1024]
+        rubbish[8 * journal.LEASES[0] : 1024] = kept[8 * journal.LEASES[0] : 1024]
     with shared(chance.randbytes(1 << 18), bytes(journal.RECORDS_OFFSET) + rubbish) as memory:
         slabs = Slab(layout.slabs_offset(SIZE), SIZE - layout.slabs_offset(SIZE))
         end_lost(memory.window, memory.journal, slabs)

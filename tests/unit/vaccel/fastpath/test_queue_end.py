@@ -14,7 +14,7 @@ from vaccel.aperture.descriptors import Completion, Op
 from vaccel.aperture.doorbell import EventDoorbell
 from vaccel.aperture.window import Window, create_window
 from vaccel.compute import Lease
-from vaccel.errors import Detached, DeviceLost, WrongState
+from vaccel.errors import Detached, DeviceLost, Unavailable, WrongState
 from vaccel.fastpath import staging
 from vaccel.fastpath.queue import AppQueue
 
@@ -29,6 +29,7 @@ class Pair:
 
     queue: AppQueue
     worker: Window
+    memfd: int
 
     def post(self, *completions: Completion) -> None:
         views = self.worker.bytes, self.worker.words
@@ -41,9 +42,9 @@ def pair() -> Iterator[Pair]:
     memfd = create_window(SIZE)
     worker = Window.from_fd(memfd, SIZE)
     bell = EventDoorbell(os.eventfd(0, os.EFD_NONBLOCK))
-    made = Pair(AppQueue(Window.from_fd(memfd, SIZE), bell, LEASE), worker)
-    os.close(memfd)
+    made = Pair(AppQueue(Window.from_fd(memfd, SIZE), bell, LEASE), worker, memfd)
     yield made
+    os.close(memfd)
     made.queue.close()
     worker.close()
 
@@ -120,10 +121,59 @@ def test_a_successor_with_another_slab_leaves_arrays_their_memory(pair: Pair) ->
 def test_whoever_hears_of_a_recall_finds_memory_of_its_own(pair: Pair) -> None:
     array = staging.make(pair.queue, (64,), "uint8")
     array[:] = 5
-    seen: list[bool] = []
-    pair.queue.post(Op.WAIT, (0, 0, 0, 0), lambda _: seen.append(bool(array.any())))
+
+    def heard(_: Completion) -> None:
+        assert (array == 5).all()  # what was in it is kept
+        array[:] = 9
+
+    pair.queue.post(Op.WAIT, (0, 0, 0, 0), heard)
     pair.queue.die(Detached("taken away"), revoke=True)
-    assert seen == [False]
+    assert (array == 9).all()
     array[:] = np.arange(64)
     # What the device sees is as it was.
     assert bytes(pair.worker.bytes[LEASE.slab_offset : LEASE.slab_offset + 64]) == b"\5" * 64
+
+
+def test_a_recall_after_a_reset_takes_the_window_too(pair: Pair) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    pair.queue.die(DeviceLost("reset"))
+    pair.queue.die(WrongState("closed"))
+    assert isinstance(pair.queue.dead, DeviceLost)
+    pair.queue.die(Detached("taken away"), revoke=True)
+    assert isinstance(pair.queue.dead, Detached)
+    array[:] = 5
+    assert not any(pair.worker.bytes[LEASE.slab_offset : LEASE.slab_offset + 64])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_index_that_jumps_is_told_from_another_window(pair: Pair, replaced: bool) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    pair.post(Completion(Op.READ, 1))
+    assert pair.queue.reap()
+    # What a function that was plugged at the same address looks like: zeros, and its own header.
+    pair.worker.words[layout.EPOCH_FIELD.word] += replaced
+    pair.worker.words[(layout.queue_offset(0) + layout.CQ_TAIL.offset) // 8] = 0
+    assert pair.queue.reap()
+    assert isinstance(pair.queue.dead, Detached if replaced else WrongState)
+    array[:] = 5
+    seen = bytes(pair.worker.bytes[LEASE.slab_offset : LEASE.slab_offset + 64])
+    assert seen == (bytes(64) if replaced else b"\5" * 64)
+
+
+def test_a_window_that_is_lent_again_comes_back_under_its_arrays(pair: Pair) -> None:
+    array, gone = (staging.make(pair.queue, (4096,), "uint8") for _ in range(2))
+    array[:] = 5
+    pair.queue.die(Unavailable("the lender has gone"), revoke=True)
+    array[:] = 6
+    del gone  # freed meanwhile
+    bell = os.eventfd(0, os.EFD_NONBLOCK)
+    pair.queue = pair.queue.restore(pair.memfd, LEASE, EventDoorbell(bell))
+    place = staging.place_of(pair.queue, array)
+    assert place is not None
+    assert bytes(pair.worker.bytes[place : place + 4096]) == b"\6" * 4096
+    other = staging.make(pair.queue, (4096,), "uint8")
+    other[:] = 7
+    place = staging.place_of(pair.queue, other)
+    assert place is not None and pair.worker.bytes[place] == 7
+    pair.queue.nop(1, 1)
+    assert os.eventfd_read(bell) == 1
