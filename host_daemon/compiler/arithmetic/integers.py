@@ -92,7 +92,8 @@ class Integers:
         if bias and beta != 1:
             factor = self._rewriting.constant(f"{node.name}/beta", np.array(beta, np.float32))
             bias = self._within(node, "Mul", [bias, factor])
-        self._scaled(node, sums, (x_scale, np.multiply(scale, _float(node, "alpha"), dtype=np.float32)), bias)
+        scale = np.multiply(scale, _float(node, "alpha"), dtype=np.float32)
+        self._scaled(node, sums, (x_scale, scale), bias)
 
     def _activation(self, value: str, scope: Scope) -> tuple[str, str, str]:
         """A value in uint8, its scale and its zero point; computed once for all that take it."""
