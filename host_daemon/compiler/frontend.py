@@ -20,6 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from host_daemon.compiler import blame, graphs, inference, operators, sanity, weights, wire
 from host_daemon.compiler.inference import Inferred
+from host_daemon.compiler.trace import INSERTED
 from host_daemon.compiler.weights import Weights
 from vaccel import bounds
 from vaccel.errors import InvalidModel, Unsupported
@@ -357,11 +358,15 @@ def _contributed() -> frozenset[str]:
 
 
 def _name_nodes(model: ModelProto) -> None:
-    """Give every node a name of its own: the trace and ORT's errors speak of nodes by name."""
+    """Give every node a name of its own: the trace and ORT's errors speak of nodes by name.
+
+    Names that a trace leaves out are nobody's: a node of such a name would cost nothing.
+    """
     seen: set[str] = set()
     for index, node in enumerate(graphs.nodes(model.graph)):
         name = node.name if len(node.name) <= bounds.NAME_BYTES else ""
-        if not name or not name.isprintable() or name in seen:
+        taken = name in seen or name.startswith(INSERTED)
+        if not name or not name.isprintable() or taken:
             name = f"{node.op_type}_{index}"
             while name in seen:
                 name += "_"
