@@ -7,7 +7,7 @@ time is ORT's own. Cost comes from a plan, found once per key by a traced run (s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,14 @@ class Outcome:
 class CompiledProgram:
     """One program on one VF. ``run`` and ``estimate`` belong on one thread at a time."""
 
-    def __init__(self, model: CheckedModel, target: Target, arithmetic: str = "") -> None:
+    def __init__(
+        self,
+        model: CheckedModel,
+        target: Target,
+        arithmetic: str = "",
+        suits: Callable[[Mapping[str, Shape]], None] | None = None,
+    ) -> None:
+        """``suits`` raises InvalidArgument where shapes are none that it can be launched with."""
         self.inputs = signature.inputs(model.proto.graph)
         self.outputs = signature.outputs(model.proto.graph)
         self.weight_bytes = model.weight_bytes
@@ -71,6 +78,7 @@ class CompiledProgram:
         opening = Opening(target.threads, target.scratch, model.weights)
         self._body = open_body(model, self.analysis, target.device, opening)
         self._plans = Plans()
+        self._suits = suits
         self._by_name = {port.name: port for port in self.inputs}
         # A program of one node is a kernel: the device may have arithmetic of its own for it.
         self._is_kernel = model.nodes == 1 and isinstance(self._body, Whole)
@@ -148,6 +156,8 @@ class CompiledProgram:
 
     def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Any]) -> Plan | None:
         """The plan of a kernel whose shapes say it all, so that nothing has to run to find it."""
+        if self._suits is not None:
+            self._suits({name: each.shape for name, each in inputs.items()})
         if self._shapes is None:
             return None
         specs = {name: typed(each) for name, each in inputs.items()}
@@ -209,7 +219,8 @@ def compile_model(
 def compile_kernel(source: KernelSource, target: Target) -> CompiledProgram:
     """Compile one kernel by name. Raises NotFound, InvalidArgument or Unsupported."""
     built = kernels.build(source, target.device.arithmetic)
-    return CompiledProgram(frontend.read(serialize(built)), target)
+    suits = kernels.checker(source)
+    return CompiledProgram(frontend.read(serialize(built)), target, suits=suits)
 
 
 def _neutral(port: Port, shape: Shape) -> Array:
