@@ -94,7 +94,7 @@ def bind(
             hint=f"give an array for {missing[0]!r}",
         )
     values = {name: to_value(known[name], array) for name, array in given.items()}
-    _check_symbols(known, values)
+    check_symbols(known, values)
     return values
 
 
@@ -108,7 +108,7 @@ def _given_text(given: Mapping[str, Any]) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def _check_symbols(ports: Mapping[str, Port], values: Mapping[str, Value]) -> None:
+def check_symbols(ports: Mapping[str, Port], values: Mapping[str, Value]) -> None:
     """Raise InvalidArgument where one symbol would stand for two sizes."""
     found: dict[str, tuple[int, str]] = {}
     for name, value in values.items():

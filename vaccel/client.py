@@ -148,10 +148,13 @@ class Device:
         await self._compute.close()
         await self._channel.close()
 
-    def load(self, source: str | os.PathLike[str] | bytes) -> Model:
+    def load(self, source: str | os.PathLike[str] | bytes, *, arithmetic: str = "") -> Model:
         """Load an ONNX model or a program file (.vxp), from a path or from its bytes.
 
-        Raises InvalidModel; Unsupported, also for a program file of another card or profile.
+        ``arithmetic`` is what its products of float32 compute in on the arrays: "bf16", "fp16",
+        "int8" and what else the card has; by default in float32, or as the program file says.
+        Raises InvalidModel; Unsupported, also for a program file of another card or profile, and
+        for an arithmetic that the card lacks.
         """
         if isinstance(source, bytes):
             data, name = source, "<bytes>"
@@ -160,7 +163,8 @@ class Device:
         if not data:
             raise errors.InvalidModel(f"model {name!r} is empty", hint="export it again")
         path = None if isinstance(source, bytes) else Path(name).absolute()
-        return Model(self, name, loop.run(self._session.load_onnx(memoryview(data), path)))
+        loading = self._session.load_onnx(memoryview(data), path, arithmetic)
+        return Model(self, name, loop.run(loading))
 
     def kernel(self, name: str, *operands: Port, **settings: Any) -> Model:
         """A single kernel as a program, for operands of these dtypes and shapes (or symbols).

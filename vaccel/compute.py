@@ -35,11 +35,15 @@ from vaccel.model import Cost, Device, Port, Value
 
 @dataclass(frozen=True, slots=True)
 class OnnxSource:
-    """A model that was written to a buffer, as any other data."""
+    """A model that was written to a buffer, as any other data.
+
+    ``arithmetic`` is that of its float32 products on the arrays, "" for float32's own.
+    """
 
     buffer: int
     offset: int
     length: int
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ Source = memoryview | Path | KernelSource
 class _Loaded:
     program: Program
     source: Source
+    arithmetic: str
 
 
 class Programs:
@@ -27,9 +28,9 @@ class Programs:
         # Numbers that a reset ended, to the ones that took their place.
         self._renamed: dict[int, int] = {}
 
-    def add(self, program: Program, source: Source) -> Program:
-        """A program was loaded."""
-        self._loaded[program.id] = _Loaded(program, source)
+    def add(self, program: Program, source: Source, arithmetic: str = "") -> Program:
+        """A program was loaded; a model in this ``arithmetic``."""
+        self._loaded[program.id] = _Loaded(program, source, arithmetic)
         return program
 
     def number(self, program: int) -> int:
@@ -43,7 +44,7 @@ class Programs:
         self._loaded.pop(self.number(program), None)
 
     async def reload(
-        self, load: Callable[[memoryview | KernelSource], Awaitable[Program]]
+        self, load: Callable[[memoryview | KernelSource, str], Awaitable[Program]]
     ) -> list[str]:
         """Load all again, in the order they were loaded; what was not, and why.
 
@@ -53,12 +54,12 @@ class Programs:
         gone: list[str] = []
         for number, held in list(self._loaded.items()):
             try:
-                fresh = await load(_data(held))
+                fresh = await load(_data(held), held.arithmetic)
             except _Changed as fault:
                 gone.append(str(fault))
                 continue
             del self._loaded[number]
-            self._loaded[fresh.id] = _Loaded(fresh, held.source)
+            self._loaded[fresh.id] = _Loaded(fresh, held.source, held.arithmetic)
             self._renamed[number] = fresh.id
         return gone
 

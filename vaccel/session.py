@@ -127,7 +127,7 @@ class Session:
         self._lost = None
         log.warning("%s; %s", lost, _named(gone))
 
-    async def _load(self, source: memoryview | KernelSource) -> Program:
+    async def _load(self, source: memoryview | KernelSource, arithmetic: str = "") -> Program:
         context = self.context
         if isinstance(source, KernelSource):
             return await patiently(lambda: self.compute.load_program(context, source))
@@ -135,7 +135,7 @@ class Session:
         buffer = await patiently(lambda: self.compute.allocate(context, size))
         try:
             await self._write(context, BufferRange(buffer), source)
-            onnx = OnnxSource(buffer, 0, size)
+            onnx = OnnxSource(buffer, 0, size, arithmetic)
             return await patiently(lambda: self.compute.load_program(context, onnx))
         finally:
             with contextlib.suppress(errors.DeviceLost):
@@ -201,10 +201,13 @@ class Session:
             await _all(fetch(context, start) for start in range(0, length, bounds.CHUNK_BYTES))
         return data
 
-    async def load_onnx(self, model: memoryview, path: Path | None = None) -> Program:
+    async def load_onnx(
+        self, model: memoryview, path: Path | None = None, arithmetic: str = ""
+    ) -> Program:
         """Upload a model and compile it. ``path`` is the file that it came from, if it did."""
         async with self.living():
-            return self.programs.add(await self._load(model), path or model)
+            loaded = await self._load(model, arithmetic)
+            return self.programs.add(loaded, path or model, arithmetic)
 
     async def load_kernel(self, source: KernelSource) -> Program:
         """Compile a single kernel."""

@@ -26,7 +26,7 @@ class Request:
     """What to compile for, and what is asked of it.
 
     ``card`` "" is the first of the catalogue that has the profile. ``shapes`` and ``values`` are by
-    input, ``symbols`` sizes by the name of a dimension.
+    input, ``symbols`` sizes by the name of a dimension. ``arithmetic`` is as in ``Device.load``.
     """
 
     profile: str
@@ -34,6 +34,7 @@ class Request:
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def compile_model(path: Path, request: Request, *, file: bool, explain: bool) ->
         "shapes": {name: list(dims) for name, dims in request.shapes.items()},
         "symbols": dict(request.symbols),
         "values": dict(request.values),
+        "arithmetic": request.arithmetic,
         "want": want,
     }
     line, data = _ask(json.dumps(fields), _read(path))

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from onnx import GraphProto
 
-from host_daemon.compiler.analysis import Analysis, NodeInfo, analyse
+from host_daemon.compiler.analysis import Analysis, NodeInfo
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.graphs import nodes as all_nodes
 from host_daemon.compiler.memory_plan import Fit, MemoryPlan
@@ -66,7 +67,7 @@ def explain(
     """
     shapes, values = _inputs(program, question)
     plan = program.plan(shapes, values)
-    analysis = analyse(model.proto)
+    analysis = program.analysis
     arrays: dict[str, Array] = {
         name: values.get(name, np.broadcast_to(np.zeros((), np.int8), shape))
         for name, shape in shapes.items()
@@ -98,7 +99,7 @@ def explain(
         "total": _total(plan),
         "memory": _memory(memory, profile),
         "nodes": rows,
-        "left_out": list(_left_out(model, analysis, {row["name"] for row in rows})),
+        "left_out": list(_left_out(program.graph, analysis, {row["name"] for row in rows})),
     }
 
 
@@ -321,10 +322,10 @@ class _Roofs:
 
 
 def _left_out(
-    model: CheckedModel, analysis: Analysis, ran: set[str]
+    graph: GraphProto, analysis: Analysis, ran: set[str]
 ) -> Iterator[dict[str, str]]:
     """Nodes that cost nothing in this launch, and why."""
-    for node in all_nodes(model.proto.graph):
+    for node in all_nodes(graph):
         if node.name in ran:
             continue
         info = analysis.nodes.get(node.name)
@@ -334,7 +335,7 @@ def _left_out(
         elif info is not None and info.free:
             why = "all it takes is constant: computed once, when the program is loaded"
         elif around:
-            why = f"part of the quantised product {', '.join(sorted(around))}"
+            why = f"part of the product {', '.join(sorted(around))}"
         else:
             why = "this launch does not come to it"
         yield {"name": node.name, "op": node.op_type, "why": why}

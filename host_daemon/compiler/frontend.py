@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import onnx
@@ -20,6 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from host_daemon.compiler import blame, graphs, inference, operators, sanity, weights, wire
 from host_daemon.compiler.inference import Inferred
+from host_daemon.compiler.trace import INSERTED
 from host_daemon.compiler.weights import Weights
 from vaccel import bounds
 from vaccel.errors import InvalidModel, Unsupported
@@ -194,23 +195,51 @@ def _check_opsets(model: ModelProto) -> None:
 
 def _modern(model: ModelProto, apart: Weights) -> ModelProto:
     """A model of an older opset in opset 7, whose operators broadcast by themselves."""
-    if all(o.version >= _OLDEST_OPSET for o in model.opset_import if o.domain in ("", "ai.onnx")):
+    if _is_of(model, _OLDEST_OPSET):
         return model
-    from onnx import version_converter
-
     # The converter trusts what it is given.
     _check(model)
+    made = _converted(model, apart, _OLDEST_OPSET)
+    operators.spread_slopes(made)
+    return made
+
+
+def in_opset(model: CheckedModel, least: int) -> CheckedModel:
+    """A checked model in an opset that is not older. Raises Unsupported where it is not possible,
+    as with nested graphs, which ONNX's converter leaves as they are.
+    """
+    if _is_of(model.proto, least):
+        return model
+    opset = max(o.version for o in model.proto.opset_import if o.domain in ("", "ai.onnx"))
+    if any(True for node in model.proto.graph.node for _ in graphs.subgraphs(node)):
+        raise Unsupported(
+            f"model is of opset {opset}: its arithmetic takes {least}, and its graphs are nested",
+            hint=f"export it with opset {least} or newer",
+        )
+    copy = ModelProto()
+    copy.CopyFrom(model.proto)
+    made = _converted(copy, model.weights, least)
+    _name_nodes(made)
+    return replace(model, proto=made)
+
+
+def _is_of(model: ModelProto, least: int) -> bool:
+    return all(o.version >= least for o in model.opset_import if o.domain in ("", "ai.onnx"))
+
+
+def _converted(model: ModelProto, apart: Weights, opset: int) -> ModelProto:
+    from onnx import version_converter
+
     weights.unmark(model)
     try:
-        made = version_converter.convert_version(model, _OLDEST_OPSET)
+        made = version_converter.convert_version(model, opset)
     except (RuntimeError, ValueError, MemoryError) as fault:
         raise Unsupported(
-            f"model is of an opset before {_OLDEST_OPSET} and cannot be converted to it:"
+            f"model is of an opset before {opset} and cannot be converted to it:"
             f" {blame.plain(str(fault))}",
             hint="export it with a newer opset",
         ) from fault
     weights.mark(made, apart)
-    operators.spread_slopes(made)
     return made
 
 
@@ -329,11 +358,15 @@ def _contributed() -> frozenset[str]:
 
 
 def _name_nodes(model: ModelProto) -> None:
-    """Give every node a name of its own: the trace and ORT's errors speak of nodes by name."""
+    """Give every node a name of its own: the trace and ORT's errors speak of nodes by name.
+
+    Names that a trace leaves out are nobody's: a node of such a name would cost nothing.
+    """
     seen: set[str] = set()
     for index, node in enumerate(graphs.nodes(model.graph)):
         name = node.name if len(node.name) <= bounds.NAME_BYTES else ""
-        if not name or not name.isprintable() or name in seen:
+        taken = name in seen or name.startswith(INSERTED)
+        if not name or not name.isprintable() or taken:
             name = f"{node.op_type}_{index}"
             while name in seen:
                 name += "_"

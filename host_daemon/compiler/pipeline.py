@@ -16,12 +16,13 @@ from host_daemon.compiler.analysis import Analysis
 from host_daemon.compiler.device_node import DeviceNode
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.placement import Placement
-from host_daemon.compiler.reference import ReferenceNode
+from host_daemon.compiler.reference import ReferenceNode, Told
 from host_daemon.compiler.segments import Engine, Step, cut, needs, submodel
 from host_daemon.compiler.session_step import Opening, SessionStep
 from host_daemon.compiler.trace import Executed, Trace, typed
 from host_daemon.core.device import DeviceModel, NodeCost
-from vaccel.errors import Cancelled, InvalidModel, Unsupported
+from vaccel import bounds
+from vaccel.errors import Cancelled, Exhausted, InvalidModel, Unsupported
 
 # How often a graph is cut anew because a segment that was thought to open does not.
 _CUTS = 16
@@ -46,22 +47,42 @@ class _ReferenceStep:
         takes = [*step.takes, *self._constants]
         self._reference = ReferenceNode(node, model, takes)
 
-    def run(self, values: Mapping[str, Any], stop: ort.RunOptions | None) -> dict[str, Any]:
+    def run(
+        self, values: Mapping[str, Any], stop: ort.RunOptions | None, told: Told | None = None
+    ) -> dict[str, Any]:
         inputs = self._constants | {name: values[name] for name in self._takes}
-        return self._reference.run(inputs, stop)
+        return self._reference.run(inputs, stop, told)
 
     def trace(self, values: Mapping[str, Any], stop: ort.RunOptions | None) -> Trace:
-        results = self.run(values, stop)
-        inputs = self._constants | dict(values)
+        within: list[Executed] = []
+
+        def told(node: NodeProto, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+            if len(within) >= bounds.TRACE_NODES:
+                raise Exhausted(
+                    f"launch executed more than {bounds.TRACE_NODES} nodes",
+                    hint="run fewer turns of the model's loops in one launch",
+                )
+            within.append(_executed(node, inputs, outputs))
+
+        results = self.run(values, stop, told)
+        given = self._constants | dict(values)
         node = self._node
-        executed = Executed(
-            node.name,
-            node.op_type,
-            tuple(typed(inputs[name]) for name in node.input if name),
-            tuple(typed(results[name]) for name in node.output if name),
-            Engine.REFERENCE.value,
+        itself = _executed(
+            node,
+            [given[name] if name else None for name in node.input],
+            [results[name] if name else None for name in node.output],
         )
-        return Trace((executed,), results)
+        return Trace((itself, *within), results)
+
+
+def _executed(node: NodeProto, inputs: Sequence[Any], outputs: Sequence[Any]) -> Executed:
+    """A node that the reference ran, with those of its tensors that were there."""
+    pairs = (
+        [typed(each) for name, each in zip(names, values, strict=False) if name]
+        for names, values in ((node.input, inputs), (node.output, outputs))
+    )
+    taken, given = map(tuple, pairs)
+    return Executed(node.name, node.op_type, taken, given, Engine.REFERENCE.value)
 
 
 Running = SessionStep | DeviceNode | _ReferenceStep

@@ -35,6 +35,13 @@ class Placement:
                 self.engines[node.name] = Engine.REFERENCE
         _check_stated(analysis, self.engines)
 
+    @classmethod
+    def of_nothing(cls, model: ModelProto) -> Placement:
+        """One that has placed nothing: it only tells what operation a node is."""
+        made = cls.__new__(cls)
+        made.engines, made._model, made._kinds, made._probed = {}, model, None, {}
+        return made
+
     @property
     def kinds(self) -> dict[str, TypeProto]:
         """Types by value; later ones are added as segments are opened."""

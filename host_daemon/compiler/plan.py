@@ -171,7 +171,7 @@ def in_its_arithmetic(
 
 def _as_stored(operation: Operation, short: str, requantised: bool) -> Operation:
     """A product of operands as they lie in memory; its result too, where it is quantised."""
-    if short.startswith("fp8"):
+    if short not in ("int8", "int4"):
         return replace(operation, attributes={**operation.attributes, ARITHMETIC: short})
     inputs = [spec and (DType.INT8, spec[1]) for spec in operation.inputs[:2]]
     outputs = [spec and (DType.INT8, spec[1]) for spec in operation.outputs]

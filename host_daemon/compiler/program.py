@@ -7,7 +7,7 @@ time is ORT's own. Cost comes from a plan, found once per key by a traced run (s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 
 from host_daemon.compiler import frontend, kernels, signature, vxp
-from host_daemon.compiler.analysis import Analysis, analyse
+from host_daemon.compiler.arithmetic.legalise import legalise
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.memory_plan import Fit
@@ -57,25 +57,34 @@ class Outcome:
 class CompiledProgram:
     """One program on one VF. ``run`` and ``estimate`` belong on one thread at a time."""
 
-    def __init__(self, model: CheckedModel, target: Target) -> None:
+    def __init__(
+        self,
+        model: CheckedModel,
+        target: Target,
+        arithmetic: str = "",
+        suits: Callable[[Mapping[str, Shape]], None] | None = None,
+    ) -> None:
+        """``suits`` raises InvalidArgument where shapes are none that it can be launched with."""
         self.inputs = signature.inputs(model.proto.graph)
         self.outputs = signature.outputs(model.proto.graph)
         self.weight_bytes = model.weight_bytes
         self.nodes = model.nodes
         self.sha256 = model.sha256
         self._device = target.device
-        self._analysis: Analysis = analyse(model.proto)
         self._fit = Fit(model.proto, model.weight_bytes, target.memory_bytes)
         self._fit.check_known(model.known)
+        model, self.analysis = legalise(model, arithmetic, target.device)
+        self.graph = model.proto.graph
         opening = Opening(target.threads, target.scratch, model.weights)
-        self._body = open_body(model, self._analysis, target.device, opening)
+        self._body = open_body(model, self.analysis, target.device, opening)
         self._plans = Plans()
+        self._suits = suits
         self._by_name = {port.name: port for port in self.inputs}
         # A program of one node is a kernel: the device may have arithmetic of its own for it.
         self._is_kernel = model.nodes == 1 and isinstance(self._body, Whole)
         alone = self._is_kernel or (isinstance(self._body, Pipeline) and self._body.on_device)
         self._shapes = KernelShapes(model.proto) if alone and model.nodes == 1 else None
-        self.steering = self._analysis.steering & self._by_name.keys()
+        self.steering = self.analysis.steering & self._by_name.keys()
 
     def run(
         self,
@@ -86,17 +95,17 @@ class CompiledProgram:
         """Launch on checked inputs. Raises InvalidArgument where their values do not suit the
         model.
         """
-        key = key_of(inputs, self._analysis.steering)
-        plan = None if self._analysis.random else self._plans.get(key)
+        key = key_of(inputs, self.analysis.steering)
+        plan = None if self.analysis.random else self._plans.get(key)
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
-            self._fit.check(inputs, self._analysis.steering)
+            self._fit.check(inputs, self.analysis.steering)
             names = [port.name for port in self.outputs] if self._is_kernel else list(wanted)
             plan, found = self._trace(inputs, names, stop)
-            if not self._analysis.random:
+            if not self.analysis.random:
                 self._plans.put(key, plan)
-            if self._analysis.random or found.exact:
+            if self.analysis.random or found.exact:
                 # Where chance steers, another run would perhaps take another path.
                 return Outcome({name: found.results[name] for name in wanted}, plan.cost)
         own = self._run_on_device(plan, inputs) if self._is_kernel else None
@@ -135,18 +144,20 @@ class CompiledProgram:
             if name not in values
         }
         inputs = neutral | dict(values)
-        key = key_of(inputs, self._analysis.steering)
-        plan = None if self._analysis.random else self._plans.get(key)
+        key = key_of(inputs, self.analysis.steering)
+        plan = None if self.analysis.random else self._plans.get(key)
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
-            self._fit.check(inputs, self._analysis.steering)
+            self._fit.check(inputs, self.analysis.steering)
             plan, _ = self._trace(inputs, [port.name for port in self.outputs], stop)
             self._plans.put(key, plan)
         return plan
 
     def _plan_by_shapes(self, key: Key, inputs: Mapping[str, Any]) -> Plan | None:
         """The plan of a kernel whose shapes say it all, so that nothing has to run to find it."""
+        if self._suits is not None:
+            self._suits({name: each.shape for name, each in inputs.items()})
         if self._shapes is None:
             return None
         specs = {name: typed(each) for name, each in inputs.items()}
@@ -164,7 +175,7 @@ class CompiledProgram:
         return self._planned(found.nodes), found
 
     def _planned(self, nodes: Sequence[Executed]) -> Plan:
-        return make_plan(nodes, self._analysis, self._device, self._body.residents)
+        return make_plan(nodes, self.analysis, self._device, self._body.residents)
 
     @property
     def programming(self) -> Cost | None:
@@ -179,7 +190,7 @@ class CompiledProgram:
     def _run_on_device(self, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
         if len(plan.operations) != 1:
             return None
-        (info,) = self._analysis.nodes.values()
+        (info,) = self.analysis.nodes.values()
         if any(name and name not in inputs for name in info.inputs):
             return None
         operands = [inputs[name] if name else None for name in info.inputs]
@@ -189,23 +200,27 @@ class CompiledProgram:
         return dict(zip(info.outputs, given, strict=False))
 
 
-def compile_model(data: bytes | memoryview, target: Target, sha256: str = "") -> CompiledProgram:
+def compile_model(
+    data: bytes | memoryview, target: Target, sha256: str = "", arithmetic: str = ""
+) -> CompiledProgram:
     """Compile ONNX bytes, or open a program file. The bytes are not kept.
 
-    ``sha256`` is that of ONNX bytes, where it is known already. Raises InvalidModel or Unsupported
-    naming the node at fault.
+    ``sha256`` is that of ONNX bytes, where it is known already. ``arithmetic`` is that of the
+    products of float32, "" for what a program file says, or float32. Raises InvalidModel or
+    Unsupported naming the node at fault.
     """
     view = memoryview(data)
     if not vxp.is_vxp(view):
-        return CompiledProgram(frontend.read(view, sha256), target)
+        return CompiledProgram(frontend.read(view, sha256), target, arithmetic)
     with vxp.opened(view, target.identity) as model:
-        return CompiledProgram(model, target)
+        return CompiledProgram(model, target, arithmetic or vxp.arithmetic(view))
 
 
 def compile_kernel(source: KernelSource, target: Target) -> CompiledProgram:
     """Compile one kernel by name. Raises NotFound, InvalidArgument or Unsupported."""
     built = kernels.build(source, target.device.arithmetic)
-    return CompiledProgram(frontend.read(serialize(built)), target)
+    suits = kernels.checker(source)
+    return CompiledProgram(frontend.read(serialize(built)), target, suits=suits)
 
 
 def _neutral(port: Port, shape: Shape) -> Array:

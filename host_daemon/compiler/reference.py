@@ -7,7 +7,7 @@ and by its being one VF's alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,8 +21,9 @@ from host_daemon.compiler.graphs import title
 from host_daemon.compiler.steering import RANDOM_OPS
 from vaccel.errors import Cancelled, Exhausted, InvalidArgument, Unsupported, VaccelError
 
-# What the launch under way on a thread is stopped by.
+# What the launch under way on a thread is stopped by, and who is told of nodes within its graphs.
 _launch = threading.local()
+Told = Callable[[NodeProto, Sequence[Any], Sequence[Any]], None]
 
 
 class Loop(op_loop.Loop):
@@ -49,6 +50,29 @@ class Loop(op_loop.Loop):
         return run(M, np.array(True) if cond is None else cond, *args, **named)
 
 
+class Evaluator(ReferenceEvaluator):
+    """The reference, of which a traced launch hears what nodes of nested graphs it came to."""
+
+    def __init__(self, proto: Any, *args: Any, **named: Any) -> None:
+        super().__init__(proto, *args, **named)
+        if isinstance(proto, GraphProto):
+            for node in self.rt_nodes_:
+                _tell_of(node)
+
+
+def _tell_of(node: Any) -> None:
+    run = node.run
+
+    def telling(*inputs: Any, **named: Any) -> Any:
+        outputs = run(*inputs, **named)
+        told: Told | None = getattr(_launch, "told", None)
+        if told is not None:
+            told(node.onnx_node, inputs, outputs)
+        return outputs
+
+    node.run = telling
+
+
 class ReferenceNode:
     """One node, containers with their graphs included. Raises Unsupported where ONNX has no
     reference for it.
@@ -71,19 +95,25 @@ class ReferenceNode:
             # Workers are forked: they must not all draw the same numbers.
             np.random.seed()
         try:
-            self._evaluator = ReferenceEvaluator(alone, new_ops=[Loop])
+            self._evaluator = Evaluator(alone, new_ops=[Loop])
         except Exception as fault:
             raise Unsupported(
                 f"node {self._title}: no kernel computes it on this host: {_text(fault)}",
                 hint="write it with other operators",
             ) from fault
 
-    def run(self, inputs: Mapping[str, Any], stop: ort.RunOptions | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        stop: ort.RunOptions | None = None,
+        told: Told | None = None,
+    ) -> dict[str, Any]:
         """Results by name. Raises InvalidArgument naming the node where the inputs do not suit.
 
-        Setting ``stop.terminate`` ends it at the next turn of a loop.
+        Setting ``stop.terminate`` ends it at the next turn of a loop. ``told`` hears of each node
+        of its graphs, once it has run.
         """
-        _launch.stop = stop
+        _launch.stop, _launch.told = stop, told
         try:
             with np.errstate(all="ignore"):
                 results = self._evaluator.run(None, dict(inputs))
@@ -95,6 +125,8 @@ class ReferenceNode:
             raise Unsupported(f"node {self._title}: {_text(fault)}") from fault
         except Exception as fault:  # what NumPy raises depends on what a tenant gave
             raise InvalidArgument(f"launch failed: node {self._title}: {_text(fault)}") from fault
+        finally:
+            _launch.told = None
         return {n: _plain(each) for n, each in zip(self._gives, results, strict=True)}
 
 

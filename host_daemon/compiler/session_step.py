@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
 from host_daemon.compiler import ort_values, sessions, weights
+from host_daemon.compiler.guards import guarded
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.trace import INSERTED_CAST, Trace, trace
 from host_daemon.compiler.weights import Weights
@@ -37,6 +38,7 @@ class SessionStep:
     def __init__(
         self, model: ModelProto, takes: Sequence[str], gives: Sequence[str], opening: Opening
     ) -> None:
+        model = guarded(model)
         self._takes = tuple(takes)
         self._gives = tuple(gives)
         self._opening = opening

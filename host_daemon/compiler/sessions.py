@@ -23,7 +23,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from host_daemon.compiler import blame, ort_values
+from host_daemon.compiler import blame, guards, ort_values
 from vaccel.errors import (
     Cancelled,
     Exhausted,
@@ -168,7 +168,7 @@ def open_session(
             raise Exhausted(f"no memory left to compile: {blame.reason(text)}") from fault
         if isinstance(fault, states.NotImplemented):
             raise Unsupported(blame.reason(text)) from fault
-        raise InvalidModel(blame.reason(text)) from fault
+        raise guards.named(InvalidModel(blame.reason(text))) from fault
 
 
 def run(
@@ -199,7 +199,7 @@ def run(
             raise Cancelled("launch stopped: its context closed") from fault
         if _is_no_memory(fault, text):
             raise Exhausted(f"launch ran out of memory: {text}") from fault
-        raise InvalidArgument(f"launch failed: {text}") from fault
+        raise guards.named(InvalidArgument(f"launch failed: {text}")) from fault
     return list(results)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
-from host_daemon.compiler import sessions
+from host_daemon.compiler import guards, sessions
 from vaccel import bounds
 from vaccel.errors import Exhausted, HostFault
 from vaccel.model import Array, DType, Shape
@@ -27,7 +27,8 @@ Typed = tuple[DType, Shape]
 _KERNEL: Final = "_kernel_time"
 # Casts that ORT inserts where its CPU has no kernel of a narrow type: no part of the model.
 INSERTED_CAST: Final = "InsertedCast_"
-_INSERTED: Final = ("InsertedPrecisionFreeCast_", INSERTED_CAST)
+# Nodes that are none of the model's, by how their names begin.
+INSERTED: Final = ("InsertedPrecisionFreeCast_", INSERTED_CAST, guards.PREFIX)
 _DTYPES: Final[dict[str, DType]] = {
     "double": DType.FLOAT64,
     "float": DType.FLOAT32,
@@ -143,7 +144,7 @@ def _read(path: Path) -> tuple[Executed, ...]:
 
 def _is_node(event: Mapping[str, Any]) -> bool:
     name = event.get("name", "")
-    return event.get("cat") == "Node" and name.endswith(_KERNEL) and not name.startswith(_INSERTED)
+    return event.get("cat") == "Node" and name.endswith(_KERNEL) and not name.startswith(INSERTED)
 
 
 def _executed(event: Mapping[str, Any]) -> Executed:

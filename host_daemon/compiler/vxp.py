@@ -66,8 +66,11 @@ def is_vxp(data: memoryview | bytes) -> bool:
 # --- writing --------------------------------------------------------------------------------
 
 
-def write(model: CheckedModel, identity: Identity, plan: Mapping[str, Any]) -> Iterator[bytes]:
-    """A program file in pieces. ``plan`` says to people what the compiler decided.
+def write(
+    model: CheckedModel, identity: Identity, plan: Mapping[str, Any], arithmetic: str = ""
+) -> Iterator[bytes]:
+    """A program file in pieces. ``plan`` says to people what the compiler decided; ``arithmetic``
+    is what the program computes in where a load says nothing.
 
     Raises Exhausted where its header would be longer than bounds.PROGRAM_HEADER_BYTES.
     """
@@ -82,6 +85,7 @@ def write(model: CheckedModel, identity: Identity, plan: Mapping[str, Any]) -> I
     header: dict[str, Any] = {
         "vaccel": __version__,
         "target": asdict(identity),
+        "arithmetic": arithmetic,
         "model": {"sha256": model.sha256, "nodes": model.nodes},
         "inputs": [_port(port) for port in signature.inputs(model.proto.graph)],
         "outputs": [_port(port) for port in signature.outputs(model.proto.graph)],
@@ -137,6 +141,11 @@ def header(data: memoryview) -> dict[str, Any]:
     another version.
     """
     return _header(data)[0]
+
+
+def arithmetic(data: memoryview) -> str:
+    """What a program file is to compute in, "" where it does not say. Raises as ``header``."""
+    return str(_header(data)[0].get("arithmetic", ""))
 
 
 @contextmanager

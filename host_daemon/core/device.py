@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from vaccel.inventory import Figure
 from vaccel.model import Array, Cost, DType, Profile, Shape
@@ -149,6 +149,27 @@ class DeviceModel(Protocol):
         Raises InvalidArgument naming field and value where it is another card's or broken; the
         device is then as it was.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """An arithmetic as roundings around the common kernels: operands are rounded once to
+    ``operand`` as they enter the array, and results to ``result`` as they leave it.
+
+    ``operand`` INT8 are integers with scales, whose sums in int32 are exact.
+    """
+
+    operand: DType
+    result: DType
+
+
+@runtime_checkable
+class Rounds(Protocol):
+    """What a device adds to the port some of whose arithmetic the common kernels can compute."""
+
+    @property
+    def roundings(self) -> Mapping[str, Rounding]:
+        """Those, by name; of all others ``run`` computes."""
 
 
 class Kind(Protocol):

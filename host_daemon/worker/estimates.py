@@ -11,6 +11,7 @@ import numpy as np
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.contexts import Context
 from host_daemon.worker.launch import check_names, check_value, object_of
+from vaccel.binding import check_symbols
 from vaccel.model import Shape, Strings, Tensor, Value
 
 
@@ -26,6 +27,8 @@ def estimated(
     values: dict[str, Any] = {}
     for name, value in arguments.items():
         check_value(by_name[name], value)
+    check_symbols(by_name, arguments)
+    for name, value in arguments.items():
         if not isinstance(value, Tensor | Strings):
             values[name] = deepcopy(object_of(name, value, owner.buffers))
             continue

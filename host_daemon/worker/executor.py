@@ -388,7 +388,7 @@ class Executor:
         if source.length > bounds.MODEL_BYTES:
             raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
         view = buffer.array[source.offset : source.offset + source.length]
-        return lambda _: self._cache.take(view.data)
+        return lambda _: self._cache.take(view.data, source.arithmetic)
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:

@@ -5,6 +5,7 @@ says. It lives in the sandbox of a VF's worker, which it enters before it looks 
 ends with its one answer. REQUEST is a JSON object::
 
     {"card": NAME or path, "profile": NAME, "threads": 1, "want": ["vxp", "explain"],
+     "arithmetic": "bf16",
      "shapes": {INPUT: [..]}, "symbols": {NAME: SIZE}, "values": {INPUT: nested lists}}
 
 The answer is ``{"card": …, "explain": …, "vxp_bytes": N}``, or ``{"code": …, "message": …, "hint":
@@ -47,7 +48,10 @@ def answer(request: Mapping[str, Any], data: bytes, scratch: Path) -> tuple[dict
     target = Target(device, threads, scratch, profile.memory_bytes, identity)
     want = set(request.get("want", ()))
     model = _checked(data, identity)
-    program = CompiledProgram(model, target)
+    arithmetic = str(request.get("arithmetic", ""))
+    if not arithmetic and vxp.is_vxp(data):
+        arithmetic = vxp.arithmetic(memoryview(data))
+    program = CompiledProgram(model, target, arithmetic)
     found: dict[str, Any] = {"card": card.name, "profile": dataclasses.asdict(profile)}
     file = b""
     told: dict[str, Any] = {}
@@ -61,7 +65,7 @@ def answer(request: Mapping[str, Any], data: bytes, scratch: Path) -> tuple[dict
         found["explain"] = told
     if "vxp" in want:
         plan: dict[str, Any] = {key: told[key] for key in ("inputs", "total") if key in told}
-        file = b"".join(vxp.write(model, identity, plan))
+        file = b"".join(vxp.write(model, identity, plan, arithmetic))
     found["model"] = {
         "sha256": model.sha256,
         "nodes": model.nodes,

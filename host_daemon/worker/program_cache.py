@@ -39,13 +39,16 @@ class ProgramCache:
         self._lock = threading.Lock()
         self.hits = 0
 
-    def take(self, data: memoryview) -> tuple[CompiledProgram, bool]:
+    def take(self, data: memoryview, arithmetic: str = "") -> tuple[CompiledProgram, bool]:
         """The program of a model or a program file, and whether it was made just now.
+
+        In another ``arithmetic`` the same bytes are another program.
 
         Raises what ``compile_model`` raises.
         """
         is_file = vxp.is_vxp(data)
-        key = vxp.key(data) if is_file else hashlib.sha256(data).hexdigest()
+        digest = vxp.key(data) if is_file else hashlib.sha256(data).hexdigest()
+        key = f"{digest}/{arithmetic}"
         known = self._known(key)
         if known is not None:
             if is_file:
@@ -55,7 +58,7 @@ class ProgramCache:
                     self.release(known)
                     raise
             return known, False
-        program = compile_model(data, self._target, "" if is_file else key)
+        program = compile_model(data, self._target, "" if is_file else digest, arithmetic)
         with self._lock:
             self._entries[key] = _Entry(program, 1)
             self._keys[id(program)] = key

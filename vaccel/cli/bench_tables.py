@@ -57,10 +57,22 @@ def show_onnx(result: onnx_suite.Result) -> None:
 
 
 def show_agreement(result: agreement.Result) -> None:
-    """How many inputs agree, and how far the worst is from the bound."""
-    title = f"within {result.relative:g} relative plus {result.absolute:g}, synthetic inputs"
-    rows = [(row.model, row.agreed, row.inputs, f"{row.worst:.3f}") for row in result.rows]
-    draw(title, ("model", "agreed", "inputs", "worst / allowed"), rows)
+    """How many inputs agree as numbers, and how many decisions are the same."""
+    title = f"numbers within {result.relative:g} relative plus {result.absolute:g}"
+    headings = ("model", "in", "inputs", "agree", "decisions", "the same", "cycles")
+    rows = [
+        (
+            row.model,
+            row.arithmetic,
+            row.inputs,
+            row.agreed,
+            row.decisions,
+            f"{row.same / row.decisions:.2%}" if row.decisions else "-",
+            f"{row.cycles:,}",
+        )
+        for row in result.rows
+    ]
+    draw(f"{title}; synthetic inputs", headings, rows)
 
 
 def show_compile(result: compile.Result) -> None:

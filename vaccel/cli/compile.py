@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from vaccel.cli import render
-from vaccel.cli.model_options import CardName, Dims, ModelFile, ProfileName, Shapes, Values
+from vaccel.cli.model_options import (
+    ArithmeticName,
+    CardName,
+    Dims,
+    ModelFile,
+    ProfileName,
+    Shapes,
+    Values,
+)
 from vaccel.cli.options import CONTEXT, Json, examples
 from vaccel.cli.sizes import size_text
 from vaccel.cli.whole_file import write_file
@@ -36,6 +44,7 @@ def compile_file(
     shape: Shapes = None,
     dim: Dims = None,
     value: Values = None,
+    arithmetic: ArithmeticName = "",
     as_json: Json = False,
 ) -> None:
     """Compile a model into a program file for one card and profile.
@@ -47,7 +56,7 @@ def compile_file(
     from vaccel.cli import explained
     from vaccel.cli.model_options import request_of
 
-    request = request_of(profile, card, shape, dim, value)
+    request = request_of(profile, card, shape, dim, value, arithmetic)
     begun = time.monotonic()
     done = toolchain.compile_model(model, request, file=True, explain=explain)
     seconds = time.monotonic() - begun

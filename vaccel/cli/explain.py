@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from vaccel.cli import render
-from vaccel.cli.model_options import CardName, Dims, ModelFile, ProfileName, Shapes, Values
+from vaccel.cli.model_options import (
+    ArithmeticName,
+    CardName,
+    Dims,
+    ModelFile,
+    ProfileName,
+    Shapes,
+    Values,
+)
 from vaccel.cli.options import CONTEXT, Json, examples
 from vaccel.cli.whole_file import write_file
 
@@ -29,6 +37,7 @@ def explain(
     shape: Shapes = None,
     dim: Dims = None,
     value: Values = None,
+    arithmetic: ArithmeticName = "",
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write one page with timeline and graph."),
@@ -44,7 +53,7 @@ def explain(
     from vaccel.cli import explained
     from vaccel.cli.model_options import request_of
 
-    request = request_of(profile, card, shape, dim, value)
+    request = request_of(profile, card, shape, dim, value, arithmetic)
     done = toolchain.compile_model(model, request, file=False, explain=True)
     if html is not None:
         from vaccel.cli.explained_page import page

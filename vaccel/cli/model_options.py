@@ -45,12 +45,24 @@ Values = Annotated[
 ]
 
 
+ArithmeticName = Annotated[
+    str,
+    typer.Option(
+        "--arithmetic",
+        metavar="NAME",
+        help="What products of float32 compute in, such as bf16 or int8. Default: float32.",
+        show_default=False,
+    ),
+]
+
+
 def request_of(
     profile: str,
     card: str,
     shapes: Sequence[str] | None,
     dims: Sequence[str] | None,
     values: Sequence[str] | None,
+    arithmetic: str = "",
 ) -> Request:
     """The request that options make. Raises InvalidArgument naming the option."""
     return Request(
@@ -59,6 +71,7 @@ def request_of(
         {name: _shape(name, text) for name, text in _pairs("--shape", shapes)},
         {name: _size("--dim", text) for name, text in _pairs("--dim", dims)},
         {name: _value(name, text) for name, text in _pairs("--value", values)},
+        arithmetic,
     )
 
 

@@ -14,6 +14,13 @@ from typing import Final
 
 from vaccel.kernels import KERNELS
 from vaccel.kernels.declaration import Kernel
+from vaccel.ops.convolutions import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose2d,
+    depthwise_conv2d,
+)
 from vaccel.ops.elementwise import (
     abs,
     add,
@@ -76,17 +83,7 @@ from vaccel.ops.movement import (
     top_k,
     transpose,
 )
-from vaccel.ops.products import (
-    batched_matmul,
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose2d,
-    depthwise_conv2d,
-    gemv,
-    linear,
-    matmul,
-)
+from vaccel.ops.products import batched_matmul, gemv, linear, matmul
 from vaccel.ops.quantisation import (
     dequantize,
     quantize,

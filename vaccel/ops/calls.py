@@ -83,7 +83,7 @@ def unary(name: str, given: str, expected: str) -> Unary:
         return result(device, name, {"x": x})
 
     example = f">>> print(ops.{name}(device, {given}))\n{expected}"
-    return _named(call, declared, example)
+    return named(call, declared, example)
 
 
 def binary(name: str, given: str, expected: str) -> Binary:
@@ -94,10 +94,11 @@ def binary(name: str, given: str, expected: str) -> Binary:
         return result(device, name, {"a": a, "b": b})
 
     example = f">>> print(ops.{name}(device, {given}))\n{expected}"
-    return _named(call, declared, example)
+    return named(call, declared, example)
 
 
-def _named(call: Function, declared: Kernel, example: str) -> Function:
+def named(call: Function, declared: Kernel, example: str) -> Function:
+    """A function under its kernel's name, with the help of the table and an example."""
     call.__name__ = call.__qualname__ = declared.name
     described(call, declared, f"{declared.summary}.\n\n{example}")
     return call

@@ -85,7 +85,7 @@ def source_of(message: compute_pb2.LoadProgramRequest) -> compute.OnnxSource | c
     kind = message.WhichOneof("source")
     if kind == "onnx":
         onnx = message.onnx
-        return compute.OnnxSource(onnx.buffer, onnx.offset, onnx.length)
+        return compute.OnnxSource(onnx.buffer, onnx.offset, onnx.length, onnx.arithmetic)
     if kind == "kernel":
         kernel = message.kernel
         if len(kernel.operands) > bounds.ARGUMENTS_PER_LAUNCH:
@@ -102,7 +102,10 @@ def to_program_request(
     """A request to compile."""
     if isinstance(source, compute.OnnxSource):
         onnx = compute_pb2.OnnxSource(
-            buffer=source.buffer, offset=source.offset, length=source.length
+            buffer=source.buffer,
+            offset=source.offset,
+            length=source.length,
+            arithmetic=source.arithmetic,
         )
         return compute_pb2.LoadProgramRequest(context=context, onnx=onnx)
     kernel = compute_pb2.KernelSource(

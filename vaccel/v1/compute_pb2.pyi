@@ -139,14 +139,16 @@ class LoadProgramRequest(_message.Message):
     def __init__(self, context: _Optional[str] = ..., onnx: _Optional[_Union[OnnxSource, _Mapping]] = ..., kernel: _Optional[_Union[KernelSource, _Mapping]] = ...) -> None: ...
 
 class OnnxSource(_message.Message):
-    __slots__ = ("buffer", "offset", "length")
+    __slots__ = ("buffer", "offset", "length", "arithmetic")
     BUFFER_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
     buffer: int
     offset: int
     length: int
-    def __init__(self, buffer: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+    arithmetic: str
+    def __init__(self, buffer: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., arithmetic: _Optional[str] = ...) -> None: ...
 
 class KernelSource(_message.Message):
     __slots__ = ("name", "operands", "attributes")

@@ -7,7 +7,8 @@ arithmetic, a one-node program runs there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import onnx
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
@@ -20,7 +21,7 @@ from vaccel.compute import KernelSource
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.kernels import declaration, fit
 from vaccel.kernels.declaration import Kernel, Operand
-from vaccel.model import Port
+from vaccel.model import Port, Shape
 
 
 def build(source: KernelSource, arithmetic: Sequence[str]) -> ModelProto:
@@ -50,6 +51,21 @@ def build(source: KernelSource, arithmetic: Sequence[str]) -> ModelProto:
     draft = Draft(kernel, ports, settings, results)
     DRAWINGS[kernel.name](draft)
     return _with_result_shapes(kernel, ports, _model(draft))
+
+
+def checker(source: KernelSource) -> Callable[[Mapping[str, Shape]], None]:
+    """What raises InvalidArgument, operands side by side, where shapes of a launch do not fit a
+    kernel that was drawn for operands of open shapes.
+    """
+    kernel = kernels.find(source.name)
+    settings = kernel.settings(source.attributes)
+    ports = fit.bind_operands(kernel, source.operands)
+
+    def check(shapes: Mapping[str, Shape]) -> None:
+        given = {n: replace(port, shape=shapes.get(n, port.shape)) for n, port in ports.items()}
+        fit.check_operands(kernel, given, settings)
+
+    return check
 
 
 def _model(draft: Draft) -> ModelProto:

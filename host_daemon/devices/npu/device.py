@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation, Rounding
 from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.lowering import Lowered, lower
 from host_daemon.devices.npu import energy
@@ -21,6 +21,15 @@ from host_daemon.devices.state import Stateless
 from host_daemon.devices.work import Work, work
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import Array, Cost, DType, Profile
+
+# The roundings of ``rounding`` and ``integers``, as a compiler can write them.
+_ROUNDINGS: Final[Mapping[str, Rounding]] = {
+    "bf16": Rounding(DType.BFLOAT16, DType.BFLOAT16),
+    "fp16": Rounding(DType.FLOAT16, DType.FLOAT16),
+    "fp8_e4m3": Rounding(DType.FLOAT8_E4M3FN, DType.BFLOAT16),
+    "fp8_e5m2": Rounding(DType.FLOAT8_E5M2, DType.BFLOAT16),
+    "int8": Rounding(DType.INT8, DType.INT32),
+}
 
 
 class NpuDevice(Stateless):
@@ -67,6 +76,11 @@ class NpuDevice(Stateless):
     def arithmetic(self) -> Sequence[str]:
         """Arithmetic of the arrays."""
         return self.card.arithmetic
+
+    @property
+    def roundings(self) -> Mapping[str, Rounding]:
+        """Arithmetic that is the common kernels' between roundings: all but int4 and fp32."""
+        return {name: each for name, each in _ROUNDINGS.items() if name in self._machines}
 
     @property
     def idle_watts(self) -> float:

@@ -12,10 +12,10 @@ takes the channels over, and gives them back; its own commands change the mode t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation, Rounding
 from host_daemon.devices.npu.device import NpuDevice
 from host_daemon.devices.npu_pim.parameters import NpuPimParameters, channels_of
 from host_daemon.devices.pim.family import Banks, find_family
@@ -54,6 +54,12 @@ class NpuPimDevice(Stateless):
     def arithmetic(self) -> Sequence[str]:
         """Arithmetic of the arrays; that of the banks is among them."""
         return self.card.arithmetic
+
+    @property
+    def roundings(self) -> Mapping[str, Rounding]:
+        """The NPU's, but for arithmetic that the banks have too: theirs rounds elsewhere."""
+        npu = self._npu.roundings
+        return {name: each for name, each in npu.items() if name not in self._banks.arithmetic}
 
     @property
     def idle_watts(self) -> float:

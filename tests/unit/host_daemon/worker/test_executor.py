@@ -122,6 +122,18 @@ async def test_a_cancelled_estimate_lets_go(executor: Executor) -> None:
         assert done.error is None and other.nodes == 2
 
 
+async def test_an_estimate_takes_one_size_for_a_symbol(executor: Executor) -> None:
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    shapes = {"a": ["n", 2], "b": ["n", 2], "y": ["n", 2]}
+    values = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    made = models.model(models.graph([node], values[:2], values[2:]))
+    async with opened(executor) as session:
+        program = await session.load(made.SerializeToString())
+        given = {"a": Tensor(DType.FLOAT32, (3, 2)), "b": Tensor(DType.FLOAT32, (4, 2))}
+        with pytest.raises(InvalidArgument, match="axis 0 is 4, but n is 3 in input 'a'"):
+            await executor.estimate(session.context, program.id, given)
+
+
 async def test_streams_take_turns(executor: Executor) -> None:
     async with opened(executor) as session:
         for stream in (1, 2, 3):
