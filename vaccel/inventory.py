@@ -13,7 +13,7 @@ class Figure:
     """A quantity of a card: what its model takes it to be, what is published of it, and where.
 
     ``name`` is a quantity such as ``bandwidth`` or ``peak int8``; both values are in ``unit``, a
-    base unit (``OP/s``, ``B/s``, ``W``, ``J``, ``s``, ``Hz``, ``B``; "" counts things).
+    base unit (``OP/s``, ``B/s``, ``W``, ``J``, ``s``, ``Hz``, ``B``, ``ohm``; "" counts things).
     ``published`` is 0 where nobody did. ``source`` is of the published value where there is one,
     else of the model's; ``unverified`` says that the source calls itself so.
     """

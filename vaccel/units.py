@@ -70,6 +70,7 @@ ENERGY_PER_BYTE: Final = Dimension(
     },
 )
 POWER: Final = Dimension("power", "W", _si("W", "_mk"))
+RESISTANCE: Final = Dimension("resistance", "ohm", _si("ohm", "_mk"))
 BYTES_PER_CYCLE: Final = Dimension("bytes per cycle", "B/cycle", {"B/cycle": Fraction(1)})
 MACS_PER_CYCLE: Final = Dimension("MACs per cycle", "MAC/cycle", {"MAC/cycle": Fraction(1)})
 SHARE: Final = Dimension("share", "1", {"%": Fraction(1, 100)})

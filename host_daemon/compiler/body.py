@@ -27,6 +27,7 @@ class Whole:
 
     programming: tuple[NodeCost, ...] = ()
     residents: Mapping[str, str] = {}
+    spilled: Mapping[str, str] = {}
 
     def __init__(self, model: CheckedModel, opening: Opening) -> None:
         graph = model.proto.graph

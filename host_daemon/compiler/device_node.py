@@ -15,9 +15,9 @@ from host_daemon.compiler.segments import Engine, Step, needs, submodel
 from host_daemon.compiler.session_step import Opening, SessionStep
 from host_daemon.compiler.shapes import KernelShapes
 from host_daemon.compiler.trace import Executed, Trace, Typed, typed
-from host_daemon.core.device import DeviceModel, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, DeviceModel, NodeCost, NoRoom, Operation
 from vaccel import bounds
-from vaccel.errors import InvalidModel, Unsupported
+from vaccel.errors import Exhausted, InvalidModel, Unsupported
 from vaccel.model import Array
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class DeviceNode:
         self.name = node.name
         self.resident = resident
         self.kept: NodeCost | None = None
+        self.spilled = ""
         self._node = node
         self._step = step
         self._device = device
@@ -44,7 +45,11 @@ class DeviceNode:
     def load(
         self, model: ModelProto, placement: Placement, analysis: Analysis, known: folding.Known
     ) -> None:
-        """Hand the node's constant inputs to the device. Raises what ``keep`` raises."""
+        """Hand the node's constant inputs to the device.
+
+        Where it has no room the node is computed elsewhere, and ``spilled`` says why, unless the
+        node states an arithmetic: then Exhausted. Raises what ``keep`` raises.
+        """
         self._model, self._placement, self._analysis = model, placement, analysis
         self._known = known
         self._shapes = KernelShapes(model, self._node)
@@ -56,7 +61,13 @@ class DeviceNode:
         }
         if self._weights:
             operation = placement.operation(self._node, analysis, self.resident)
-            self.kept = self._device.keep(operation, self._weights)
+            try:
+                self.kept = self._device.keep(operation, self._weights)
+            except NoRoom as full:
+                if ARITHMETIC in operation.attributes:
+                    raise Exhausted(f"node {self.name!r}: {full.message}", hint=full.hint) from full
+                # No matter for the result but its place: others compute it, and say why.
+                self.spilled = full.message
 
     def drop(self) -> None:
         """Have the device forget the weights."""

@@ -76,6 +76,9 @@ def explain(
     memory = fit.plan(arrays, analysis.steering)
     roofs = _Roofs(target, profile)
     rows = _rows(plan, analysis, roofs)
+    for row in rows:
+        if row["name"] in program.spilled:
+            row["why"] = f"no room where its weights would be kept: {program.spilled[row['name']]}"
     return {
         "model": {
             "sha256": model.sha256,
@@ -262,6 +265,8 @@ def _why(each: _Sum) -> str:
     product = operation.op in _PRODUCTS
     if each.place == "array":
         return f"a product: the arrays compute it in {asked or first}"
+    if each.place == "tiles":
+        return "a product with weights that stay: the tiles that keep them multiply"
     if each.place == "reference":
         return "ONNX Runtime has no kernel for it: ONNX's reference implementation computes it"
     if product:

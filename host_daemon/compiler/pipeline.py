@@ -162,6 +162,11 @@ class Pipeline:
         """Names under which the device keeps weights, by name of node."""
         return {each.name: each.resident for each in self._devices if each.kept is not None}
 
+    @property
+    def spilled(self) -> dict[str, str]:
+        """Why the device does not keep the weights of some nodes, by name of node."""
+        return {each.name: each.spilled for each in self._devices if each.spilled}
+
     def run(
         self, inputs: Mapping[str, Any], wanted: Sequence[str], stop: ort.RunOptions | None
     ) -> dict[str, Any]:

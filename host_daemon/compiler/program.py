@@ -183,6 +183,11 @@ class CompiledProgram:
         written = self._body.programming
         return self._device.launch_cost(written) if written else None
 
+    @property
+    def spilled(self) -> Mapping[str, str]:
+        """Why the device does not keep the weights of some nodes, by name of node."""
+        return self._body.spilled
+
     def close(self) -> None:
         """Have the device forget the program's weights. It must not run after."""
         self._body.close()

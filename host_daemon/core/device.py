@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
+from vaccel.errors import Exhausted
 from vaccel.inventory import Figure
 from vaccel.model import Array, Cost, DType, Profile, Shape
 
@@ -29,8 +30,19 @@ ARITHMETIC: Final = "vaccel.arithmetic"
 # and the range of its weights, beyond which they are clipped.
 MAX_ERROR: Final = "vaccel.max_error"
 WEIGHT_LIMIT: Final = "vaccel.weight_limit"
+# How the resistance of an analog card's wires is solved: in closed form, or node by node.
+WIRES: Final = "vaccel.wires"
+EXACT: Final = "exact"
+SOLUTIONS: Final = ("closed", EXACT)
 # What a node's metadata may say to a device.
-DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT})
+DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT, WIRES})
+
+
+class NoRoom(Exhausted):
+    """What other weights take leaves no place for these: the node's other arithmetic will do.
+
+    ``DeviceModel.keep`` raises it; whoever hands it on beyond the compiler makes it an Exhausted.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +136,9 @@ class DeviceModel(Protocol):
         is of the model's bytes and the node: what is kept already has one more user, and goes when
         it was dropped as often as it was kept.
         ``weights`` are by index of input. The cost is of writing them; None where this device
-        keeps weights in its memory as all else. Raises Exhausted where they find no room,
-        InvalidArgument naming a weight that cannot be kept.
+        keeps weights in its memory as all else. Raises NoRoom where others' weights take
+        their place, Exhausted where there is none that can be written, InvalidArgument
+        naming a weight that cannot be kept.
         """
 
     def drop(self, resident: str) -> None:

@@ -160,7 +160,7 @@ class DeviceConformance:
         assert len({figure.name for figure in card.figures}) == len(card.figures)
         for figure in card.figures:
             assert figure.value >= 0, figure.name
-            assert figure.unit in ("OP/s", "B/s", "W", "J", "s", "Hz", "B", ""), figure.name
+            assert figure.unit in ("OP/s", "B/s", "W", "J", "s", "Hz", "B", "ohm", ""), figure.name
             assert figure.source, figure.name
 
     def test_a_state_comes_back(self, card: Card, device: DeviceModel) -> None:

@@ -18,7 +18,7 @@ def value_text(value: float, unit: str) -> str:
     """A value with its unit: ``512 TOP/s``, ``180 W``, ``0.3 pJ``, ``5 us``."""
     if unit == "s" and value >= 1000:
         return f"{value:,.0f} s"
-    if unit in ("J", "s") and value < 1000:
+    if unit in ("J", "s", "ohm") and value < 1000:
         step = 0
         while value and abs(value) < 0.0995 and step < len(_PREFIXES) - 1:
             value, step = value * 1000, step + 1

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
-from host_daemon.core.device import Card, NodeCost, Operation
+from host_daemon.core.device import ARITHMETIC, Card, NodeCost, NoRoom, Operation
 from host_daemon.core.lasting import Life
 from host_daemon.devices.lowering import lower
 from host_daemon.devices.nvm import health, matrix, promise, snapshots
 from host_daemon.devices.nvm.blocks import Grid, cut
 from host_daemon.devices.nvm.costs import Costs
-from host_daemon.devices.nvm.energy import Machine
+from host_daemon.devices.nvm.energy import Machine, in_turn
 from host_daemon.devices.nvm.matrix import BIAS, WEIGHTS, matrix_shape
 from host_daemon.devices.nvm.parameters import NvmParameters
 from host_daemon.devices.nvm.promise import most_error
@@ -23,11 +24,14 @@ from host_daemon.devices.nvm.tiles import Tiles
 from host_daemon.devices.nvm.writing import Writer
 from host_daemon.devices.state import pack, unpack
 from host_daemon.devices.work import size, work
-from vaccel.errors import InvalidArgument, WrongState
+from vaccel.errors import InvalidArgument, Unsupported, WrongState
 from vaccel.inventory import Condition
 from vaccel.model import Array, Cost, DType, Profile
 
 _NO_SEED = bytes(32)
+# What a node may state as its arithmetic: that of tiles, or of the digital core.
+ANALOG: Final = "analog"
+DIGITAL: Final = "fp32"
 
 
 class NvmDevice:
@@ -43,6 +47,7 @@ class NvmDevice:
         self._machine = Machine(self._own, profile.cores, card.cores, card.clock_hz, bus)
         self._costs = Costs(self._own, self._machine)
         self._residents: dict[str, Resident] = {}
+        self._spilled: dict[str, str] = {}  # why not, by what had no room
         self._now = 0.0
         self._seed = _NO_SEED
         self._spent: list[NodeCost] = []
@@ -68,7 +73,8 @@ class NvmDevice:
     def cost(self, operation: Operation) -> NodeCost:
         """The closed form: in tiles where the weights are kept there, else on the digital core.
 
-        Raises InvalidArgument where shapes do not fit.
+        Raises InvalidArgument where shapes do not fit, Unsupported for a stated arithmetic that
+        is not of the place.
         """
         grid = self._grid(operation) if operation.resident else None
         if grid is not None:
@@ -76,6 +82,12 @@ class NvmDevice:
             lower(operation, (1, 1))  # refuses shapes that do not multiply
             moved = size(operation.inputs[0]) + sum(size(each) for each in operation.outputs)
             return self._machine.on_tiles(grid, vectors, moved)
+        asked = operation.attributes.get(ARITHMETIC, DIGITAL)
+        if asked != DIGITAL:
+            raise Unsupported(
+                f"{operation.op}: {ARITHMETIC} = {str(asked)[:80]!r}, but no tile holds its matrix",
+                hint=f"{ANALOG} needs constant weights that fit the VF's tiles; the rest is fp32",
+            )
         lowered, plain = lower(operation, (1, 1)), work(operation)
         moved = plain.bytes_read + plain.bytes_written
         if lowered is None:
@@ -97,7 +109,8 @@ class NvmDevice:
 
     def keep(self, operation: Operation, weights: Mapping[int, Array]) -> NodeCost | None:
         """Write a matrix into tiles. Raises InvalidArgument naming a weight that is no number,
-        Exhausted where tiles or the write budget do not suffice, Unsupported where no tile can
+        NoRoom where other weights take the tiles, Exhausted where those left take no more writes
+        or the write budget does not suffice, Unsupported where no tile can
         keep the error that the node demands.
         """
         shape = matrix_shape(operation)
@@ -113,7 +126,11 @@ class NvmDevice:
                 return self._machine.writing(0.0, 0.0, 0)
             self._forget(known)
         demanded = most_error(operation)
-        placed, written = self._writer.place(operation, grid, values, self._now)
+        try:
+            placed, written = self._writer.place(operation, grid, values, self._now)
+        except NoRoom as full:
+            self._spilled[operation.resident] = full.message
+            raise
         resident = Resident(
             name=operation.resident,
             operation=operation,
@@ -125,16 +142,19 @@ class NvmDevice:
             most_error=demanded,
         )
         self._residents[operation.resident] = resident
-        if demanded is not None:
-            try:
+        cost = self._machine.writing(written.seconds, written.joules, values.nbytes)
+        try:
+            counts = resident.recalibrate(self._now, written.tiles)
+            if demanded is not None:
                 self._keep_promise(resident)
-            except BaseException:
-                self._forget(resident)
-                raise
-        return self._machine.writing(written.seconds, written.joules, values.nbytes)
+        except BaseException:
+            self._forget(resident)
+            raise
+        return in_turn(cost, self._machine.calibrating(grid, counts, CALIBRATION))
 
     def drop(self, resident: str) -> None:
         """Forget a matrix; its cells stay as they are until they are needed."""
+        self._spilled.pop(resident, None)
         known = self._residents.get(resident)
         if known is not None:
             known.uses -= 1
@@ -221,7 +241,10 @@ class NvmDevice:
 
     def condition(self) -> Sequence[Condition]:
         """Age, calibration, expected error, wear, budget, faults."""
-        return health.of_vf(self._tiles, self._residents.values(), self._writer.budget, self._now)
+        found = health.of_vf(
+            self._tiles, self._residents.values(), self._writer.budget, self._now, self._spilled
+        )
+        return tuple(found)
 
     @property
     def tiles_in_use(self) -> int:
@@ -244,7 +267,7 @@ class NvmDevice:
     def _grid(self, operation: Operation) -> Grid | None:
         """How a node's matrix is cut, where it has one and there are tiles enough."""
         shape = matrix_shape(operation)
-        if shape is None:
+        if shape is None or operation.attributes.get(ARITHMETIC, ANALOG) != ANALOG:
             return None
         tile = self._own.tile
         grid = cut(shape.inputs, shape.outputs, shape.groups, tile.rows, tile.columns)

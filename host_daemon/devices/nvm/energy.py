@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from host_daemon.core.device import NodeCost
 from host_daemon.devices.nvm.analog.converters import ReadCounts
@@ -128,6 +129,22 @@ class Machine:
 
 def _busy(**units: int) -> Mapping[str, int]:
     return {name: cycles for name, cycles in units.items() if cycles}
+
+
+def in_turn(first: NodeCost, second: NodeCost) -> NodeCost:
+    """Two things of one node, one after the other; the place is the first's."""
+
+    def added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
+    return NodeCost(
+        place=first.place,
+        critical_cycles=first.critical_cycles + second.critical_cycles,
+        cycles=added(first.cycles, second.cycles),
+        bytes=added(first.bytes, second.bytes),
+        joules=added(first.joules, second.joules),
+        macs=first.macs + second.macs,
+    )
 
 
 def peak_operations(own: NvmParameters, tiles: int) -> float:

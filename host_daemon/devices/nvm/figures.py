@@ -59,6 +59,8 @@ def _tiles(header: Header, own: NvmParameters, sources: dict[str, Provenance]) -
     yield _figure(sources, "MVM of a tile", tile.mvm_seconds, "s", "tile.mvm")
     joules = energy.mvm_joules(own)
     yield _figure(sources, "energy per MVM", joules, "J", "energy.cell energy.dac energy.adc")
+    ohms = own.periphery.wire_ohms
+    yield _figure(sources, "wire resistance", ohms, "ohm", "wires.segment")
     yield _figure(sources, "endurance", float(tile.endurance), "", "tile.endurance")
     peak = energy.peak_operations(own, header.cores)
     field = "published.peak" if own.published_peak else "tile.mvm"

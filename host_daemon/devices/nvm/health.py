@@ -7,10 +7,12 @@ its endurance takes no more writes; an expected error warns at nine tenths of wh
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+from host_daemon.core.device import EXACT, WIRES
 from host_daemon.devices.nvm.analog.converters import ReadCounts
+from host_daemon.devices.nvm.analog.wires import VALID_LOAD
 from host_daemon.devices.nvm.resident import Resident
 from host_daemon.devices.nvm.store import MOST_STUCK, TileRecord
 from host_daemon.devices.nvm.tiles import Tiles
@@ -22,13 +24,19 @@ _LEVELS: Final = ("ok", "warning", "fault")
 
 
 def of_vf(
-    tiles: Tiles, residents: Collection[Resident], budget: Budget, now: float
+    tiles: Tiles,
+    residents: Collection[Resident],
+    budget: Budget,
+    now: float,
+    spilled: Mapping[str, str],
 ) -> Sequence[Condition]:
     """Everything of a VF; the first line is the worst level of all others."""
     found = [
         *_tiles(tiles),
+        *_spilled(spilled),
         *_ages(residents, now),
         *_errors(residents, now),
+        *_wires(residents, now),
         *_wear([record for record in tiles.all if record.formatted], tiles.own.tile.warn),
         _budget(budget),
         *_counts(residents),
@@ -57,6 +65,14 @@ def _tiles(tiles: Tiles) -> Iterator[Condition]:
     level = "fault" if unfit == len(tiles.all) else "warning" if unfit else "ok"
     note = f"of {len(tiles.all)}" + (f", {unfit} take no more writes" if unfit else "")
     yield Condition("tiles in use", float(used), "", note, level)
+
+
+def _spilled(spilled: Mapping[str, str]) -> Iterator[Condition]:
+    """Products that the digital core computes since tiles were taken."""
+    if spilled:
+        name, why = next(iter(spilled.items()))
+        note = f"no room on tiles, so the digital core multiplies; {name}: {why}"
+        yield Condition("products in digital", float(len(spilled)), "", note, "warning")
 
 
 def _ages(residents: Collection[Resident], now: float) -> Iterator[Condition]:
@@ -89,6 +105,21 @@ def _errors(residents: Collection[Resident], now: float) -> Iterator[Condition]:
     )
     if nearest:
         yield Condition("error demanded", nearest, "1", "expected over accepted error", level)
+
+
+def _wires(residents: Collection[Resident], now: float) -> Iterator[Condition]:
+    """Whether the closed form of the wires holds, of the tile that loses most."""
+    placed = [(resident.seed, each) for resident in residents for each in resident.placed]
+    if not placed or not placed[0][1].own.periphery.wire_ohms:
+        return
+    load = max(each.see(seed, now).load for seed, each in placed)
+    note = "what wires take at worst, over what is left; solved "
+    note += "in closed form" if load else "exactly"
+    level = "ok"
+    if load > VALID_LOAD:
+        level = "warning"
+        note += f", which is out of its range past {VALID_LOAD}: ask for {WIRES} = {EXACT}"
+    yield Condition("wire load", load, "", note, level)
 
 
 def _wear(records: Sequence[TileRecord], warn: float) -> Iterator[Condition]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from host_daemon.core.device import EXACT, SOLUTIONS
 from host_daemon.devices.fields import Provenance, Section
 from host_daemon.devices.nvm.analog.cells import Preset
 from host_daemon.devices.nvm.analog.converters import Converter, InputRange, Periphery
@@ -99,7 +100,7 @@ def read_parameters(root: Section, profiles: tuple[str, ...]) -> NvmParameters:
     published = root.section("published") if root.has("published") else None
     parameters = NvmParameters(
         tile=tile,
-        periphery=_periphery(converter, dac_bits, adc_bits),
+        periphery=_periphery(converter, root.section("wires"), dac_bits, adc_bits),
         dac_bits=dac_bits,
         adc_bits=adc_bits,
         lanes=digital.count("lanes"),
@@ -151,7 +152,10 @@ def _tile(section: Section) -> Tile:
     return tile
 
 
-def _periphery(section: Section, dac_bits: int, adc_bits: int) -> Periphery:
+def _periphery(section: Section, wires: Section, dac_bits: int, adc_bits: int) -> Periphery:
+    ohms = wires.quantity("segment", units.RESISTANCE, zero=True)
+    exact = wires.choice("solve", SOLUTIONS) == EXACT
+    wires.finish()
     return Periphery(
         dac=Converter.of(dac_bits),
         adc=Converter.of(adc_bits, float(section.count("adc_range", most=1 << 12))),
@@ -159,6 +163,8 @@ def _periphery(section: Section, dac_bits: int, adc_bits: int) -> Periphery:
         bound_management=section.flag("bound_management"),
         out_noise=section.quantity("output_noise", units.SHARE, zero=True),
         weight_noise=section.quantity("weight_noise", units.SHARE, zero=True),
+        wire_ohms=ohms,
+        exact_wires=exact,
     )
 
 

@@ -51,6 +51,7 @@ def keep(resident: Resident, writer: Writer, machine: Machine, now: float) -> li
     try:
         written = writer.refresh(resident.placed, resident.weights, now)
         spent.append(machine.writing(written.seconds, written.joules, resident.weights.nbytes))
+        spent.append(machine.calibrating(resident.grid, resident.recalibrate(now), CALIBRATION))
         spent.append(_measure(resident, machine, now))
     except Exhausted as fault:
         why = f"; it cannot be written anew: {fault.message}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -29,19 +30,24 @@ CALIBRATION: Final = 64
 
 @dataclass(slots=True)
 class Placed:
-    """A block in its tile, and what the tile reads as at the present time."""
+    """A block in its tile, and what the tile reads as at the present time.
+
+    ``exact`` asks for the exact solution of its wires, instead of what the card says.
+    """
 
     block: Block
     record: TileRecord
     own: NvmParameters
     mapping: Mapping
     snapshot: Snapshot | None = None
+    exact: bool = False
 
     def array(self) -> CrossbarArray:
         """What the tile keeps, read from its record: a copy, so hold it no longer than needed."""
+        edge = self.own.periphery
         return CrossbarArray(
             self.own.tile.preset,
-            self.own.periphery,
+            replace(edge, exact_wires=True) if self.exact else edge,
             self.mapping,
             self.record.cells(self.block.rows, self.block.columns),
             self.record.record["scale"][0][: self.block.columns].copy(),
@@ -149,15 +155,18 @@ class Resident:
 
     # --- calibration ------------------------------------------------------------------------
 
-    def recalibrate(self, now: float) -> ReadCounts:
+    def recalibrate(self, now: float, tiles: Container[int] | None = None) -> ReadCounts:
         """Multiply known vectors on each tile and in digital, and undo the mean of what is lost.
 
         The factor is ``sum(exact^2) / sum(given * exact)``: the gain alone, since what is not
         proportional to the exact product averages out. (One-hot vectors, as in Joshi et al. 2020,
         read single weights, of which the small ones vanish in an ADC made for whole sums.)
+        ``tiles`` are those to do, all where None.
         """
         counts = ReadCounts()
         for each in self.placed:
+            if tiles is not None and each.record.number not in tiles:
+                continue
             rng = generator(self.seed, b"calibrate", bytes(each.record.get("content")))
             vectors = rng.standard_normal((CALIBRATION, each.block.rows), dtype=np.float32)
             exact = vectors @ self.weights[each.block.inputs, each.block.outputs]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from host_daemon.core.device import NoRoom
 from host_daemon.devices.nvm.parameters import NvmParameters
 from host_daemon.devices.nvm.store import WRITTEN, TileRecord, generator
 from vaccel.errors import Exhausted
@@ -42,7 +43,11 @@ class Tiles:
         return [record for record in self.all if record.number not in self.taken]
 
     def choose(self, labels: Sequence[bytes], contents: Sequence[bytes]) -> list[TileRecord]:
-        """A tile for each block, all or none. Raises Exhausted naming what is missing."""
+        """A tile for each block, all or none.
+
+        Raises NoRoom where weights in use take the place, Exhausted where tiles take no more
+        writes; both name what is missing.
+        """
         left = {record.number: record for record in self.free()}
         chosen: dict[int, TileRecord] = {}
         for index, content in enumerate(contents):
@@ -68,10 +73,10 @@ class Tiles:
             said += f", {worn} are worn out"
         if len(unfit) > worn:
             said += f", {len(unfit) - worn} are stuck"
-        hint = "unload programs, or use a VF of a larger profile"
         if unfit:
             hint = "ask the operator for a VF on other tiles: these take no more writes"
-        return Exhausted(said, hint=hint)
+            return Exhausted(said, hint=hint)
+        return NoRoom(said, hint="unload programs, or use a VF of a larger profile")
 
 
 def _find(records: Iterable[TileRecord], content: bytes) -> TileRecord | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from host_daemon.core.device import WEIGHT_LIMIT, Operation
+from host_daemon.core.device import EXACT, SOLUTIONS, WEIGHT_LIMIT, WIRES, Operation
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, finite
 from host_daemon.devices.nvm.analog.crossbar import Mapping as WeightMapping
 from host_daemon.devices.nvm.blocks import Block, Grid
@@ -15,19 +15,24 @@ from host_daemon.devices.nvm.parameters import NvmParameters
 from host_daemon.devices.nvm.resident import Placed
 from host_daemon.devices.nvm.store import WRITING, WRITTEN, TileRecord, generator, sha256
 from host_daemon.devices.nvm.tiles import Tiles
-from vaccel.errors import Exhausted, InvalidArgument
+from vaccel import bounds
+from vaccel.errors import Exhausted, InvalidArgument, Unsupported
 from vaccel.model import Array
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What writing took. ``seconds`` is of the slowest tile: each has write drivers of its own."""
+    """What writing took, and which tiles were written.
+
+    ``seconds`` is of the slowest tile: each has write drivers of its own.
+    """
 
     rows: int = 0
     cells: int = 0
     missed: int = 0
     seconds: float = 0.0
     joules: float = 0.0
+    tiles: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Writer:
         write budget do not suffice; then nothing has been written.
         """
         matrix = finite(weights, f"weights of {operation.resident}")
-        mapping = self._mapping(operation)
+        mapping, exact = self._mapping(operation), self._exact(operation)
         parts = [matrix[block.inputs, block.outputs] for block in grid.blocks]
         node = operation.resident.rpartition("/")[2].encode()
         labels = [sha256(b"label", node, repr(block).encode()) for block in grid.blocks]
@@ -96,6 +101,7 @@ class Writer:
                 written = _sum(written, took)
             else:
                 each = Placed(block, record, self._own, mapping)
+            each.exact = exact
             self._tiles.taken.add(record.number)
             placed.append(each)
         return placed, written
@@ -114,10 +120,8 @@ class Writer:
         for each in placed:
             part = weights[each.block.inputs, each.block.outputs]
             each.record.put(state=WRITING)
-            fresh, took = self._write(
-                each.record, each.block, part, each.mapping, now, whole=True
-            )
-            each.snapshot = fresh.snapshot
+            _, took = self._write(each.record, each.block, part, each.mapping, now, whole=True)
+            each.snapshot = None
             written = _sum(written, took)
         return written
 
@@ -140,6 +144,22 @@ class Writer:
                 f"{operation.op}: {WEIGHT_LIMIT} = {str(limit)[:80]!r}", hint="a positive number"
             )
         return replace(self._own.tile.mapping, limit=value)
+
+    def _exact(self, operation: Operation) -> bool:
+        """Whether the node's wires are solved exactly. Raises InvalidArgument, Unsupported."""
+        tile, edge = self._own.tile, self._own.periphery
+        asked = operation.attributes.get(WIRES)
+        if asked not in (None, *SOLUTIONS):
+            raise InvalidArgument(
+                f"{operation.op}: {WIRES} = {str(asked)[:80]!r}", hint=" or ".join(SOLUTIONS)
+            )
+        exact = edge.exact_wires if asked is None else asked == EXACT
+        if exact and tile.rows * tile.columns > bounds.EXACT_WIRES_CELLS:
+            raise Unsupported(
+                f"{operation.op}: {WIRES} = {EXACT} on tiles of {tile.rows} x {tile.columns}",
+                hint=f"up to {bounds.EXACT_WIRES_CELLS} cells an array are solved exactly",
+            )
+        return exact
 
     def _write(
         self,
@@ -176,7 +196,14 @@ class Writer:
         )
         placed = Placed(block, record, self._own, mapping)
         record.put(calibrated_at=now)
-        return placed, Written(rows, report.cells, report.missed, report.seconds, report.joules)
+        return placed, Written(
+            rows,
+            report.cells,
+            report.missed,
+            report.seconds,
+            report.joules,
+            frozenset({record.number}),
+        )
 
 
 def _holds(record: TileRecord, content: bytes) -> bool:
@@ -194,4 +221,5 @@ def _sum(total: Written, more: Written) -> Written:
         total.missed + more.missed,
         max(total.seconds, more.seconds),
         total.joules + more.joules,
+        total.tiles | more.tiles,
     )

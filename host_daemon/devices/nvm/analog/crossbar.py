@@ -156,7 +156,11 @@ class CrossbarArray:
 
     def _snapshot(self, present: Reals, sigma: Reals | None = None) -> Snapshot:
         """``sigma`` is what each read adds to each cell, in microsiemens."""
-        present, load = _wired(present, self.periphery)
+        seen, load = _wired(present, self.periphery)
+        if sigma is not None and seen is not present:
+            # What a cell adds takes the same wires as its current.
+            sigma = sigma * np.divide(seen, present, out=np.ones_like(seen), where=present > 0)
+        present = seen
         weights = (present[0] - present[1]) * np.float32(1 / self.preset.span)
         variance = None
         if sigma is not None:

@@ -1,8 +1,8 @@
 """Normally distributed numbers in float32, twice as fast as NumPy's.
 
 Box and Muller's transform, on whole arrays: its logarithm, sine and cosine are vector
-instructions, where NumPy's generator makes one number after another. With uniform numbers of 24
-bits the largest deviation is 5.77.
+instructions, where NumPy's generator makes one number after another. With uniform numbers of 23
+bits the largest deviation is 5.65.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def normals(rng: np.random.Generator, shape: tuple[int, ...], sigma: float = 1.0
 
 def _fill(rng: np.random.Generator, out: Reals, scale: np.float32) -> None:
     half = out.size // 2
-    drawn = rng.random(out.size, dtype=np.float32)
+    drawn = _ones_and_more(rng, out.size)
     radius, angle = drawn[:half], drawn[half:]
-    np.subtract(1, radius, out=radius)
+    np.subtract(2, radius, out=radius)
     np.log(radius, out=radius)
     radius *= scale
     np.sqrt(radius, out=radius)
@@ -46,3 +46,14 @@ def _fill(rng: np.random.Generator, out: Reals, scale: np.float32) -> None:
     np.sin(angle, out=out[half:])
     out[:half] *= radius
     out[half:] *= radius
+
+
+def _ones_and_more(rng: np.random.Generator, size: int) -> Reals:
+    """Uniform numbers from 1 to below 2: 23 random bits each below the exponent of 1.
+
+    Twice as fast as ``rng.random``, which makes one after another. ``size`` is even.
+    """
+    bits = np.asarray(rng.bit_generator.random_raw(size // 2), np.uint64).view(np.uint32)
+    bits >>= np.uint32(9)
+    bits |= np.uint32(0x3F800000)
+    return bits.view(np.float32)
