@@ -54,6 +54,7 @@ def test_a_verdict_is_an_exit_code():
 HEAD = ("local", {}, {})
 LATENCY = {"where": "vm", "p50_us": 7.0, "replay_us_per_command": 0.1, "speedup_p50": 76.0}
 SIZES = {"write_MBps": 1.0, "read_MBps": 2.0, "memcpy_MBps": 3000.0, "grpc_MBps": None}
+AGREED = Agreed("m", "bf16", True, 9, 8, 1.5, 40, 39, 8, 1200, {})
 SUITE = Suite("onnx", "1.23", "x", 3, 1, 1, 1, (Exclusion("a", "b"),), (), {"array": 7})
 
 
@@ -65,8 +66,8 @@ SUITE = Suite("onnx", "1.23", "x", 3, 1, 1, 1, (Exclusion("a", "b"),), (), {"arr
         ("quantised", Quantised("quantised", *HEAD, True, (Pair("m", 4, 2, 2, 0.01, 8, 4, 1, 1),)),
          "m 4.00 ms 2.00 ms 2.00 x 1.00% 8 cycles 4 cycles"),
         ("onnx", SUITE, "onnx 1.23: 1 of 3 cases passed, 1 failed, 1 excluded; nodes: 7 array"),
-        ("agreement", Agreement("a", *HEAD, 1e-4, 1e-5, 7, (Agreed("m", True, 9, 8, 1.5, {}),)),
-         "m 8 9 1.500"),
+        ("agreement", Agreement("a", *HEAD, 1e-4, 1e-5, 7, (AGREED,)),
+         "m bf16 9 8 40 97.50% 1,200"),
         ("compile", Loading("c", *HEAD, (Loaded("m", 9, 8, 1, 4_000_000, 5, 2_000_000, 1, 1),)),
          "m 5 2.0 9 ms 8 ms 1 ms 1 ms 4 MB 2.0 x"),
         ("latency", LATENCY, "speedup_p50 76 x"),
