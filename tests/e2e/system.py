@@ -235,7 +235,7 @@ class App:
         )
         system.shell(vm, script, user)
 
-    def await_line(self, start: str, seconds: int = 30) -> str:
+    def await_line(self, start: str, seconds: int = 60) -> str:
         """Until it has printed a line that begins so; that line."""
         # A loop that looks would cost the emulated CPU more than what it waits for.
         script = f"tail -n +1 -f {self.log} | grep -m 1 '^{start}'"
@@ -253,7 +253,7 @@ class App:
         """What it has printed."""
         return self._system.shell(self._vm, f"cat {self.log}")
 
-    def end(self, seconds: int = 30) -> int:
+    def end(self, seconds: int = 60) -> int:
         """Its exit code, once it has ended; 128 and the number of a signal that killed it."""
         return int(self.await_line("exit ", seconds).split()[1])
 
