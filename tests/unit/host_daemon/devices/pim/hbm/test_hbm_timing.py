@@ -35,6 +35,14 @@ def test_every_row_of_the_simulator_to_the_cycle() -> None:
         assert pimsimulator(inputs) == int(row[oracle.result]), inputs
 
 
+def test_other_intervals_of_refresh() -> None:
+    row = dict(zip(FIRST, ("1", "GEMV", "pim", "", "512", "1024"), strict=True))
+    names = ("default_tREFI900", "default_tREFI3900", "default_tREFI15600", "default_tREFI0")
+    cycles = [pimsimulator(row | {"refresh": name}) for name in names]
+    assert cycles == sorted(cycles, reverse=True) and len(set(cycles)) == 4
+    assert cycles[-1] == pimsimulator(row | {"refresh": "refresh_disabled_tREFI1e8"})
+
+
 def test_the_same_work_over_the_bus_without_pim() -> None:
     """The simulator's own benchmarks, 64 channels: "host X / PIM Y"."""
     sizes = {"gemv 4096x4096": 4096, "mul 2097152": 1 << 21, "add 1048576": 1 << 20}
@@ -210,6 +218,7 @@ def test_what_cannot_be_traced_is_named(
         ("kernel", "CONV", "kernel = 'CONV'"),
         ("mode", "gpu", "mode = 'gpu'"),
         ("refresh", "never", "refresh = 'never'"),
+        ("refresh", "default_tREFI350", "every 350 cycles leave no time"),
         ("in_dim", "-1", "in_dim = '-1'"),
     ],
 )
