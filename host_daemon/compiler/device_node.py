@@ -65,6 +65,7 @@ class DeviceNode:
                 self.kept = self._device.keep(operation, self._weights)
             except NoRoom as full:
                 if ARITHMETIC in operation.attributes:
+                    self._device.drop(self.resident)
                     raise Exhausted(f"node {self.name!r}: {full.message}", hint=full.hint) from full
                 # No matter for the result but its place: others compute it, and say why.
                 self.spilled = full.message

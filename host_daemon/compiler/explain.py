@@ -188,6 +188,7 @@ class _Sum:
 
     operation: Operation
     place: str
+    note: str = ""
     runs: int = 0
     critical: int = 0
     macs: int = 0
@@ -210,7 +211,7 @@ def _rows(plan: Plan, analysis: Analysis, roofs: _Roofs) -> list[dict[str, Any]]
     """A row for each node, in the order in which they first ran; a loop's turns are one row."""
     sums: dict[str, _Sum] = {}
     for name, operation, cost in zip(plan.names, plan.operations, plan.costs, strict=True):
-        sums.setdefault(name, _Sum(operation, cost.place)).add(cost)
+        sums.setdefault(name, _Sum(operation, cost.place, cost.note)).add(cost)
     known = [name for name in sums if name in analysis.nodes]
     makers = {out: name for name in known for out in _outputs(name, analysis)}
     rows: list[dict[str, Any]] = []
@@ -258,6 +259,13 @@ def _spec(spec: tuple[DType, Shape] | None) -> str:
     return "-" if spec is None else f"{spec[0].value}[{', '.join(map(str, spec[1]))}]"
 
 
+_ALWAYS: Final = {
+    "reference": "ONNX Runtime has no kernel for it: ONNX's reference implementation computes it",
+    "host": "the host's: the banks have no way to do it, or take longer",
+    "tiles": "a product with weights that stay: the tiles that keep them multiply",
+}
+
+
 def _why(each: _Sum) -> str:
     operation = each.operation
     asked = operation.attributes.get(ARITHMETIC)
@@ -265,10 +273,11 @@ def _why(each: _Sum) -> str:
     product = operation.op in _PRODUCTS
     if each.place == "array":
         return f"a product: the arrays compute it in {asked or first}"
-    if each.place == "tiles":
-        return "a product with weights that stay: the tiles that keep them multiply"
-    if each.place == "reference":
-        return "ONNX Runtime has no kernel for it: ONNX's reference implementation computes it"
+    if each.place == "banks":
+        note = f": {each.note}" if each.note else ""
+        return f"the banks compute it in {asked or first} where its data lies{note}"
+    if each.place in _ALWAYS:
+        return _ALWAYS[each.place]
     if product:
         return f"the arrays do not multiply {asked or first}: the {each.place} core does"
     if each.place == "vector":
@@ -282,7 +291,7 @@ class _Roofs:
     def __init__(self, target: Target, profile: Profile) -> None:
         self._device = target.device
         self._bus = profile.bandwidth_bytes_per_second / target.device.clock_hz
-        self._peaks: dict[tuple[DType, Any], float | None] = {}
+        self._peaks: dict[tuple[DType, Any, int], float | None] = {}
 
     def position(self, each: _Sum) -> dict[str, Any]:
         """Where a node lies: MACs per byte, per cycle, its roof, and what bounds it."""
@@ -292,7 +301,7 @@ class _Roofs:
         bound = busiest if share >= 0.5 else "latency"
         if not each.macs or not each.critical:
             return {"bound": bound}
-        peak = self._peak(each.operation)
+        peak = self._peak(each)
         intensity = each.macs / moved if moved else math.inf
         attained = each.macs / each.critical
         found: dict[str, Any] = {"bound": bound, "macs_per_cycle": attained}
@@ -304,21 +313,24 @@ class _Roofs:
             found["side"] = "compute" if roof >= peak else "memory"
         return found
 
-    def _peak(self, operation: Operation) -> float | None:
+    def _peak(self, each: _Sum) -> float | None:
+        operation = each.operation
         dtype = next((spec[0] for spec in operation.inputs if spec is not None), DType.FLOAT32)
         asked = operation.attributes.get(ARITHMETIC)
-        key = (dtype, asked)
+        # Banks read each weight for one row: what they attain is seen on a vector.
+        rows = 1 if each.place == "banks" else _PROBE
+        key = (dtype, asked, rows)
         if key not in self._peaks:
-            self._peaks[key] = self._probed(dtype, asked)
+            self._peaks[key] = self._probed(dtype, asked, rows)
         return self._peaks[key]
 
-    def _probed(self, dtype: DType, asked: Any) -> float | None:
-        square = (dtype, (_PROBE, _PROBE))
+    def _probed(self, dtype: DType, asked: Any, rows: int) -> float | None:
+        left, square = (dtype, (rows, _PROBE)), (dtype, (_PROBE, _PROBE))
         integer = dtype in (DType.INT8, DType.UINT8)
-        result = (DType.INT32 if integer else dtype, (_PROBE, _PROBE))
+        result = (DType.INT32 if integer else dtype, (rows, _PROBE))
         attributes = {ARITHMETIC: asked} if asked else {}
         op = "MatMulInteger" if integer and not asked else "MatMul"
-        probe = Operation(op, (square, square), (result,), attributes, frozenset({1}))
+        probe = Operation(op, (left, square), (result,), attributes, frozenset({1}))
         try:
             cost = self._device.cost(probe)
         except VaccelError:

@@ -63,7 +63,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class NodeCost:
-    """What one operation costs: where it runs, busy cycles per unit, and its critical path."""
+    """What one operation costs: where it runs, busy cycles per unit, and its critical path.
+
+    ``note`` says in the device's own words what runs there; empty where there is no more to say.
+    """
 
     place: str  # array, vector, banks or host
     critical_cycles: int
@@ -71,6 +74,7 @@ class NodeCost:
     bytes: Mapping[str, int]
     joules: Mapping[str, float]  # dynamic energy; static energy is added over device time
     macs: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

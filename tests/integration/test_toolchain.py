@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
 import vaccel
@@ -103,6 +103,25 @@ def test_an_explanation_adds_up(file: Path) -> None:
     memory = told["memory"]
     assert memory["peak_bytes"] == 4 * (64 + 1024 + 16)
     assert memory["weight_bytes"] == 4096 and memory["unknown_values"] == 0
+
+
+def test_what_runs_in_banks_and_what_at_the_host_is_explained(tmp_path: Path) -> None:
+    weights = from_array(np.zeros((1024, 4096), np.float16), "w")
+    half, rows = TensorProto.FLOAT16, (1, 64)
+    nodes = [helper.make_node("MatMul", [f"x{n}", "w"], [f"y{n}"], name=f"of {n}") for n in rows]
+    inputs = [value(f"x{n}", half, [n, 1024]) for n in rows]
+    outputs = [value(f"y{n}", half, [n, 4096]) for n in rows]
+    file = tmp_path / "products.onnx"
+    file.write_bytes(models.model(graph(nodes, inputs, outputs, [weights])).SerializeToString())
+    request = Request("pim.16c.6g")
+    told = toolchain.compile_model(file, request, file=False, explain=True).explanation
+    named = {row["name"]: row for row in told["nodes"]}
+    one, many = named["of 1"], named["of 64"]
+    assert (one["place"], many["place"]) == ("banks", "host")
+    assert one["why"].endswith("gemv of 8 tiles, 4 rounds a channel")
+    assert one["cycles"]["banks"] == 13389 and {"host", "bus"} < one["cycles"].keys()
+    assert 0.5 < one["roofline"]["of_roof"] <= 1  # of what banks attain, not the host
+    assert many["why"].startswith("the host's")
 
 
 def test_a_page_holds_no_markup_of_a_model(file: Path) -> None:

@@ -88,6 +88,12 @@ class AimBanks:
             bytes={"dram": pins + asked.moved, "banks": inside},
             joules=joules | host.joules(operations, asked.moved),
             macs=asked.macs,
+            note=", ".join(
+                f"{count // self._channels} {each.value}"
+                for each, count in asked.commands.items()
+                if each in COMPUTE
+            )
+            + " a channel",
         )
 
     def computes(self, operation: Operation) -> bool:

@@ -10,7 +10,7 @@ from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation
 from host_daemon.devices.pim.hbm import numbers
 from host_daemon.devices.pim.hbm.parameters import HbmParameters
 from host_daemon.devices.pim.hbm.timing import BURST_BYTES
-from host_daemon.devices.pim.hbm.work import Work, counted, inside_accesses, work
+from host_daemon.devices.pim.hbm.work import Kernels, Work, counted, inside_accesses, work
 from host_daemon.devices.pim.host import HostModel
 from vaccel.errors import Unsupported
 from vaccel.model import Array, DType, Profile
@@ -90,6 +90,7 @@ class HbmBanks:
             },
             joules={part: value for part, value in joules.items() if value},
             macs=asked.macs,
+            note=_note(kernel),
         )
 
     def _joules(self, asked: Work, opened: int, inside: int) -> dict[str, float]:
@@ -125,6 +126,14 @@ class HbmBanks:
         if self.cost(operation) is None:
             return None
         return numbers.compute(operation, inputs)
+
+
+def _note(kernel: Kernels) -> str:
+    """What ``program.explain`` and ``export`` can be asked for."""
+    parts = [f"{kernel.name} of {kernel.tiles} tiles"]
+    parts += [f"{kernel.rounds} rounds"] if kernel.rounds > 1 else []
+    parts += [f"{kernel.times} times"] if kernel.times > 1 else []
+    return f"{', '.join(parts)} a channel"
 
 
 def _in_halves(operation: Operation) -> bool:

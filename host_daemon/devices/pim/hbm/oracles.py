@@ -18,7 +18,9 @@ from host_daemon.devices.pim.hbm.schedule import schedule
 from host_daemon.devices.pim.hbm.timing import Timing
 from vaccel.errors import InvalidArgument
 
-_REFRESH: Final = re.compile(r"(default|refresh_disabled)_tREFI([0-9]{1,4}|1e8)")
+_REFRESH: Final = re.compile(r"(default|refresh_disabled)_tREFI([0-9]{1,9}|1e8)")
+# Cycles between a rank's refreshes below which the two ranks would do little else.
+_LEAST_INTERVAL: Final = 900
 # Without PIM: the host reads and writes over the bus.
 _PLAIN: Final = ("host", "no_pim", "nopim", "non_pim")
 _ELEMENTWISE: Final = {"ADD": kernels.binary, "MUL": kernels.binary, "RELU": kernels.unary}
@@ -31,7 +33,13 @@ def _timing(text: str) -> Timing:
             f"column refresh = {text!r} is unknown",
             hint="default_tREFI3900 or refresh_disabled_tREFI1e8",
         )
-    return Timing(refresh_interval=int(match[2]) if match[2] != "1e8" else 0)
+    interval = int(match[2]) if match[2] != "1e8" else 0
+    if 0 < interval < _LEAST_INTERVAL:
+        raise InvalidArgument(
+            f"column refresh = {text!r}: refreshes every {interval} cycles leave no time to work",
+            hint=f"at least {_LEAST_INTERVAL}, or 0 for none",
+        )
+    return Timing(refresh_interval=interval)
 
 
 def _kernel(row: Mapping[str, str]) -> kernels.Kernel:

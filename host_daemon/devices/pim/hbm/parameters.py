@@ -9,7 +9,10 @@ from host_daemon.devices.header import Header
 from host_daemon.devices.pim.hbm.kernels import BLOCKS, LANES
 from host_daemon.devices.pim.hbm.timing import BANKS, Timing
 from vaccel import units
+from vaccel.errors import InvalidArgument
 
+# What the file of a card of any kind may have.
+MOST_CHANNELS = 4096
 # Fields of ``Timing`` and of the card's table [timing] alike.
 _CYCLES = (
     "activate_to_read",
@@ -79,4 +82,16 @@ def read_hbm(root: Section, header: Header) -> HbmParameters:
     banks.count("lanes", least=LANES, most=LANES)
     for section in (timing, banks, energy, published):
         section.finish()
+    _check_refresh(parameters.timing, timing)
     return parameters
+
+
+def _check_refresh(timing: Timing, section: Section) -> None:
+    """A channel that refreshes all the time would never get to a kernel's end."""
+    least = 2 * timing.ranks * timing.refresh
+    if timing.refresh_interval < least:
+        raise InvalidArgument(
+            f"{section.name('refresh_interval')} = {timing.refresh_interval} cycles leaves less"
+            f" than half of the time to {timing.ranks} ranks with refreshes of {timing.refresh}",
+            hint=f"at least {least}",
+        )

@@ -1,12 +1,15 @@
 """Programs of the command register file: checked, explained, and those of the kernels.
 
-``python -m host_daemon.devices.pim.hbm.program gemv 2`` prints one.
+``python -m host_daemon.devices.pim.hbm.program gemv 2`` prints one; ``... program check FILE``
+checks and explains one of your own, a word a line.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from host_daemon.devices.pim.hbm.crf import (
@@ -19,11 +22,14 @@ from host_daemon.devices.pim.hbm.crf import (
     jump_target,
     text,
 )
-from vaccel.errors import InvalidArgument
+from vaccel.errors import HostFault, InvalidArgument, VaccelError
 
 Program = tuple[Instruction, ...]
 # Bursts of one pass over a program: far beyond any memory, so that only a mistake exceeds it.
 MOST_BURSTS: Final = 1 << 28
+# Characters of a program's text: each of 32 lines has a comment.
+_BYTES: Final = 1 << 14
+_WORD: Final = re.compile(r"0x[0-9a-fA-F]{1,8}")
 _EXIT: Final = Instruction("EXIT")
 _STORE: Final = Instruction("NOP", count=REGISTER_COUNT - 1)
 
@@ -161,12 +167,53 @@ KERNELS: Final = {
 }
 
 
+def words(text_of: str) -> list[int]:
+    """The words of a text: the first of each line, such as 0x3b108000, or the second where a line
+    begins with its index, as ``explain`` writes them. Empty lines and those of ``#`` are left out.
+
+    Raises InvalidArgument naming the line.
+    """
+    found = []
+    for number, line in enumerate(text_of.splitlines(), 1):
+        parts = line.split()
+        if not parts or parts[0].startswith("#") or parts[-2:] == ["in", "all"]:
+            continue
+        word = parts[1] if parts[0].isdigit() and len(parts) > 1 else parts[0]
+        if not _WORD.fullmatch(word):
+            raise InvalidArgument(
+                f"line {number}: {word[:40]!r} is no word of a program",
+                hint="32 bits in hexadecimal, such as 0x3b108000",
+            )
+        found.append(int(word, 16))
+    return found
+
+
+def _check(name: str) -> str:
+    """Explains the program of a file. Raises HostFault, InvalidArgument."""
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            given = file.read(_BYTES + 1)
+    except OSError as error:
+        raise HostFault(f"program {name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"program {name} is not UTF-8: {error.reason}") from error
+    if len(given) > _BYTES:
+        raise InvalidArgument(f"program {name} is longer than {_BYTES} characters")
+    return explain(decode_all(words(given)))
+
+
 def main(arguments: Sequence[str]) -> int:
-    """``KERNEL TILES``: print a kernel's program."""
-    if len(arguments) != 2 or arguments[0] not in KERNELS or not arguments[1].isdigit():
+    """``KERNEL TILES``: print a kernel's program. ``check FILE``: check that of a file."""
+    verb, value = arguments if len(arguments) == 2 else ("", "")
+    if verb != "check" and (verb not in KERNELS or not value.isdigit()):
         print(f"usage: program {'|'.join(KERNELS)} TILES", file=sys.stderr)
+        print("       program check FILE", file=sys.stderr)
         return 2
-    print(explain(KERNELS[arguments[0]](max(1, int(arguments[1])))))
+    try:
+        print(_check(value) if verb == "check" else explain(KERNELS[verb](max(1, int(value)))))
+    except VaccelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 

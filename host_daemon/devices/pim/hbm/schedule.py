@@ -23,9 +23,6 @@ from host_daemon.devices.pim.hbm.transactions import Phase, Step, closing, openi
 
 # Kernels after which those known are forgotten.
 _KERNELS: Final = 4096
-# A refresh further off than this is not told apart from one that never comes: longer than what
-# lies between two barriers can take, a refresh of another rank included.
-_NEAR: Final = 1500
 
 
 class Spent(NamedTuple):
@@ -120,11 +117,14 @@ class _Run:
             if self.now + effect.cycles <= self.next_due:
                 self._take(effect)
             else:
-                self._disturbed(stretch)
+                self._disturbed(stretch, effect.cycles)
 
-    def _disturbed(self, stretch: Stretch) -> None:
+    def _disturbed(self, stretch: Stretch, cycles: int) -> None:
+        # A refresh further off than a stretch can last that two others fall into is not told apart
+        # from one that never comes.
+        near = cycles + 2 * (self.timing.refresh + 2 * self.timing.row_cycle)
         distances = [each - self.now if each > self.now else 0 for each in self.due]
-        due = tuple([each if each < _NEAR else NEVER for each in distances])
+        due = tuple([each if each < near else NEVER for each in distances])
         effect = self.known.disturbed(self.situation, stretch, self.timing, due)
         self._take(effect)
         if any(effect.fell):

@@ -8,7 +8,6 @@ with the row that the bank opened last as memory: rows with bit 12 are not kept.
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Final
 
@@ -165,16 +164,3 @@ def gemv(outputs: int, inputs: int, timing: Timing) -> list[Row]:
     rounds = -(-outputs // kernels.TILE_OUTPUTS)
     of = program.gemv(tiles)
     return trace(kernels.gemv(tiles, rounds, len(of)), of, timing, zeroes=True)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``OUTPUTS INPUTS``: print the trace of GEMV on one channel, as CSV."""
-    if len(arguments) != 2 or not all(each.isdigit() and int(each) for each in arguments):
-        print("usage: trace OUTPUTS INPUTS", file=sys.stderr)
-        return 2
-    write(gemv(int(arguments[0]), int(arguments[1]), Timing()), sys.stdout)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -131,6 +132,40 @@ def test_loops_within_loops_run_as_often_as_counted() -> None:
         sequencer.burst()
     with pytest.raises(InvalidArgument, match="exited"):
         sequencer.burst()
+
+
+def test_a_program_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "program.txt"
+    of = program.gemv(3)
+    for text_of in (explain(of), "# mine\n\n" + "\n".join(f"{w:#x}" for w in encode_all(of))):
+        file.write_text(text_of)
+        assert program.main(["check", str(file)]) == 0
+        assert capsys.readouterr().out == explain(of) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given_text", "what"),
+    [
+        ("0x3b108000\n0xe0003803\n0xf0000000", "instruction 1, JUMP 7x [PC - 3]: it goes to -1"),
+        ("0x3b108000\n0xe0003802", "no EXIT"),
+        ("0xe0003801\n0xf0000000", "never ends"),
+        ("0x3b108f00\n0xf0000000", "instruction 0, MAC: dst register = 15"),
+        ("0x50000000", "opcode 5 in 0x50000000 is reserved"),
+        ("# mine\nMAC GRF_B", "line 2: 'MAC' is no word"),
+        ("0x100000000", "line 1: '0x100000000' is no word"),
+        ("", "no EXIT"),
+        ("#" * 20000, "longer than"),
+        ("\xff", "is not UTF-8"),
+    ],
+)
+def test_a_bad_program_of_a_file_is_named(
+    given_text: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "program.txt"
+    file.write_bytes(given_text.encode("latin-1"))
+    assert program.main(["check", str(file)]) != 0
+    assert what in capsys.readouterr().err
+    assert program.main(["check", str(tmp_path)]) != 0
 
 
 def test_a_program_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -266,6 +266,7 @@ def test_shapes_that_do_not_fit_are_refused(device: DeviceModel) -> None:
     [
         ("banks", "blocks", 4, r"banks\.blocks.*4"),
         ("timing", "precharge", "14 ns", r"timing\.precharge.*14 ns"),
+        ("timing", "refresh_interval", "1399 cycles", r"timing\.refresh_interval.* = 1399 .*half"),
         ("energy", "mac", "1.5", r"energy\.mac.*1\.5"),
         ("banks", "rows", 0, r"banks\.rows.*0"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_daemon.devices.oracle import Oracle
-from host_daemon.devices.pim.hbm import kernels, program, trace
+from host_daemon.devices.pim.hbm import export, kernels, program, trace
 from host_daemon.devices.pim.hbm.controller import Channel
 from host_daemon.devices.pim.hbm.kernels import Kernel
 from host_daemon.devices.pim.hbm.oracles import ORACLES, pimsimulator
@@ -33,6 +33,14 @@ def test_every_row_of_the_simulator_to_the_cycle() -> None:
     for row in rows:
         inputs = {name: row[name] for name in FIRST}
         assert pimsimulator(inputs) == int(row[oracle.result]), inputs
+
+
+def test_other_intervals_of_refresh() -> None:
+    row = dict(zip(FIRST, ("1", "GEMV", "pim", "", "512", "1024"), strict=True))
+    names = ("default_tREFI900", "default_tREFI3900", "default_tREFI15600", "default_tREFI0")
+    cycles = [pimsimulator(row | {"refresh": name}) for name in names]
+    assert cycles == sorted(cycles, reverse=True) and len(set(cycles)) == 4
+    assert cycles[-1] == pimsimulator(row | {"refresh": "refresh_disabled_tREFI1e8"})
 
 
 def test_the_same_work_over_the_bus_without_pim() -> None:
@@ -169,10 +177,38 @@ def test_a_trace_shows_refresh_and_the_srf() -> None:
     assert names.count("HAB_PIM") == 20
 
 
-def test_a_trace_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert trace.main(["64", "128"]) == 0
-    assert capsys.readouterr().out.startswith("cycle,cmd,")
-    assert trace.main(["64"]) == trace.main(["0", "x"]) == 2
+def test_traces_are_exported_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    given = str(DEFAULT / "pim" / "pimsimulator_trace_gemv_64x256_1ch.csv")
+    assert export.main(["gemv", "64", "256", "--compare", given]) == 0
+    assert capsys.readouterr().out == "equal: 306 commands, every cycle\n"
+    assert export.main(["gemv", "128", "256", "--channels", "2", "--compare", given]) == 0
+    capsys.readouterr()
+    assert export.main(["gemv", "64", "384", "--compare", given]) == 1
+    assert capsys.readouterr().out.startswith("line 87: 254,READ,0,0,0,8,,1:JUMP 7x [PC - 2] there")
+    assert export.difference([], [list(trace.COLUMNS), ["1"]]) == "1 commands there, 0 here"
+    for name in ("add", "mul", "mad", "relu", "batchnorm"):
+        assert export.main([name, "5000"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("cycle,cmd,") and shown.count("HAB_PIM") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["gemv", "64"], "gemv has 1 sizes"),
+        (["add", "64", "64"], "add has 2 sizes"),
+        (["gemv", "64", "0"], "INPUTS = 0"),
+        (["add", "64", "--channels", "4097"], "channels = 4097"),
+        (["gemv", "1000000", "4096"], "bursts of a channel, a trace has at most 131072"),
+        (["add", "64", "--compare", "none.csv"], "trace none.csv cannot be read"),
+        (["add", "64", "--compare", __file__ + "c"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_traced_is_named(
+    arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export.main(arguments) not in (0, 1)
+    assert what in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -182,6 +218,7 @@ def test_a_trace_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> No
         ("kernel", "CONV", "kernel = 'CONV'"),
         ("mode", "gpu", "mode = 'gpu'"),
         ("refresh", "never", "refresh = 'never'"),
+        ("refresh", "default_tREFI350", "every 350 cycles leave no time"),
         ("in_dim", "-1", "in_dim = '-1'"),
     ],
 )
