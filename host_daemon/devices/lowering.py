@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from host_daemon.core.device import Operation
+from host_daemon.devices import contrib
+from host_daemon.devices.contraction import contraction
 from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.work import elements, size
 from vaccel.errors import InvalidArgument
@@ -196,6 +198,18 @@ def _attention(operation: Operation, fold: Fold) -> Lowered:
     return Lowered((Step(scores), Step(values)), 14 * many * queries * keys, q[0])
 
 
+def _einsum(operation: Operation, fold: Fold) -> Lowered:
+    """A product of two operands, summed over what they share and the result lacks."""
+    a, b = _spec(operation, 0), _spec(operation, 1)
+    found = contraction(operation)
+    if found is None:
+        raise InvalidArgument(f"Einsum: {operation.attributes.get('equation')} is no product")
+    batch, m, n, k = found
+    macs = batch * m * n * k
+    gemm = Gemm(m, n, k, batch, size(a), size(b), _output(operation), macs)
+    return Lowered((Step(gemm),), 0, a[0])
+
+
 _LOWERINGS: Final[Mapping[str, Callable[[Operation, Fold], Lowered]]] = {
     "MatMul": lambda operation, fold: _matmul(operation, 0, 1),
     "MatMulInteger": lambda operation, fold: _matmul(operation, 0, 1),
@@ -209,6 +223,7 @@ _LOWERINGS: Final[Mapping[str, Callable[[Operation, Fold], Lowered]]] = {
     "GRU": _recurrent,
     "RNN": _recurrent,
     "Attention": _attention,
+    "Einsum": _einsum,
 }
 # Requantising each result costs about four lane operations: scale, round, zero point, clip.
 _REQUANTISED: Final = frozenset({"QLinearMatMul", "QLinearConv"})
@@ -219,8 +234,12 @@ def lower(operation: Operation, fold: Fold) -> Lowered | None:
 
     Raises InvalidArgument naming the op and the shapes that do not fit.
     """
+    if operation.domain == contrib.DOMAIN:
+        return _contributed(operation, fold)
     find = _LOWERINGS.get(operation.op)
     if find is None or operation.domain not in ("", "ai.onnx"):
+        return None
+    if operation.op == "Einsum" and contraction(operation) is None:
         return None
     lowered = find(operation, fold)
     if operation.op in _REQUANTISED:
@@ -229,6 +248,28 @@ def lower(operation: Operation, fold: Fold) -> Lowered | None:
     return lowered
 
 
-def arrays_take(op: str, domain: str = "") -> bool:
-    """Whether an op has a GEMM form."""
-    return op in _LOWERINGS and domain in ("", "ai.onnx")
+def _contributed(operation: Operation, fold: Fold) -> Lowered | None:
+    """The GEMMs of all parts of an operator of ONNX Runtime's own, and what is fused behind.
+
+    None where its shapes are none that are known: what it computes is the kernel's business.
+    """
+    steps: list[Step] = []
+    epilogue = 0
+    operand: DType | None = None
+    for part in contrib.parts(operation):
+        try:
+            lowered = _LOWERINGS[part.operation.op](part.operation, fold)
+        except InvalidArgument:
+            return None
+        own = lowered.steps
+        if part.weight_bytes is not None:
+            own = tuple(
+                replace(step, gemm=replace(step.gemm, right_bytes=part.weight_bytes))
+                for step in own
+            )
+        steps += own
+        epilogue += lowered.epilogue
+        operand = operand or lowered.operand
+    if operand is None:
+        return None
+    return Lowered(tuple(steps), epilogue + contrib.results(operation), operand)

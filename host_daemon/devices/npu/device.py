@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation, Rounding
+from host_daemon.devices import contrib
 from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.lowering import Lowered, lower
 from host_daemon.devices.npu import energy
@@ -120,7 +121,8 @@ class NpuDevice(Stateless):
                 )
             return str(asked)
         first = next((each for each in operation.inputs if each is not None), None)
-        name = BY_DTYPE.get(first[0]) if first else None
+        dtype = contrib.numbers(operation) or (first[0] if first else None)
+        name = BY_DTYPE.get(dtype) if dtype else None
         if name in ("fp16", "bf16") and name not in self._machines:
             # Every fp16 and bf16 is an fp32: arrays without the one compute it in the other.
             name = "fp32"

@@ -1,6 +1,8 @@
-"""Pictures of text, made here from a seed: letters of 5 by 7 dots on paper, blurred, with noise.
+"""Pictures that a model has something to decide about, as it has not about noise; all made here
+from a seed, of nobody and nothing real.
 
-What reads text has something to decide about them, as it has not about noise.
+Text is letters of 5 by 7 dots on paper, blurred, with noise. A head is a slice as scanners show
+them: a bright rim, tissue within, and in half of all cases a bright spot.
 """
 
 from __future__ import annotations
@@ -110,3 +112,24 @@ def page(rng: np.random.Generator, height: int, width: int) -> Floats:
         left = int(rng.integers(8, width - 8 - text.shape[1] + 1))
         plane[top : top + text.shape[0], left : left + text.shape[1]] = text
         top += text.shape[0] + int(rng.integers(8, 20))
+
+
+def head(rng: np.random.Generator, side: int) -> Floats:
+    """A slice through a head, as (1, side, side, 3) in [0, 1], all channels the same."""
+    down, across = 2 * np.mgrid[0:side, 0:side] / side - 1
+    turn = rng.uniform(-0.3, 0.3)
+    along = across * np.cos(turn) + down * np.sin(turn)
+    over = down * np.cos(turn) - across * np.sin(turn)
+    radius = (along / rng.uniform(0.6, 0.8)) ** 2 + (over / rng.uniform(0.7, 0.9)) ** 2
+    shade = np.where(radius < 1, rng.uniform(0.25, 0.4), 0.02)
+    shade += np.where((radius < 1) & (radius > 0.85), rng.uniform(0.2, 0.4), 0)
+    for _ in range(6):
+        waves = rng.normal(scale=5, size=2)
+        phase = waves[0] * across + waves[1] * down + rng.random()
+        shade += np.where(radius < 0.85, 0.04 * np.sin(2 * np.pi * phase), 0)
+    if rng.random() < 0.5:
+        left, top = rng.uniform(-0.3, 0.3, 2)
+        apart = (across - left) ** 2 + (down - top) ** 2
+        shade += rng.uniform(0.3, 0.5) * np.exp(-apart / rng.uniform(0.08, 0.2) ** 2)
+    picture = np.clip(shade + rng.normal(scale=0.02, size=shade.shape), 0, 1)
+    return np.repeat(picture[..., None], 3, axis=2)[None].astype(np.float32)
