@@ -36,11 +36,14 @@ def create(
     pf: Annotated[str, typer.Option(help="The card. Default: the first on which it fits.")] = "",
     name: Annotated[str, typer.Option(help="A name for it. Default: its id serves.")] = "",
     tenant: Annotated[str, typer.Option(help="Who owns it. Default: the default tenant.")] = "",
+    seed: Annotated[
+        str, typer.Option(help="A text that an analog card's noise comes from. Default: secret.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Split a VF off a card."""
     with session_of(ctx).host() as host:
-        vf = host.create_vf(profile, pf, name, tenant)
+        vf = host.create_vf(profile, pf, name, tenant, seed)
     if as_json:
         render.print_json(vf)
         return
