@@ -68,9 +68,11 @@ class AdminClient:
         """The cards."""
         return loop.run(self._operations.pfs())
 
-    def create_vf(self, profile: str, pf: str = "", name: str = "", tenant: str = "") -> VF:
-        """Split off a VF."""
-        return loop.run(self._operations.create_vf(profile, pf, name, tenant))
+    def create_vf(
+        self, profile: str, pf: str = "", name: str = "", tenant: str = "", seed: str = ""
+    ) -> VF:
+        """Split off a VF; with a ``seed`` its noise can be repeated."""
+        return loop.run(self._operations.create_vf(profile, pf, name, tenant, seed))
 
     def vfs(self) -> Sequence[VF]:
         """All VFs."""

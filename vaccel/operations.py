@@ -56,8 +56,14 @@ class Operations(Protocol):
     async def pfs(self) -> Sequence[PF]:
         """The cards, and what is free on each."""
 
-    async def create_vf(self, profile: str, pf: str, name: str, tenant: str) -> VF:
-        """Split off a VF. Raises NotFound for the profile, Exhausted naming what is free."""
+    async def create_vf(
+        self, profile: str, pf: str, name: str, tenant: str, seed: str = ""
+    ) -> VF:
+        """Split off a VF. Raises NotFound for the profile, Exhausted naming what is free.
+
+        ``seed`` is a text from which a card whose numbers are not exact draws its noise, so that
+        other VFs repeat it; "" draws one that nobody knows. Unsupported where a card draws nothing.
+        """
 
     async def vfs(self) -> Sequence[VF]:
         """All VFs."""

@@ -26,12 +26,13 @@ from host_daemon.core.lasting import LastingKind
 from host_daemon.core.records import VfRecord
 from vaccel import bounds
 from vaccel.aperture.cells import CellRange
-from vaccel.errors import HostFault, Internal, Unsupported
+from vaccel.errors import HostFault, Internal, InvalidArgument, Unsupported
 from vaccel.inventory import Condition
 
 log = logging.getLogger(__name__)
 
 _SALT: Final = b"vaccel: seed of a virtual function, 1"
+_CHOSEN: Final = b"vaccel: seed that an operator chose, 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ def derive_seed(secret: bytes, vf: str) -> bytes:
     """A VF's 32 bytes: HKDF of RFC 5869 with HMAC-SHA-256. Ids of VFs are never used again."""
     key = hmac.digest(_SALT, secret, "sha256")
     return hmac.digest(key, vf.encode() + b"\1", "sha256")
+
+
+def chosen_seed(text: str) -> bytes:
+    """The 32 bytes of a seed that the operator chose: of that text alone, on every host."""
+    return hmac.digest(_CHOSEN, text.encode(), "sha256")
 
 
 class CellFiles:
@@ -98,8 +104,42 @@ class CellFiles:
             vf.cores[0] * size,
             len(vf.cores) * size,
             ledger.clock_seconds,
-            derive_seed(self._secret, vf.id),
+            self._seed(ledger, vf.id),
         )
+
+    def check_seed(self, vf: VfRecord, seed: str) -> None:
+        """Raise InvalidArgument or Unsupported for a seed that a VF cannot have; "" is none."""
+        if not seed:
+            return
+        if len(seed) > bounds.SEED_CHARACTERS or not seed.isprintable():
+            raise InvalidArgument(
+                f"seed = {seed[:80]!r}",
+                hint=f"1 to {bounds.SEED_CHARACTERS} printable characters",
+            )
+        if vf.pf not in self._ledgers:
+            raise Unsupported(
+                f"seed = {seed!r}: the card of {vf.profile} draws nothing at random",
+                hint="leave it out: results of such cards repeat by themselves",
+            )
+
+    def choose_seed(self, vf: VfRecord, seed: str) -> None:
+        """Keep a VF's seed, which ``check_seed`` let pass, until its cells are erased."""
+        if seed:
+            pf, ledger = self._ledgers[vf.pf]
+            ledger.seeds[vf.id] = seed
+            ledger.save(self._ledger_path(pf))
+
+    def seed_shown(self, vf: VfRecord) -> Sequence[Condition]:
+        """What the operator is told of a VF's seed; nothing where its card draws nothing."""
+        if vf.pf not in self._ledgers:
+            return ()
+        text = self._ledgers[vf.pf][1].seeds.get(vf.id)
+        note = "drawn from the host's secret" if text is None else f"chosen: {text}"
+        return (Condition("seed", float(text is not None), "", note),)
+
+    def _seed(self, ledger: Ledger, vf: str) -> bytes:
+        text = ledger.seeds.get(vf)
+        return derive_seed(self._secret, vf) if text is None else chosen_seed(text)
 
     async def release(self, vf: str, tenant: str = "") -> None:
         """Erase what a VF held, and verify it. A VF that held nothing is no error."""
@@ -108,6 +148,8 @@ class CellFiles:
                 held = ledger.held_by(vf)
                 if held:
                     await self._erase(pf, ledger, held, tenant)
+                if ledger.seeds.pop(vf, None) is not None:
+                    ledger.save(self._ledger_path(pf))
 
     def clock(self, pf: Pf) -> float:
         """A card's clock, in seconds. Raises Unsupported where it has none."""

@@ -32,6 +32,8 @@ class Ledger:
     writes: dict[str, int] = field(default_factory=dict)
     # SHA-256 of a core's cells as they were left erased: the same still, and nobody has written.
     erased: dict[str, str] = field(default_factory=dict)
+    # Texts that the operator chose as seeds, by VF; the others draw from the host's secret.
+    seeds: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
     def held_by(self, vf: str) -> list[int]:

@@ -86,9 +86,11 @@ class HostOperations:
         """See ``Operations``."""
         return [await self._show_pf(pf) for pf in self._host.cards]
 
-    async def create_vf(self, profile: str, pf: str, name: str, tenant: str) -> inventory.VF:
+    async def create_vf(
+        self, profile: str, pf: str, name: str, tenant: str, seed: str = ""
+    ) -> inventory.VF:
         """See ``Operations``."""
-        work = self._vfs.create(profile, pf, name, tenant)
+        work = self._vfs.create(profile, pf, name, tenant, seed)
         task = self._host.tasks.start(work, f"create {profile}")
         return await self._show_vf(await asyncio.shield(task))
 
@@ -217,6 +219,7 @@ class HostOperations:
                 usage, conditions = await self._ask_worker(record)
             except VaccelError:
                 usage = Usage()  # it is being reset; its state says the rest
+        conditions += tuple(self._host.cells.seed_shown(record))
         vm = ""
         if record.vm:
             with self._host.store.transaction() as tx:

@@ -48,19 +48,23 @@ class Vfs:
 
     # --- creating and destroying ----------------------------------------------------------
 
-    async def create(self, profile: str, pf: str, name: str, tenant: str) -> VfRecord:
+    async def create(
+        self, profile: str, pf: str, name: str, tenant: str, seed: str = ""
+    ) -> VfRecord:
         """Split off a VF and start its worker."""
         if name and not ids.is_name(name):
             raise InvalidArgument(f"name {name!r} is not a name", hint="a-z 0-9 and - _ . inside")
         intent = None
         with self._host.store.transaction() as tx:
             record = self._placed(tx, profile, pf, name, tenant)
+            self._host.cells.check_seed(record, seed)
             self._host.admit_vf(tx, record)
             intent = self._host.intent(IntentKind.VF_CREATE, record.id)
             tx.put_vf(record)
             tx.add_intent(intent)
         async with self._steps.lock(record.id):
             try:
+                self._host.cells.choose_seed(record, seed)
                 worker = await self._steps.start_worker(record)
             except BaseException:
                 await self._host.cells.release(record.id)

@@ -41,11 +41,17 @@ def create(
         str, typer.Option(metavar="NAME", help="A name for it. Default: its id serves.")
     ] = "",
     tenant: Tenant = "",
+    seed: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="What an analog card's noise comes from. Default: a secret."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Split a VF off a card."""
     with session_of(ctx).host() as host:
-        vf = host.create_vf(profile, pf, name, tenant)
+        vf = host.create_vf(profile, pf, name, tenant, seed)
     if as_json:
         render.print_json(vf)
         return

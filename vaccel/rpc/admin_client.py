@@ -58,9 +58,11 @@ class GrpcOperations:
         reply = await self._stub.unary("ListPFs", pb.ListPFsRequest(), _CALL)
         return [convert.pf_of(pf) for pf in reply.pfs]
 
-    async def create_vf(self, profile: str, pf: str, name: str, tenant: str) -> VF:
+    async def create_vf(
+        self, profile: str, pf: str, name: str, tenant: str, seed: str = ""
+    ) -> VF:
         """See ``Operations``."""
-        request = pb.CreateVFRequest(profile=profile, pf=pf, name=name, tenant=tenant)
+        request = pb.CreateVFRequest(profile=profile, pf=pf, name=name, tenant=tenant, seed=seed)
         return convert.vf_of(await self._stub.unary("CreateVF", request, _LONG))
 
     async def vfs(self) -> Sequence[VF]:

@@ -34,7 +34,9 @@ class _Answers:
         return pb.ListPFsReply(pfs=[convert.to_pf(pf) for pf in await self._do.pfs()])
 
     async def create_vf(self, _who: Any, request: pb.CreateVFRequest) -> Message:
-        vf = await self._do.create_vf(request.profile, request.pf, request.name, request.tenant)
+        vf = await self._do.create_vf(
+            request.profile, request.pf, request.name, request.tenant, request.seed
+        )
         return convert.to_vf(vf)
 
     async def list_vfs(self, _who: Any, _request: pb.ListVFsRequest) -> Message:

@@ -203,16 +203,18 @@ class Usage(_message.Message):
     def __init__(self, contexts: _Optional[int] = ..., buffers: _Optional[int] = ..., programs: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., launches: _Optional[int] = ..., device_ns: _Optional[int] = ..., joules: _Optional[float] = ..., errors: _Optional[int] = ..., idle_joules: _Optional[float] = ..., queues: _Optional[int] = ..., descriptors: _Optional[int] = ..., malformed: _Optional[int] = ..., broken_queues: _Optional[int] = ..., empty_doorbells: _Optional[int] = ..., throttled: _Optional[int] = ...) -> None: ...
 
 class CreateVFRequest(_message.Message):
-    __slots__ = ("profile", "pf", "name", "tenant")
+    __slots__ = ("profile", "pf", "name", "tenant", "seed")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     PF_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
     profile: str
     pf: str
     name: str
     tenant: str
-    def __init__(self, profile: _Optional[str] = ..., pf: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+    seed: str
+    def __init__(self, profile: _Optional[str] = ..., pf: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ..., seed: _Optional[str] = ...) -> None: ...
 
 class ListVFsRequest(_message.Message):
     __slots__ = ()

@@ -1,7 +1,7 @@
 """Operations as products of vectors with one matrix that stays: im2col, transposes, groups.
 
-MatMul with a matrix at its right, Gemm, and Conv of any number of spatial axes. The matrix is
-(inputs, outputs); a vector is a row of a MatMul, or the patch of one output pixel.
+MatMul with a matrix at its right, Gemm, Einsum of the same, and Conv of any number of axes. The
+matrix is (inputs, outputs); a vector is a row of a MatMul, or the patch of one output pixel.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from host_daemon.core.device import Operation
+from host_daemon.devices.nvm.einsum import Contraction, contraction
 from vaccel.errors import InvalidArgument
 from vaccel.model import Array, DType, Shape
 
@@ -22,6 +23,7 @@ _PATCH_BYTES: Final = 32 << 20
 # A padded input larger than this is no image.
 _PADDED_BYTES: Final = 1 << 31
 _FLOATS: Final = frozenset({DType.FLOAT32, DType.FLOAT16})
+_PRODUCTS: Final = frozenset({"MatMul", "Gemm", "Conv", "Einsum"})
 # The input that holds the matrix.
 WEIGHTS: Final = 1
 BIAS: Final = 2
@@ -41,7 +43,7 @@ def matrix_shape(operation: Operation) -> MatrixShape | None:
 
     The weights must be constant, of a float type, of known shape, and not empty.
     """
-    known = operation.domain in ("", "ai.onnx") and operation.op in ("MatMul", "Gemm", "Conv")
+    known = operation.domain in ("", "ai.onnx") and operation.op in _PRODUCTS
     if not known or WEIGHTS not in operation.constant_inputs:
         return None
     data, weights = operation.inputs[0], operation.inputs[WEIGHTS]
@@ -50,10 +52,20 @@ def matrix_shape(operation: Operation) -> MatrixShape | None:
     shape = weights[1]
     if not shape or any(dim <= 0 for dim in shape):
         return None
+    return _of_weights(operation, shape)
+
+
+def _of_weights(operation: Operation, shape: Shape) -> MatrixShape | None:
     if operation.op == "Conv":
         groups = int(operation.attributes.get("group", 1))
         whole = len(shape) >= 3 and groups >= 1 and shape[0] % groups == 0
         return MatrixShape(math.prod(shape[1:]) * groups, shape[0], groups) if whole else None
+    if operation.op == "Einsum":
+        labels = contraction(operation.attributes.get("equation", ""))
+        found = labels.matrix_shape(shape) if labels is not None else None
+        return MatrixShape(*found) if found is not None else None
+    if operation.op == "MatMul" and math.prod(shape[:-2]) == 1:
+        shape = shape[-2:]  # a batch of one matrix
     if len(shape) != 2:
         return None
     return MatrixShape(*(shape[::-1] if operation.attributes.get("transB") else shape))
@@ -63,7 +75,9 @@ def matrix(operation: Operation, weights: Array) -> Array:
     """The matrix (inputs, outputs) as float32."""
     values = np.asarray(weights, np.float32)
     if operation.op == "MatMul":
-        return values
+        return values.reshape(values.shape[-2:])
+    if operation.op == "Einsum":
+        return _labels(operation).matrix(values)
     if operation.op == "Gemm":
         alpha = np.float32(operation.attributes.get("alpha", 1.0))
         values = values.T if operation.attributes.get("transB") else values
@@ -90,7 +104,15 @@ def vectors_of(operation: Operation) -> int:
         return data[1][0] * pixels
     if operation.op == "Gemm":
         return data[1][1] if operation.attributes.get("transA") else data[1][0]
+    if operation.op == "Einsum":
+        return _labels(operation).count(data[1])
     return math.prod(data[1][:-1])
+
+
+def _labels(operation: Operation) -> Contraction:
+    found = contraction(operation.attributes["equation"])
+    assert found is not None  # it has a matrix
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +132,8 @@ class Rows:
         if self.operation.op == "Conv":
             batch, channels, *space = self.shape
             return np.moveaxis(result.reshape(batch, *space, channels), -1, 1)
+        if self.operation.op == "Einsum":
+            return _labels(self.operation).finish(result.reshape(self.shape))
         return result.reshape(self.shape)
 
 
@@ -120,16 +144,24 @@ def rows_of(operation: Operation, data: Array) -> Rows:
     if operation.op == "Conv":
         return _patches(operation, np.asarray(data, np.float32), weights[1])
     values = np.asarray(data, np.float32)
+    if operation.op == "Einsum":
+        flat, shape = _labels(operation).vectors(values, weights[1])
+        return Rows(len(flat), iter([(slice(0, len(flat)), flat)]), operation, shape)
     if operation.op == "Gemm" and operation.attributes.get("transA"):
         values = values.T
-    deep = weights[1][1] if operation.attributes.get("transB") else weights[1][0]
-    outputs = weights[1][0] if operation.attributes.get("transB") else weights[1][1]
+    deep, outputs = weights[1][-2:]
+    if operation.op == "Gemm" and operation.attributes.get("transB"):
+        deep, outputs = outputs, deep
     if values.ndim == 0 or values.shape[-1] != deep:
         raise InvalidArgument(
             f"{operation.op}: shapes {list(data.shape)} and {list(weights[1])} do not multiply"
         )
     flat = values.reshape(-1, deep)
     pieces = iter([(slice(0, len(flat)), flat)])
+    if operation.op == "MatMul":
+        # Batches of one that the weights have more of than the data.
+        ones = (1,) * (len(weights[1]) - max(values.ndim, 2))
+        return Rows(len(flat), pieces, operation, (*ones, *values.shape[:-1], outputs))
     return Rows(len(flat), pieces, operation, (*values.shape[:-1], outputs))
 
 

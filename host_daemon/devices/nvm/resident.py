@@ -57,7 +57,7 @@ class Placed:
     def see(self, seed: bytes, now: float) -> Snapshot:
         """The tile as it reads at a time: drift, and the slow noise that its cells have then."""
         if self.snapshot is None:
-            which = f"{self.record.get('writes')} {now!r}".encode()
+            which = f"{self.record.get('owner_writes')} {now!r}".encode()
             rng = generator(seed, b"state", bytes(self.record.get("content")), which)
             self.snapshot = self.array().at(now, rng)
         return self.snapshot

@@ -172,7 +172,7 @@ class Writer:
     ) -> tuple[Placed, Written]:
         tile = self._own.tile
         whole = whole or record.full_of_times(now)
-        count = int(record.get("writes")).to_bytes(8, "little")
+        count = int(record.get("owner_writes")).to_bytes(8, "little")
         rng = generator(self._seed, b"write", record.number.to_bytes(4, "little"), count)
         array, report = CrossbarArray.program(
             part,

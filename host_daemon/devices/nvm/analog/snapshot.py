@@ -57,16 +57,16 @@ class Snapshot:
         _, rows, columns = self.weights.shape
         if x.ndim != 2 or x.shape[1] != rows:
             raise InvalidArgument(f"inputs have shape {x.shape}, the array has {rows} rows")
-        x = np.ascontiguousarray(x, np.float32)
-        largest = np.abs(x).max(axis=1, initial=0)
-        if not np.isfinite(largest).all():
-            vector = int(np.flatnonzero(~np.isfinite(largest))[0])
-            raise InvalidArgument(f"vector {vector} of the inputs is not finite")
+        x = np.asarray(x, np.float32)
         out = np.empty((len(x), columns), np.float32)
         counts = ReadCounts(len(x))
         for start in range(0, len(x), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            counts += self._chunk(x[part], largest[part], out[part], rng)
+            part = x[start : start + _CHUNK]
+            largest = np.maximum(part.max(axis=1, initial=0), -part.min(axis=1, initial=0))
+            if not np.isfinite(largest).all():
+                vector = start + int(np.flatnonzero(~np.isfinite(largest))[0])
+                raise InvalidArgument(f"vector {vector} of the inputs is not finite")
+            counts += self._chunk(part, largest, out[start : start + _CHUNK], rng)
         return out, counts
 
     def _chunk(

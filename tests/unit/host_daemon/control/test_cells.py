@@ -173,3 +173,43 @@ def test_a_range_is_of_whole_pages_and_in_the_file(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="cells at"):
             CellRange(descriptor, offset, length)
     os.close(descriptor)
+
+
+async def test_a_chosen_seed_is_of_its_text_alone_and_ends_with_the_vf(tmp_path: Path) -> None:
+    first, second = vf_of("vf-1", (0, 1)), vf_of("vf-2", (2, 3))
+    made = files(tmp_path)
+    for vf in (first, second):
+        made.check_seed(vf, "42")
+        made.choose_seed(vf, "42")
+    seeds = []
+    for cells in (made, files(tmp_path)):  # a daemon that starts again knows it still
+        for vf in (first, second):
+            lease = await cells.lend(vf)
+            assert lease is not None
+            os.close(lease.descriptor)
+            seeds.append(lease.seed)
+    assert len(set(seeds)) == 1 and seeds[0] != derive_seed(b"s" * 32, "vf-1")
+    (shown,) = made.seed_shown(first)
+    assert (shown.value, shown.note) == (1, "chosen: 42")
+    await made.release("vf-1")
+    lease = await made.lend(first)
+    assert lease is not None
+    os.close(lease.descriptor)
+    assert lease.seed == derive_seed(b"s" * 32, "vf-1")
+    (shown,) = made.seed_shown(first)
+    assert (shown.value, shown.note) == (0, "drawn from the host's secret")
+
+
+@pytest.mark.parametrize("seed", ["x" * 65, "a\nb", "\x00"])
+def test_a_seed_that_is_no_word_is_refused(tmp_path: Path, seed: str) -> None:
+    with pytest.raises(InvalidArgument, match="seed = "):
+        files(tmp_path).check_seed(vf_of("vf-1", (0,)), seed)
+
+
+def test_a_card_that_draws_nothing_takes_no_seed(tmp_path: Path) -> None:
+    made = files(tmp_path)
+    other = replace(vf_of("vf-1", (0,)), pf="pf-9")
+    made.check_seed(other, "")
+    with pytest.raises(Unsupported, match="draws nothing at random"):
+        made.check_seed(other, "7")
+    assert made.seed_shown(other) == ()

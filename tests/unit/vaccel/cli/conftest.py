@@ -70,7 +70,9 @@ class FakeHost:
         kinds = ("pf-1", "npu0", "npu", "kcloud-1")
         return [PF(*kinds, *sizes, (SMALL, LARGE), fits, tuple(owners), "generic cloud NPU")]
 
-    def create_vf(self, profile: str, pf: str = "", name: str = "", tenant: str = "") -> VF:
+    def create_vf(
+        self, profile: str, pf: str = "", name: str = "", tenant: str = "", seed: str = ""
+    ) -> VF:
         self.calls.append(("create_vf", (profile, pf, name, tenant)))
         found = {SMALL.name: SMALL, LARGE.name: LARGE}.get(profile)
         if found is None:
