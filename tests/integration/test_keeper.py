@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import vaccel
+from host_daemon.control.processes import descriptors
 from tests.conformance import models
 from tests.conformance.compute_session import affine
 from tests.integration.daemon_host import SECONDS, DaemonHost, alive, listeners
@@ -59,9 +60,9 @@ def keepers(host: DaemonHost) -> set[int]:
 
 def window_of(pid: int) -> int:
     """Which memory a process has as its VF's window."""
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        if os.readlink(fd).startswith("/memfd:vaccel-window"):
-            return os.stat(fd).st_ino
+    for fd, link in descriptors(pid).items():
+        if link.startswith("/memfd:vaccel-window"):
+            return os.stat(f"/proc/{pid}/fd/{fd}").st_ino
     raise AssertionError(f"{pid} has no window")
 
 
