@@ -36,10 +36,19 @@ def listeners(path: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir() if sockets else ():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            # It may be gone by now, or not be ours to look at.
-            with contextlib.suppress(OSError):
-                if any(os.readlink(fd) in sockets for fd in (entry / "fd").iterdir()):
-                    found.append(int(entry.name))
+            pid = int(entry.name)
+            if not sockets.isdisjoint(descriptors(pid).values()):
+                found.append(pid)
+    return found
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """What a process's descriptors lead to; none where it has gone, or is not ours to look at."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile: the others are not
+                found[int(fd.name)] = os.readlink(fd)
     return found
 
 

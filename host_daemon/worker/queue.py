@@ -31,6 +31,7 @@ from vaccel.errors import (
     Exhausted,
     Internal,
     InvalidArgument,
+    NotFound,
     TimedOut,
     VaccelError,
     WrongState,
@@ -43,6 +44,8 @@ Fields = tuple[int, int, int, int, int, int, int, int, int]
 _NOP: Final = commands.Nop()
 # Ops whose errors travel whole, as their reply.
 _CALLS: Final = frozenset({*ring_calls.CALLS, Op.CALL})
+# What a request that makes no sense ends with, found when it is read and not before.
+_REFUSALS: Final = (InvalidArgument, NotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,8 @@ class Queue:
                 case Op.RECORD:
                     self._post(Completion(op, tag, stream, fence, self._record(fields)), slot)
                 case Op.FORGET:
-                    self._recordings.pop(fields[5], None)
+                    if self._recordings.pop(fields[5], None) is None:
+                        raise self._recorded.unknown(fields[5])
                     self._post(Completion(op, tag, stream, fence), slot)
                 case Op.WRITE | Op.READ:
                     self._transfer(fields, slot)
@@ -334,6 +338,7 @@ class Queue:
             fault = Internal(f"{Op(op).name}: {bug!r}")
         finally:
             self._owed -= 1
+        self._totals.malformed += isinstance(fault, _REFUSALS)
         if fault is not None and op in _CALLS:
             value = self._reply(ring_calls.encode_error(fault), reply, capacity)
         self._post(Completion(op, tag, stream, fence, value, fault), slot)

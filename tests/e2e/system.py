@@ -101,7 +101,7 @@ class System:
         os.kill(self.pid, signal.SIGKILL)
         if self._daemons:
             self._daemons[-1].wait()
-        eventually(lambda: not _alive(self.pid), 5.0, f"the end of daemon {self.pid}")
+        eventually(lambda: not _alive(self.pid), 20.0, f"the end of daemon {self.pid}")
 
     def start_daemon(self) -> float:
         """Another one over the same folders; seconds until it serves."""

@@ -50,7 +50,7 @@ def test_a_token_is_good_once_for_one_vf_and_erased(system: System, vm: str, vf:
         system.stop_agent(vm, "CONT")
     assert tried["tokens"] == {vf.id: 0, other.id: 32}
     assert set(tried["outcomes"].values()) == {"Unauthenticated"}, tried["outcomes"]
-    eventually(lambda: system.admin.vf(other.id).enrolled, 10.0, "the other VF's enrolment")
+    eventually(lambda: system.admin.vf(other.id).enrolled, 30.0, "the other VF's enrolment")
     used = json.loads(
         system.program(
             vm, "tokens", other.id, str(tried["epoch"]), tried["token"], user="root"

@@ -39,7 +39,7 @@ def test_a_vm_that_cannot_start(
         system.admin.start_vm(**({"name": "fresh"} | changes))  # type: ignore[arg-type]
     assert type(refused.value) is kind, refused.value
     assert all(word in str(refused.value) for word in words), refused.value
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 10.0  # no machine was started
     assert list(system.admin.vms()) == before
 
 
@@ -77,7 +77,7 @@ def test_a_command_that_takes_too_long_is_ended(system: System, vm: str) -> None
     begun = time.monotonic()
     with pytest.raises(TimedOut, match="ended"):
         system.run(vm, ["sh", "-c", "echo $$ >/tmp/slow; exec sleep 1000"], seconds=1)
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - begun < 20.0
     script = "while kill -0 $(cat /tmp/slow) 2>/dev/null; do sleep 0.05; done"
     system.shell(vm, script, seconds=10)
 

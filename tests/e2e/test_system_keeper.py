@@ -42,7 +42,7 @@ def test_a_worker_that_is_killed_under_an_app(system: System, vm: str, vf: VF) -
     steps = max(int(one) for one in re.findall(r"^step (\d+)", text, re.M))
     app.await_line(f"step {steps + 3}$", 60)
     app.kill()
-    eventually(lambda: system.admin.vf(vf.id).usage.contexts == 0, 5.0, "no context left")
+    eventually(lambda: system.admin.vf(vf.id).usage.contexts == 0, 20.0, "no context left")
 
 
 def test_a_vf_that_is_detached_under_an_app(system: System, vm: str, vf: VF) -> None:

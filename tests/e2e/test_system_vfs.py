@@ -73,7 +73,7 @@ def test_a_guest_that_ejects_its_vf(system: System, vm: str, vf: VF) -> None:
         " for s in /sys/bus/pci/slots/*; do"
         " read -r x <$s/address; [ $x = ${a%.*} ] && echo 0 >$s/power; done; true",
     )
-    eventually(lambda: system.admin.vf(vf.id).state == "ready", 5.0, "a VF that is ready")
+    eventually(lambda: system.admin.vf(vf.id).state == "ready", 20.0, "a VF that is ready")
     now = system.admin.vf(vf.id)
     assert (now.vm, now.enrolled) == ("", False) and now.epoch > vf.epoch
     assert system.admin.attach_vf(vf.id, vm=vm).enrolled

@@ -16,6 +16,7 @@ from types import TracebackType
 
 import grpc
 
+from host_daemon.control.processes import descriptors
 from vaccel.admin import AdminClient
 from vaccel.errors import VaccelError
 from vaccel.inventory import VF
@@ -169,9 +170,9 @@ def listeners(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if any(os.readlink(fd) in wanted for fd in (entry / "fd").iterdir()):
-                    found.append(int(entry.name))
+            pid = int(entry.name)
+            if not wanted.isdisjoint(descriptors(pid).values()):
+                found.append(pid)
     return found
 
 

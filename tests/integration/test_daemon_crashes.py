@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import vaccel
+from host_daemon.control.processes import descriptors
 from tests.conformance import models
 from tests.conformance.compute_session import Session, affine
 from tests.integration.daemon_host import PROFILE, SECONDS, DaemonHost, alive, channel, compute
@@ -271,7 +272,8 @@ async def test_a_killed_worker_is_replaced_and_a_neighbour_does_not_notice() -> 
             with pytest.raises(DeviceLost, match="reset"):
                 await client.allocate(session.context, 8)
         is_usable(host, host.admin.vf(vf.id))
-        assert time.monotonic() - began < 1.0
+        # How soon it is, on a machine that has time for it, is measured in test_keeper.
+        assert time.monotonic() - began < SECONDS
         fresh = host.admin.vf(vf.id)
         assert (fresh.state, fresh.epoch) == ("attached", vf.epoch + 1)
         np.testing.assert_allclose(model(X)["y"], affine(X), rtol=1e-6)
@@ -329,7 +331,7 @@ def test_workers_hold_their_own_vf_and_nothing_else() -> None:
         for vf in (one, other):
             is_usable(host, vf)
             proc = Path(f"/proc/{vf.worker_pid}")
-            links = {int(fd.name): os.readlink(fd) for fd in (proc / "fd").iterdir()}
+            links = descriptors(vf.worker_pid)
             windows.add(only(os.stat(proc / f"fd/{fd}").st_ino for fd in memfds(links)))
             sockets = [link for link in links.values() if link.startswith("socket:")]
             assert len(sockets) <= 4, links  # its listener, the daemon, its event loop's pair

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from host_daemon.control.processes import descriptors
 from host_daemon.devices import registry
 from host_daemon.worker.spawn import ForkServer
 from host_daemon.worker.spec import Descriptors, WorkerSpec
@@ -143,7 +144,7 @@ async def test_a_worker_is_confined(host: Host) -> None:
         assert "Max core file size        0 " in limits
         async with linked(path) as link:
             await link.hello()  # it has let go of the pipe by which it said that it is ready
-            kinds = [os.readlink(fd) for fd in (proc / "fd").iterdir()]
+            kinds = list(descriptors(pid).values())
         # stdin, the log twice, window and journal (their mappings hold them too), the doorbell, the
         # listener, the connection, and the event loop's three.
         assert len(kinds) <= 13, "\n".join(kinds)

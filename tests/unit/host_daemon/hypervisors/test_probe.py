@@ -48,7 +48,7 @@ async def test_the_guest_works_under_tcg() -> None:
 async def test_a_guest_that_takes_too_long_is_given_up() -> None:
     began = time.monotonic()
     assert await try_guest("tcg", seconds=0.001) == "a guest did not finish within 0.001 s"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < bounds.PROBE_SECONDS
 
 
 async def test_an_accelerator_that_fails_is_quoted() -> None:
@@ -59,7 +59,7 @@ async def test_whatever_kvm_is_here_it_cannot_hang_the_probe(capable: Path) -> N
     began = time.monotonic()
     accelerator, why = await probe("auto", cpuinfo=capable)
     assert accelerator in ("kvm", "tcg") and why
-    assert time.monotonic() - began < bounds.PROBE_SECONDS + 3
+    assert time.monotonic() - began < 3 * bounds.PROBE_SECONDS
 
 
 def test_the_rom_starts_where_a_processor_does() -> None:

@@ -195,6 +195,28 @@ async def test_a_jumping_index_breaks_that_queue_alone(app: App, tail: int) -> N
     await reset.fence(1, 1)
 
 
+@pytest.mark.parametrize("head", [2, 1 << 40, 1 << 63, U64])
+async def test_completions_that_were_taken_before_they_were_posted(app: App, head: int) -> None:
+    app.send(77, 0, 1, 0, 0, 0, 0, 0, 0)
+    await app.answers(1)
+    base = layout.queue_offset(app.lease.queue) // 8
+    app.window.words[base + layout.CQ_HEAD.word] = head
+    app.send(77, 0, 1, 0, 0, 0, 0, 0, 0)
+    await until(lambda: app.window.words[base + layout.QUEUE_STATE.word] == layout.BROKEN)
+    assert app.executor.usage().broken_queues == 1
+
+
+async def test_what_the_worker_says_of_itself_is_never_read_back(app: App) -> None:
+    base = layout.queue_offset(app.lease.queue) // 8
+    app.poster.put(DESCRIPTOR.pack(Op.NOP, 0, 0, 1, 1, 0, 0, 0, 0))
+    for field in (layout.SQ_HEAD, layout.CQ_TAIL, layout.QUEUE_STATE):
+        app.window.words[base + field.word] = U64
+    app.knock()
+    await app.fence(1, 1)
+    await until(lambda: app.window.words[base + layout.SQ_HEAD.word] == 1)
+    assert app.queues.totals.broken == 0
+
+
 async def test_completions_that_find_no_room_hold_descriptors_back(app: App) -> None:
     for _ in range(layout.CQ_ENTRIES + 50):
         app.send(77, 0, 1, 0, 0, 0, 0, 0, 0)

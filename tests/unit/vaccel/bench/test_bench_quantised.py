@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -31,13 +32,16 @@ def test_every_product_of_the_quantised_networks_is_int8(networks: list[Pair]) -
         assert {f"relu{index}" for index in range(len(products))} <= found.around.keys()
 
 
-def _seconds(session: object, pair: Pair) -> float:
-    def once() -> float:
+def _seconds(opened: Sequence[object], pair: Pair) -> list[float]:
+    """The best of some runs of each session, in turns: both meet the same machine."""
+
+    def once(session: object) -> float:
         start = time.process_time()
         session.run(None, {"x": pair.input})  # type: ignore[attr-defined]
         return time.process_time() - start
 
-    return min(once() for _ in range(4))
+    rounds = [[once(session) for session in opened] for _ in range(6)]
+    return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def test_int8_is_faster_and_near_where_its_kernels_are_exact(networks: list[Pair]) -> None:
@@ -48,7 +52,9 @@ def test_int8_is_faster_and_near_where_its_kernels_are_exact(networks: list[Pair
         exact, rounded = (each.run(None, {"x": pair.input})[0] for each in (wide, short))
         assert np.sqrt(np.mean((exact - rounded) ** 2) / np.mean(exact**2)) < 0.1
         # Without VNNI the detour to exact kernels costs what the short numbers gain.
-        assert sessions.saturates() or _seconds(short, pair) < _seconds(wide, pair)
+        if not sessions.saturates():
+            long, quick = _seconds((wide, short), pair)
+            assert quick < long
 
 
 def test_medians_are_of_a_launch_of_a_queue() -> None:
