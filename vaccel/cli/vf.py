@@ -12,7 +12,7 @@ from vaccel.cli.condition import conditions
 from vaccel.cli.figures import value_text
 from vaccel.cli.options import Json, NoWait, Tenant, examples, noun
 from vaccel.cli.session import session_of
-from vaccel.cli.sizes import age_text, count_text, size_text
+from vaccel.cli.sizes import age_text, count_text, ranges_text, size_text
 from vaccel.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def show(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
             ("tenant", found.tenant),
             ("profile", found.profile.name),
             ("card", found.pf),
-            ("cores", ", ".join(map(str, found.cores))),
+            ("cores", ranges_text(found.cores)),
             ("memory", f"{held} of {memory}"),
             ("window", size_text(found.profile.window_bytes)),
             ("attached to", _attached(found)),
