@@ -196,8 +196,7 @@ class Executor:
         if isinstance(model, Lasting):
             return model
         raise Unsupported(
-            f"{what}: card {self._vf.card.name} is of kind {self._vf.card.kind}, which does not age",
-            hint="only cells of cards of kind nvm do",
+            f"{what}: card {self._vf.card.name} is of kind {self._vf.card.kind}, which does not age"
         )
 
     # --- the Compute port -------------------------------------------------------------------
