@@ -121,7 +121,10 @@ def attach(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Give a VF to a VM, or to processes of this host, and wait until it can be used there."""
+    """Give a VF to a VM, or to processes of this host.
+
+    Waits until it can be used there: in a VM, until the guest's agent has enrolled.
+    """
     if bool(vm) == local:
         raise InvalidArgument(
             f"attach of VF {vf!r} needs either --vm NAME or --local",
@@ -159,7 +162,10 @@ def detach(
 
 @app.command("recalibrate", epilog=examples("vf recalibrate speech"))
 def recalibrate(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
-    """Measure what drift has done to a VF's cells and compensate it: costs time and energy."""
+    """Compensate what drift has done to a VF's cells.
+
+    The VF measures its tiles, which costs device time and energy; prints both.
+    """
     with session_of(ctx).host() as host:
         found, cost = host.recalibrate_vf(vf)
     if as_json:

@@ -175,6 +175,13 @@ def test_every_command_has_help(ctl, name):
     assert "Usage: vaccelctl" in ctl.out
 
 
+def test_the_list_of_verbs_is_not_cut_short(ctl, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in COMMANDS:
+        lines = ctl(f"{name} --help").out.splitlines()
+        assert [line for line in lines[1:] if line.endswith("...")] == []
+
+
 def commands():
     """Every command of every noun."""
     group = LazyGroup(name="vaccelctl")
