@@ -124,6 +124,19 @@ main.main()
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["ops", "--json"], ["version"]])
+def test_a_reader_that_has_gone_is_no_error(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from vaccel.cli.entry import main; main()"
+    command = [sys.executable, "-c", code, "--address", "unix:/none", *words]
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize(
     "address", ["", "nobody", "unix:relative", "unix:/" + "x" * 108, "1.2.3.4:70000"]
 )
