@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -100,6 +101,9 @@ class Workers:
         """Pid and start time: written as soon as there is a process, so that none is ever lost."""
         return self._settings.folder / f"{vf}.pid"
 
+    def _scratch_path(self, vf: str) -> Path:
+        return self._settings.folder / f"{vf}.scratch"
+
     async def spawn(
         self, vf: VfRecord, card: Path, header: bytes, cells: Lease | None = None
     ) -> Worker:
@@ -168,6 +172,7 @@ class Workers:
             window_bytes=vf.window_bytes,
             uid=self._settings.uid,
             gid=self._settings.uid,
+            scratch=self._scratch(vf.id),
         )
         if cells is None:
             return spec
@@ -178,6 +183,14 @@ class Workers:
             clock_seconds=cells.clock_seconds,
             seed=cells.seed.hex(),
         )
+
+    def _scratch(self, vf: str) -> str:
+        """A folder for traces where a worker cannot mount memory of its own: with our own user."""
+        if self._settings.uid is not None:
+            return ""
+        folder = self._scratch_path(vf)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return str(folder)
 
     async def find(self) -> dict[str, FoundWorker]:
         """Workers that an earlier daemon started and that still run, by VF.
@@ -245,6 +258,7 @@ class Workers:
     def _remove_files(self, vf: str) -> None:
         self.socket_path(vf).unlink(missing_ok=True)
         self._identity_path(vf).unlink(missing_ok=True)
+        shutil.rmtree(self._scratch_path(vf), ignore_errors=True)
 
     def _write_identity(self, vf: str, pid: int, started: int) -> None:
         """As a whole or not at all: a daemon may be killed in the middle."""

@@ -190,7 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="validate", description="Compare device models with reference simulators."
     )
-    parser.add_argument("oracles", nargs="?", type=Path, default=DEFAULT, metavar="ORACLES")
+    parser.add_argument(
+        "oracles",
+        nargs="?",
+        type=Path,
+        default=DEFAULT,
+        metavar="ORACLES",
+        help="a folder of reference results (default: those of this checkout)",
+    )
     given = parser.parse_args(arguments)
     try:
         print(_show(validate(given.oracles, Path.cwd())))

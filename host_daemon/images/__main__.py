@@ -47,16 +47,24 @@ async def _until_told(work: Coroutine[None, None, None]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; returns the exit code of its error's class."""
     parser = argparse.ArgumentParser(prog="python -m host_daemon.images", description=__doc__)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--checkout", type=Path, default=Path(__file__).resolve().parents[2])
+    parser.add_argument(
+        "--cache", type=Path, default=default_cache(), metavar="DIR", help="where images are kept"
+    )
+    parser.add_argument(
+        "--checkout",
+        type=Path,
+        default=Path(__file__).resolve().parents[2],
+        metavar="DIR",
+        help="where recipes, lock file and packages come from (default: this one)",
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", help="build a guest image unless it is there")
-    build.add_argument("name", nargs="?", default="debian")
+    build.add_argument("name", nargs="?", default="debian", help="a recipe (default: debian)")
     build.add_argument("--rebuild", action="store_true", help="build it anyway")
     actions.add_parser("layer", help="make the disk with vaccel's own packages")
     data = actions.add_parser("data", help="make a data disk from a folder")
-    data.add_argument("folder", type=Path)
-    data.add_argument("target", type=Path)
+    data.add_argument("folder", type=Path, help="what it holds")
+    data.add_argument("target", type=Path, help="the file to make")
     actions.add_parser("list", help="built images")
     actions.add_parser("prune", help="remove outdated images; only while no VM runs")
     try:

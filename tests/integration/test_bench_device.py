@@ -21,6 +21,12 @@ def test_a_card_shows_its_public_figures_through_a_vf(capsys: pytest.CaptureFixt
     assert rows["power peak"]["unverified"] is True
 
 
+def test_a_card_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "device", "--card", "np4"]) == 2
+    said = capsys.readouterr().err
+    assert "vaccelctl: card 'np4': no card 'np4' in the catalogue (there are: aim," in said
+
+
 def test_a_card_without_figures_says_which_to_take(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "device", "--card", "fake-1"]) == 7
     assert "states no figures" in capsys.readouterr().err

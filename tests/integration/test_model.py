@@ -174,6 +174,7 @@ def test_what_makes_no_sense_is_refused_by_name(
         (lambda: held.read("float33", 2), "dtype is 'float33'"),
         (lambda: held.read("float32", (2, "x")), "axis 1 is 'x'"),
         (lambda: held.write(b, offset=-4), "offset is -4"),
+        (lambda: device.stream().submit(square), "a Model is no command"),
     )
     for call, said in wrong:
         with pytest.raises(InvalidArgument, match=said):

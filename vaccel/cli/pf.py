@@ -44,9 +44,10 @@ def show_pf(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the card.")],
     as_json: Json = False,
 ) -> None:
-    """Draw a card: its cores, which VF owns which, its memory, power, arithmetic, and what fits.
+    """Draw a card, and who has which part of it.
 
-    A figure whose source calls itself unverified is marked so; --json has the source of each.
+    Its cores with their owners, memory, power, arithmetic, and what still fits. A figure whose
+    source calls itself unverified is marked so; --json has the source of each.
     """
     with session_of(ctx).host() as host:
         pf = by_name("PF", host.pfs(), name)

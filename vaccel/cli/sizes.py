@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from vaccel.errors import InvalidArgument
@@ -51,6 +53,20 @@ def rate_text(value: float, unit: str) -> str:
 def count_text(count: int, noun: str) -> str:
     """A count with its noun: ``1 core``, ``2 cores``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def ranges_text(numbers: Sequence[int]) -> str:
+    """Rising numbers, three or more in a row as a range: ``0, 1``, ``0-15, 20``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = (
+        [f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(number) for number in run] for run in runs
+    )
+    return ", ".join(chain.from_iterable(parts))
 
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|min|h|d|month|y)")

@@ -12,7 +12,7 @@ from vaccel.cli.condition import conditions
 from vaccel.cli.figures import value_text
 from vaccel.cli.options import Json, NoWait, Tenant, examples, noun
 from vaccel.cli.session import session_of
-from vaccel.cli.sizes import age_text, count_text, size_text
+from vaccel.cli.sizes import age_text, count_text, ranges_text, size_text
 from vaccel.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def show(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
             ("tenant", found.tenant),
             ("profile", found.profile.name),
             ("card", found.pf),
-            ("cores", ", ".join(map(str, found.cores))),
+            ("cores", ranges_text(found.cores)),
             ("memory", f"{held} of {memory}"),
             ("window", size_text(found.profile.window_bytes)),
             ("attached to", _attached(found)),
@@ -127,7 +127,10 @@ def attach(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Give a VF to a VM, or to processes of this host, and wait until it can be used there."""
+    """Give a VF to a VM, or to processes of this host.
+
+    Waits until it can be used there: in a VM, until the guest's agent has enrolled.
+    """
     if bool(vm) == local:
         raise InvalidArgument(
             f"attach of VF {vf!r} needs either --vm NAME or --local",
@@ -165,7 +168,10 @@ def detach(
 
 @app.command("recalibrate", epilog=examples("vf recalibrate speech"))
 def recalibrate(ctx: typer.Context, vf: Vf, as_json: Json = False) -> None:
-    """Measure what drift has done to a VF's cells and compensate it: costs time and energy."""
+    """Compensate what drift has done to a VF's cells.
+
+    The VF measures its tiles, which costs device time and energy; prints both.
+    """
     with session_of(ctx).host() as host:
         found, cost = host.recalibrate_vf(vf)
     if as_json:

@@ -44,7 +44,7 @@ def command_of(message: compute_pb2.Command) -> commands.Command:
 
 
 def to_command(command: commands.Command) -> compute_pb2.Command:
-    """A command as it travels."""
+    """A command as it travels. Raises InvalidArgument for what is none."""
     message = compute_pb2.Command()
     match command:
         case commands.Nop():
@@ -71,6 +71,11 @@ def to_command(command: commands.Command) -> compute_pb2.Command:
             message.signal.stream, message.signal.fence = command.stream, command.fence
         case commands.WaitFence():
             message.wait.stream, message.wait.fence = command.stream, command.fence
+        case _:
+            raise errors.InvalidArgument(
+                f"submit: a {type(command).__name__} is no command",
+                hint="vaccel.commands has them all",
+            )
     return message
 
 

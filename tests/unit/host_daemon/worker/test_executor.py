@@ -135,11 +135,18 @@ async def test_an_estimate_takes_one_size_for_a_symbol(executor: Executor) -> No
 
 
 async def test_streams_take_turns(executor: Executor) -> None:
+    count = 500
     async with opened(executor) as session:
+        program = await session.load(endless().SerializeToString())
+        given = {"x": tensor(np.ones(4, np.float32)), "trips": tensor(np.array(2_000))}
+        await session.submit(Launch(program.id, given))  # all queue up behind it
         for stream in (1, 2, 3):
-            await session.submit(*[Nop()] * 50, stream=stream)
-        for stream in (3, 2, 1):
-            await session.wait(50, stream=stream)
+            await session.submit(*[Nop()] * count, stream=stream)
+        assert (await executor.wait(session.context, 1, 1, 60)).reached < count
+        await session.wait(count, stream=1)
+        for stream in (2, 3):
+            progress = await executor.wait(session.context, stream, 1, 60)
+            assert progress.reached >= count - 1
 
 
 async def test_guest_bytes_make_no_strange_bools(executor: Executor) -> None:

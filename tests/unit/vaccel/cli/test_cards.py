@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from vaccel.cli import card
+from vaccel.cli.sizes import ranges_text
 
 
 def test_list_says_what_is_free(ctl):
@@ -21,18 +23,30 @@ def test_show_draws_who_owns_which_core(ctl):
     out = ctl("pf show npu0").out
     assert "│ A │ A │ B │ C │ · │ · │ · │ · │" in out
     assert "A  speech  npu.2c.12g, cores 0, 1, ready" in out
-    assert "B  files   npu.1c.6g, cores 2, attached, in VM web-1" in out
+    assert "B  files   npu.1c.6g, core 2, attached, in VM web-1" in out
     assert f"[{'A' * 12}{'B' * 6}{'C' * 6}{'·' * 24}]  48 GiB" in out
     assert "npu.2c.12g  2      12 GiB  2" in out
 
 
 def test_a_card_of_many_cores_takes_several_rows(ctl):
-    from dataclasses import replace
-
     pf = replace(ctl.host.pfs()[0], core_owners=("gone",) + ("",) * 19)
     boxes = [line for line in card.draw(pf, []) if "│" in line]
     assert [line.count("·") for line in boxes] == [15, 4]
     assert "?" in boxes[0]
+
+
+def test_a_card_of_hundreds_of_cores_is_a_map(ctl):
+    pf = replace(ctl.host.pfs()[0], core_owners=("",) * 60 + ("gone",) * 8 + ("",) * 60)
+    lines = list(card.draw(pf, []))
+    assert lines[:2] == ["    0  " + "·" * 60 + "????", "   64  ????" + "·" * 60]
+    assert lines[2].endswith("48 GiB")
+
+
+def test_cores_in_a_row_are_a_range():
+    assert ranges_text(()) == ""
+    assert ranges_text((3,)) == "3"
+    assert ranges_text((0, 1)) == "0, 1"
+    assert ranges_text((*range(16), 20, 22, 23, 24)) == "0-15, 20, 22-24"
 
 
 def test_json_has_every_field(ctl):

@@ -124,6 +124,19 @@ main.main()
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["ops", "--json"], ["version"]])
+def test_a_reader_that_has_gone_is_no_error(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from vaccel.cli.entry import main; main()"
+    command = [sys.executable, "-c", code, "--address", "unix:/none", *words]
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize(
     "address", ["", "nobody", "unix:relative", "unix:/" + "x" * 108, "1.2.3.4:70000"]
 )
@@ -173,6 +186,13 @@ def test_the_list_of_commands_is_their_own_help():
 def test_every_command_has_help(ctl, name):
     assert ctl(f"{name} --help").code == 0
     assert "Usage: vaccelctl" in ctl.out
+
+
+def test_the_list_of_verbs_is_not_cut_short(ctl, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in COMMANDS:
+        lines = ctl(f"{name} --help").out.splitlines()
+        assert [line for line in lines[1:] if line.endswith("...")] == []
 
 
 def commands():
