@@ -59,6 +59,9 @@ class ProgramCache:
                     raise
             return known, False
         program = compile_model(data, self._target, "" if is_file else digest, arithmetic)
+        if program.spilled:
+            # Made for what room there was: who loads it later may find more.
+            return program, True
         with self._lock:
             self._entries[key] = _Entry(program, 1)
             self._keys[id(program)] = key

@@ -288,7 +288,7 @@ async def test_a_call_with_one_bad_field(target: Target, what: str) -> None:
     (done,) = await app.answers(1)
     start = app.lease.slab_offset + REPLY
     reply = bytes(app.window.bytes[start : start + min(done.value, REPLY_BYTES)])
-    error = done.error or ring_launch.reply_of(reply)[0].error
+    error = done.error or ring_launch.reply_of(reply).completion.error
     assert error is not None, what
     assert sum(target.totals) == counted + 1, error
     assert surroundings(target) == before
