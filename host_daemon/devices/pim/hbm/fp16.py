@@ -61,16 +61,20 @@ def multiply(left: Half, right: Half) -> Half:
     """Products of halves, each rounded once."""
     if left.shape == right.shape and _largest(left) * _largest(right) < _MOST:
         return _in_blocks(np.multiply, left, right)
-    with np.errstate(all="ignore"):
-        return quiet(np.asarray(left * right, np.float16))
+    return _plainly(np.multiply, left, right)
 
 
 def add(left: Half, right: Half) -> Half:
     """Sums of halves, each rounded once."""
     if left.shape == right.shape and _largest(left) + _largest(right) < _MOST:
         return _in_blocks(np.add, left, right)
+    return _plainly(np.add, left, right)
+
+
+def _plainly(operation: np.ufunc, left: Half, right: Half) -> Half:
+    """By NumPy's halves, of any shapes and values."""
     with np.errstate(all="ignore"):
-        return quiet(np.asarray(left + right, np.float16))
+        return quiet(np.asarray(operation(left, right), np.float16))
 
 
 def _in_blocks(operation: np.ufunc, left: Half, right: Half) -> Half:
@@ -291,13 +295,24 @@ def prove() -> None:
     weights = np.ascontiguousarray(small.T).view(np.float16)
     slow = np.zeros((40, LANES), np.float16)
     bursts = to_bursts(weights)
+    same = True
     for index in order(len(bursts)):
-        part = vector[index * LANES : (index + 1) * LANES]
-        slow = add(slow, multiply(bursts[index], part))
+        part = np.broadcast_to(vector[index * LANES : (index + 1) * LANES], slow.shape)
+        product = _plainly(np.multiply, bursts[index], part)
+        same = same and _same(_in_blocks(np.multiply, bursts[index], part), product)
+        total = _plainly(np.add, slow, product)
+        same = same and _same(_in_blocks(np.add, slow, product), total)
+        slow = total
     fast = _fast(bursts, vector)
-    same = np.array_equal(fast.astype(np.float16).view(np.uint16), slow.view(np.uint16))
-    if not same or not np.array_equal(_fast_sum(fast), lane_sum(slow)):
+    summed = np.zeros(len(slow), np.float16)
+    for lane in range(LANES):
+        summed = _plainly(np.add, summed, slow[:, lane])
+    if not (same and _same(fast.astype(np.float16), slow) and _same(_fast_sum(fast), summed)):
         raise HostFault(
             "this CPU does not round float32 as IEEE 754 asks",
             hint="switch off flush-to-zero for this process",
         )
+
+
+def _same(left: Half, right: Half) -> bool:
+    return np.array_equal(left.view(np.uint16), right.view(np.uint16))
