@@ -129,7 +129,7 @@ class HbmBanks:
 
 
 def _note(kernel: Kernels) -> str:
-    """What ``program.explain`` and ``export`` can be asked for."""
+    """What ``program`` and ``trace`` can be asked for."""
     parts = [f"{kernel.name} of {kernel.tiles} tiles"]
     parts += [f"{kernel.rounds} rounds"] if kernel.rounds > 1 else []
     parts += [f"{kernel.times} times"] if kernel.times > 1 else []

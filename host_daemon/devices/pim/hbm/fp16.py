@@ -13,6 +13,7 @@ largest magnitudes decide beforehand; all else takes NumPy's halves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -60,16 +61,20 @@ def multiply(left: Half, right: Half) -> Half:
     """Products of halves, each rounded once."""
     if left.shape == right.shape and _largest(left) * _largest(right) < _MOST:
         return _in_blocks(np.multiply, left, right)
-    with np.errstate(all="ignore"):
-        return quiet(np.asarray(left * right, np.float16))
+    return _plainly(np.multiply, left, right)
 
 
 def add(left: Half, right: Half) -> Half:
     """Sums of halves, each rounded once."""
     if left.shape == right.shape and _largest(left) + _largest(right) < _MOST:
         return _in_blocks(np.add, left, right)
+    return _plainly(np.add, left, right)
+
+
+def _plainly(operation: np.ufunc, left: Half, right: Half) -> Half:
+    """By NumPy's halves, of any shapes and values."""
     with np.errstate(all="ignore"):
-        return quiet(np.asarray(left + right, np.float16))
+        return quiet(np.asarray(operation(left, right), np.float16))
 
 
 def _in_blocks(operation: np.ufunc, left: Half, right: Half) -> Half:
@@ -115,6 +120,15 @@ def order(bursts: int) -> Iterator[int]:
     for parity in (0, 1):
         for tile in range(parity, -(-bursts // REGISTERS), 2):
             yield from range(tile * REGISTERS, min((tile + 1) * REGISTERS, bursts))
+
+
+def _runs(bursts: int, most: int) -> Iterator[tuple[int, int]]:
+    """The same as (first, end) of up to ``most`` neighbours, which never leave their tile."""
+    for parity in (0, 1):
+        for tile in range(parity, -(-bursts // REGISTERS), 2):
+            end = min((tile + 1) * REGISTERS, bursts)
+            for first in range(tile * REGISTERS, end, most):
+                yield first, min(first + most, end)
 
 
 def lane_sum(lanes: Half) -> Half:
@@ -243,27 +257,32 @@ def _fast_sum(lanes_of: NDArray[np.float32]) -> Half:
 def _accumulate(bits: NDArray[np.int16], vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """Halves as float32: the sum over bursts of bits times vector, each step rounded twice."""
     shape = bits.shape[1:]
-    total, product = np.zeros(shape, np.float32), np.empty(shape, np.float32)
-    magic = np.empty(shape, np.float32)
-    total_bits, product_bits = total.view(np.int32), product.view(np.int32)
-    magic_bits = magic.view(np.int32)
+    # Products do not wait for one another: of few outputs, those of several bursts go together.
+    together = min(REGISTERS, max(1, _ROWS * LANES // math.prod(shape)))
+    total, products = np.zeros(shape, np.float32), np.empty((together, *shape), np.float32)
+    magics = np.empty_like(products)
+    addend = magics[0]  # free again once the products are rounded
+    total_bits, addend_bits = total.view(np.int32), addend.view(np.int32)
     # NumPy takes the larger of two arrays three times as fast as that of an array and a number.
     least = np.full(shape[-1], _LEAST_NORMAL)
-    for index in order(len(bits)):
-        np.left_shift(bits[index], 13, out=product_bits, dtype=np.int32)
+    for first, end in _runs(len(bits), together):
+        product, magic = products[: end - first], magics[: end - first]
+        product_bits, magic_bits = product.view(np.int32), magic.view(np.int32)
+        np.left_shift(bits[first:end], 13, out=product_bits, dtype=np.int32)
         np.bitwise_and(product_bits, _FIELDS, out=product_bits)
-        np.multiply(product, vector[index], out=product)
+        np.multiply(product, vector[first:end, None], out=product)
         np.bitwise_and(product_bits, _EXPONENT, out=magic_bits)
         np.maximum(magic_bits, least, out=magic_bits)
         np.add(magic_bits, _TO_MAGIC, out=magic_bits)
         np.add(product, magic, out=product)
         np.subtract(product, magic, out=product)
-        # A sum of halves is a multiple of 2^-24 already: it has no subnormal case.
-        np.add(total, product, out=total)
-        np.bitwise_and(total_bits, _EXPONENT, out=magic_bits)
-        np.add(magic_bits, _TO_MAGIC, out=magic_bits)
-        np.add(total, magic, out=total)
-        np.subtract(total, magic, out=total)
+        for each in product:
+            # A sum of halves is a multiple of 2^-24 already: it has no subnormal case.
+            np.add(total, each, out=total)
+            np.bitwise_and(total_bits, _EXPONENT, out=addend_bits)
+            np.add(addend_bits, _TO_MAGIC, out=addend_bits)
+            np.add(total, addend, out=total)
+            np.subtract(total, addend, out=total)
     return total
 
 
@@ -276,13 +295,24 @@ def prove() -> None:
     weights = np.ascontiguousarray(small.T).view(np.float16)
     slow = np.zeros((40, LANES), np.float16)
     bursts = to_bursts(weights)
+    same = True
     for index in order(len(bursts)):
-        part = vector[index * LANES : (index + 1) * LANES]
-        slow = add(slow, multiply(bursts[index], part))
+        part = np.broadcast_to(vector[index * LANES : (index + 1) * LANES], slow.shape)
+        product = _plainly(np.multiply, bursts[index], part)
+        same = same and _same(_in_blocks(np.multiply, bursts[index], part), product)
+        total = _plainly(np.add, slow, product)
+        same = same and _same(_in_blocks(np.add, slow, product), total)
+        slow = total
     fast = _fast(bursts, vector)
-    same = np.array_equal(fast.astype(np.float16).view(np.uint16), slow.view(np.uint16))
-    if not same or not np.array_equal(_fast_sum(fast), lane_sum(slow)):
+    summed = np.zeros(len(slow), np.float16)
+    for lane in range(LANES):
+        summed = _plainly(np.add, summed, slow[:, lane])
+    if not (same and _same(fast.astype(np.float16), slow) and _same(_fast_sum(fast), summed)):
         raise HostFault(
             "this CPU does not round float32 as IEEE 754 asks",
             hint="switch off flush-to-zero for this process",
         )
+
+
+def _same(left: Half, right: Half) -> bool:
+    return np.array_equal(left.view(np.uint16), right.view(np.uint16))

@@ -18,8 +18,8 @@ from host_daemon.devices.pim.hbm.transactions import NO_MEMORY, Step, Transactio
 # Commands of a stretch of many banks, so that what a refresh does not change is not done again.
 _COMMANDS: Final = 12
 _COMMANDS_OF_ONE: Final = 3  # of a transaction: PRE, ACT, READ or WRITE
-# Effects after which what was learnt is forgotten: a bound of memory, some 2 KiB each.
-_MOST: Final = 1 << 15
+# Effects after which what was learnt is forgotten: a bound of memory, some 4 KiB each.
+_MOST: Final = 1 << 14
 
 State = tuple[Any, ...]
 _WAITING: Final = 3  # the rank whose refresh waits, in a state

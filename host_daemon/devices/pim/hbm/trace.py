@@ -1,166 +1,139 @@
-"""Every command of a kernel with its cycle, in the columns of PIMSimulator's trace.
+"""Command traces from the command line, and how they compare with others.
 
-The simulator notes a command when it reaches the device, one cycle after it was issued; what the
-PIM logic notes, which is everything but ACT, PRE and REF outside SB mode, one more. A PRE is noted
-with the row that the bank opened last as memory: rows with bit 12 are not kept.
+``python -m host_daemon.devices.pim.hbm.trace gemv 64 256`` prints every command of one channel as
+CSV, in the columns of PIMSimulator's trace; ``--compare FILE`` says instead where another trace
+differs.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
-from collections.abc import Iterator, Sequence
-from typing import IO, Final
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 from host_daemon.devices.pim.hbm import kernels, program
-from host_daemon.devices.pim.hbm.controller import Channel, Command
-from host_daemon.devices.pim.hbm.crf import text
-from host_daemon.devices.pim.hbm.kernels import Kernel
-from host_daemon.devices.pim.hbm.program import Program
-from host_daemon.devices.pim.hbm.sequencer import Sequencer
-from host_daemon.devices.pim.hbm.timing import BANKS, BANKS_PER_GROUP, Timing
-from host_daemon.devices.pim.hbm.transactions import (
-    CRF_COLUMN,
-    GRF_A_COLUMN,
-    GRF_B_COLUMN,
-    MODE_COLUMN,
-    NO_MEMORY,
-    REGISTER_ROW,
-    SRF_COLUMN,
-    Transaction,
-)
+from host_daemon.devices.pim.hbm.layout import gemv_size, vector_size
+from host_daemon.devices.pim.hbm.parameters import MOST_CHANNELS
+from host_daemon.devices.pim.hbm.record import COLUMNS, Row, record, write
+from host_daemon.devices.pim.hbm.timing import Timing
+from vaccel import bounds
+from vaccel.errors import HostFault, InvalidArgument, VaccelError
 
-COLUMNS: Final = ("cycle", "cmd", "bankgroup", "bank", "row", "col", "grf_reg", "crf_pc_and_op")
-Row = tuple[str, ...]
-_NAMES: Final = {"ACT": "ACTIVATE", "PRE": "PRECHARGE"}
+_Made = tuple[kernels.Kernel, program.Program]
 
 
-def _row(cycle: int, name: str, *rest: int | str) -> Row:
-    cells = (cycle, name, *rest)
-    return tuple(str(cell) for cell in (*cells, *[""] * (len(COLUMNS) - len(cells))))
-
-
-class _Device:
-    """The device's side: modes, the program counter, the rows that it has open as memory."""
-
-    def __init__(self, of: Program, zeroes: bool) -> None:
-        self.mode = "SB"
-        self.sequencer = Sequencer(of)
-        self.zeroes = zeroes  # GRF_B is cleared when HAB_PIM begins
-        self.memory_row = [0] * BANKS
-        self.rows: list[Row] = []
-
-    def take(self, command: Command, mode: str) -> None:
-        """Note a command; ``mode`` is the controller's once it has been issued."""
-        arrived = command.cycle + 1
-        if command.kind == "REF":
-            self.rows.append(_row(arrived, "REF"))
-        elif command.kind in _NAMES:
-            self._note_row(command, arrived)
-        elif self.mode == "SB":
-            self.rows.append(self._access(command, arrived))
-        else:
-            self._note_unit(command, arrived + 1)
-        if mode != self.mode:
-            self._note_mode(command, arrived, mode)
-
-    def _note_row(self, command: Command, arrived: int) -> None:
-        bank = command.bank
-        group = bank // BANKS_PER_GROUP
-        if command.kind == "PRE":
-            row = self.memory_row[bank]
-            self.rows.append(_row(arrived, "PRECHARGE", group, bank, row))
-            return
-        column = command.transaction.column if command.transaction else 0
-        self.rows.append(_row(arrived, "ACTIVATE", group, bank, command.row, column))
-        if command.row & NO_MEMORY:
-            return
-        together = range(bank % 2, BANKS, 2) if self.mode != "SB" else (bank,)
-        for each in together:
-            self.memory_row[each] = command.row
-
-    def _access(self, command: Command, cycle: int, operation: str = "") -> Row:
-        group, column = command.bank // BANKS_PER_GROUP, _column(command)
-        place = (group, command.bank, command.row, column)
-        return _row(cycle, command.kind, *place, "", operation)
-
-    def _note_unit(self, command: Command, cycle: int) -> None:
-        if command.row == REGISTER_ROW:
-            self.rows += _register(_column(command), cycle)
-        elif command.row & NO_MEMORY or self.mode != "HAB_PIM":
-            self.rows.append(self._access(command, cycle))
-        else:
-            for index, instruction in self.sequencer.burst():
-                operation = f"{index}:{text(instruction)}"
-                self.rows.append(self._access(command, cycle, operation))
-
-    def _note_mode(self, command: Command, arrived: int, mode: str) -> None:
-        if mode == "HAB_PIM":
-            self.sequencer.reset()
-            if self.zeroes:
-                self.rows.append(_row(arrived + 1, "GRF_B_ZEROIZE"))
-            self.rows.append(_row(arrived + 1, "HAB_PIM"))
-        elif mode == "SB":
-            self.rows.append(_row(arrived, "SB mode"))
-        elif self.mode == "SB":
-            self.rows.append(_row(arrived, "HAB"))
-        else:
-            self.rows.append(_row(arrived + 1, "HAB mode"))
-        self.mode = mode
-
-
-def _column(command: Command) -> int:
-    transaction: Transaction | None = command.transaction
-    return transaction.column if transaction else 0
-
-
-def _register(column: int, cycle: int) -> list[Row]:
-    """A write of the device's registers; that of the mode is noted as the mode's change."""
-    if column == MODE_COLUMN:
-        return []
-    if column == SRF_COLUMN:
-        return [_row(cycle, "BWRITE_SRF")]
-    if column < GRF_A_COLUMN:
-        return [_row(cycle, "BWRITE_CRF")] if column >= CRF_COLUMN else []
-    name, first = ("A", GRF_A_COLUMN) if column < GRF_B_COLUMN else ("B", GRF_B_COLUMN)
-    return [_row(cycle, f"BWRITE_GRF_{name}", "", "", "", "", column - first)]
-
-
-def trace(kernel: Kernel, of: Program, timing: Timing, *, zeroes: bool = False) -> list[Row]:
-    """All commands of a kernel on one channel until its last data has arrived."""
-    device = _Device(of, zeroes)
-    channel = Channel(timing)
-    issued: list[Command] = []
-    channel.sink = issued.append
-    source: Iterator[Transaction] = iter(kernel)
-    # The mode of a command is the channel's once it is out: one step, one command.
-    end = 0
-    for command, mode in _stepped(channel, source, issued):
-        device.take(command, mode)
-        end = command.cycle if command.transaction and command.kind != "ACT" else end
-    last = end + timing.read_return - 1
-    return [row for row in device.rows if int(row[0]) <= last]
-
-
-def _stepped(
-    channel: Channel, source: Iterator[Transaction], issued: list[Command]
-) -> Iterator[tuple[Command, str]]:
-    for _ in channel.steps(source):
-        yield issued[-1], channel.mode
-    # Rows stay open until nothing wants them; the controller closes them while data returns.
-    for _ in channel.settle(channel.timing.read_return):
-        yield issued[-1], channel.mode
-
-
-def write(rows: Sequence[Row], file: IO[str]) -> None:
-    """As CSV with a header."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-
-
-def gemv(outputs: int, inputs: int, timing: Timing) -> list[Row]:
-    """The trace of GEMV on one channel."""
-    tiles = -(-inputs // kernels.TILE_INPUTS)
-    rounds = -(-outputs // kernels.TILE_OUTPUTS)
+def _gemv(sizes: Sequence[int], channels: int) -> _Made:
+    tiles, rounds = gemv_size(sizes[0], sizes[1], channels)
     of = program.gemv(tiles)
-    return trace(kernels.gemv(tiles, rounds, len(of)), of, timing, zeroes=True)
+    return kernels.gemv(tiles, rounds, len(of)), of
+
+
+def _elementwise(
+    make: Callable[[int, int], kernels.Kernel], of: Callable[[int], program.Program]
+) -> Callable[[Sequence[int], int], _Made]:
+    def made(sizes: Sequence[int], channels: int) -> _Made:
+        tiles = vector_size(sizes[0], channels)
+        code = of(tiles)
+        return make(tiles, len(code)), code
+
+    return made
+
+
+def _scaled(tiles: int, words: int) -> kernels.Kernel:
+    return kernels.scaled(tiles, 1, words)
+
+
+_KERNELS: Final[Mapping[str, Callable[[Sequence[int], int], _Made]]] = {
+    "gemv": _gemv,
+    "add": _elementwise(kernels.binary, program.KERNELS["add"]),
+    "mul": _elementwise(kernels.binary, program.KERNELS["mul"]),
+    "mad": _elementwise(kernels.ternary, program.KERNELS["mad"]),
+    "relu": _elementwise(kernels.unary, program.KERNELS["relu"]),
+    "batchnorm": _elementwise(_scaled, program.KERNELS["batchnorm"]),
+}
+
+
+def rows(name: str, sizes: Sequence[int], channels: int, timing: Timing) -> list[Row]:
+    """The commands of the first of so many channels.
+
+    ``sizes`` are outputs and inputs of GEMV, or elements. Raises InvalidArgument naming what is
+    out of range.
+    """
+    expected = ("OUTPUTS", "INPUTS") if name == "gemv" else ("ELEMENTS",)
+    if len(sizes) != len(expected):
+        raise InvalidArgument(
+            f"{name} has {len(sizes)} sizes", hint=f"{name} {' '.join(expected)}"
+        )
+    for what, value in zip(expected, sizes, strict=True):
+        if value < 1:
+            raise InvalidArgument(f"{what} = {value} is not positive")
+    if not 1 <= channels <= MOST_CHANNELS:
+        raise InvalidArgument(
+            f"channels = {channels}", hint=f"a card has 1 to {MOST_CHANNELS} channels"
+        )
+    kernel, of = _KERNELS[name](sizes, channels)
+    bursts = kernel.rounds * sum(phase.count * len(phase.step) for phase in kernel.pattern)
+    if bursts > bounds.PIM_TRACE_INSTRUCTIONS:
+        raise InvalidArgument(
+            f"{name} {' '.join(map(str, sizes))} takes {bursts} bursts of a channel, a trace has at"
+            f" most {bounds.PIM_TRACE_INSTRUCTIONS}",
+            hint="share it among more channels, or trace a smaller one",
+        )
+    return record(kernel, of, timing, zeroes=name == "gemv")
+
+
+def difference(own: Sequence[Row], other: Sequence[Sequence[str]]) -> str:
+    """Where another trace, its header first, begins to differ; empty where it does not."""
+    for line, (mine, theirs) in enumerate(zip((COLUMNS, *own), other, strict=False), 1):
+        if tuple(theirs) != mine:
+            return f"line {line}: {','.join(theirs)} there, {','.join(mine)} here"
+    if len(other) != len(own) + 1:
+        return f"{len(other) - 1} commands there, {len(own)} here"
+    return ""
+
+
+def _read(name: str) -> list[list[str]]:
+    """A trace. Raises HostFault, InvalidArgument."""
+    try:
+        with Path(name).open(newline="", encoding="utf-8") as file:
+            found = []
+            for row in csv.reader(file):
+                found.append(row)
+                if len(found) > 4 * bounds.PIM_TRACE_INSTRUCTIONS:
+                    raise InvalidArgument(f"trace {name} has over {len(found) - 1} lines")
+            return found
+    except OSError as error:
+        raise HostFault(f"trace {name} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(f"trace {name} is not CSV: {error}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0, 1 where the other trace differs, else the error's code."""
+    parser = argparse.ArgumentParser(prog="trace", description="Command traces of HBM-PIM.")
+    parser.add_argument("kernel", choices=_KERNELS)
+    parser.add_argument("sizes", type=int, nargs="+", help="OUTPUTS INPUTS of gemv, or ELEMENTS")
+    parser.add_argument("--channels", type=int, default=1, help="that share the work; 1")
+    parser.add_argument("--no-refresh", action="store_true")
+    parser.add_argument("--compare", metavar="FILE", help="another trace, as CSV")
+    given = parser.parse_args(arguments)
+    timing = Timing(refresh_interval=0) if given.no_refresh else Timing()
+    try:
+        found = rows(given.kernel, given.sizes, given.channels, timing)
+        other = _read(given.compare) if given.compare else None
+    except VaccelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if other is None:
+        write(found, sys.stdout)
+        return 0
+    differs = difference(found, other)
+    print(differs or f"equal: {len(found)} commands, every cycle")
+    return 1 if differs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

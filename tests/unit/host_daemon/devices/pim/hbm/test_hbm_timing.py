@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_daemon.devices.oracle import Oracle
-from host_daemon.devices.pim.hbm import export, kernels, program, trace
+from host_daemon.devices.pim.hbm import kernels, program, record, trace
 from host_daemon.devices.pim.hbm.controller import Channel
 from host_daemon.devices.pim.hbm.kernels import Kernel
 from host_daemon.devices.pim.hbm.oracles import ORACLES, pimsimulator
@@ -162,7 +162,7 @@ def test_the_trace_is_the_simulators() -> None:
     with (DEFAULT / "pim" / name).open(newline="") as file:
         expected = list(csv.reader(file))
     given = StringIO()
-    trace.write(trace.gemv(64, 256, Timing()), given)
+    record.write(record.gemv(64, 256, Timing()), given)
     rows = list(csv.reader(StringIO(given.getvalue())))
     assert rows == expected
     assert len(rows) == 307
@@ -170,7 +170,7 @@ def test_the_trace_is_the_simulators() -> None:
 
 def test_a_trace_shows_refresh_and_the_srf() -> None:
     of = program.scale_shift(1)
-    rows = trace.trace(kernels.scaled(1, 20, len(of)), of, Timing())
+    rows = record.record(kernels.scaled(1, 20, len(of)), of, Timing())
     names = [row[1] for row in rows]
     assert names.count("BWRITE_SRF") == 20
     assert names.count("REF") == int(rows[-1][0]) // 1950 > 2
@@ -179,15 +179,15 @@ def test_a_trace_shows_refresh_and_the_srf() -> None:
 
 def test_traces_are_exported_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
     given = str(DEFAULT / "pim" / "pimsimulator_trace_gemv_64x256_1ch.csv")
-    assert export.main(["gemv", "64", "256", "--compare", given]) == 0
+    assert trace.main(["gemv", "64", "256", "--compare", given]) == 0
     assert capsys.readouterr().out == "equal: 306 commands, every cycle\n"
-    assert export.main(["gemv", "128", "256", "--channels", "2", "--compare", given]) == 0
+    assert trace.main(["gemv", "128", "256", "--channels", "2", "--compare", given]) == 0
     capsys.readouterr()
-    assert export.main(["gemv", "64", "384", "--compare", given]) == 1
+    assert trace.main(["gemv", "64", "384", "--compare", given]) == 1
     assert capsys.readouterr().out.startswith("line 87: 254,READ,0,0,0,8,,1:JUMP 7x [PC - 2] there")
-    assert export.difference([], [list(trace.COLUMNS), ["1"]]) == "1 commands there, 0 here"
+    assert trace.difference([], [list(record.COLUMNS), ["1"]]) == "1 commands there, 0 here"
     for name in ("add", "mul", "mad", "relu", "batchnorm"):
-        assert export.main([name, "5000"]) == 0
+        assert trace.main([name, "5000"]) == 0
         shown = capsys.readouterr().out
         assert shown.startswith("cycle,cmd,") and shown.count("HAB_PIM") == 1
 
@@ -207,7 +207,7 @@ def test_traces_are_exported_and_compared(capsys: pytest.CaptureFixture[str]) ->
 def test_what_cannot_be_traced_is_named(
     arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export.main(arguments) not in (0, 1)
+    assert trace.main(arguments) not in (0, 1)
     assert what in capsys.readouterr().err
 
 
