@@ -207,10 +207,13 @@ def _modern(model: ModelProto, apart: Weights) -> ModelProto:
 
 def in_opset(model: CheckedModel, least: int) -> CheckedModel:
     """A checked model in an opset that is not older. Raises Unsupported where it is not possible,
-    as with nested graphs, which ONNX's converter leaves as they are.
+    as with nested graphs of other operators, which ONNX's converter leaves as they are.
     """
     if opsets.is_of(model.proto, least):
         return model
+    as_it_is = opsets.renamed(model.proto, least)
+    if as_it_is is not None:
+        return replace(model, proto=as_it_is)
     opset = max(o.version for o in model.proto.opset_import if o.domain in ("", "ai.onnx"))
     if any(True for node in model.proto.graph.node for _ in graphs.subgraphs(node)):
         raise Unsupported(

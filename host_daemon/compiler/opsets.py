@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from onnx import ModelProto
+from onnx import ModelProto, defs
 
-from host_daemon.compiler import blame, weights
+from host_daemon.compiler import blame, graphs, weights
 from host_daemon.compiler.weights import Weights
 from vaccel.errors import Unsupported
 
@@ -47,3 +47,35 @@ def converted(model: ModelProto, apart: Weights, opset: int) -> ModelProto:
         ) from fault
     weights.mark(made, apart)
     return made
+
+
+def renamed(model: ModelProto, opset: int) -> ModelProto | None:
+    """A model as one of a newer opset, where that only took up its operators for more types.
+
+    None where an operator has other operands, attributes or defaults since. Nested graphs are no
+    matter, which ONNX's converter leaves as they are.
+    """
+    before = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    kinds = {n.op_type for n in graphs.nodes(model.graph) if n.domain in ("", "ai.onnx")}
+    if any(_form(kind, before) != _form(kind, opset) for kind in kinds):
+        return None
+    made = ModelProto()
+    made.CopyFrom(model)
+    for each in made.opset_import:
+        if each.domain in ("", "ai.onnx"):
+            each.version = opset
+    return made
+
+
+def _form(kind: str, opset: int) -> Any:
+    """What an operator is in an opset, but for the types that it takes; by itself where unknown."""
+    try:
+        schema = defs.get_schema(kind, opset, "")
+    except defs.SchemaError:
+        return object()
+    ports = [(each.name, each.option) for each in (*schema.inputs, *schema.outputs)]
+    settings = {
+        name: (each.type, each.required, each.default_value.SerializeToString())
+        for name, each in schema.attributes.items()
+    }
+    return schema.deprecated, len(schema.inputs), ports, settings
