@@ -18,7 +18,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import blame, graphs, inference, operators, sanity, weights, wire
+from host_daemon.compiler import blame, graphs, inference, operators, opsets, sanity, weights, wire
 from host_daemon.compiler.inference import Inferred
 from host_daemon.compiler.trace import INSERTED
 from host_daemon.compiler.weights import Weights
@@ -84,6 +84,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     # Nothing here trains: what an optimiser would want is not looked at.
     model.ClearField("training_info")
     _check_opsets(model)
+    opsets.allow_constants(model)
     weights.mark(model, apart)
     model = _modern(model, apart)
     model = _inline_functions(model)
@@ -195,21 +196,24 @@ def _check_opsets(model: ModelProto) -> None:
 
 def _modern(model: ModelProto, apart: Weights) -> ModelProto:
     """A model of an older opset in opset 7, whose operators broadcast by themselves."""
-    if _is_of(model, _OLDEST_OPSET):
+    if opsets.is_of(model, _OLDEST_OPSET):
         return model
     # The converter trusts what it is given.
     _check(model)
-    made = _converted(model, apart, _OLDEST_OPSET)
+    made = opsets.converted(model, apart, _OLDEST_OPSET)
     operators.spread_slopes(made)
     return made
 
 
 def in_opset(model: CheckedModel, least: int) -> CheckedModel:
     """A checked model in an opset that is not older. Raises Unsupported where it is not possible,
-    as with nested graphs, which ONNX's converter leaves as they are.
+    as with nested graphs of other operators, which ONNX's converter leaves as they are.
     """
-    if _is_of(model.proto, least):
+    if opsets.is_of(model.proto, least):
         return model
+    as_it_is = opsets.renamed(model.proto, least)
+    if as_it_is is not None:
+        return replace(model, proto=as_it_is)
     opset = max(o.version for o in model.proto.opset_import if o.domain in ("", "ai.onnx"))
     if any(True for node in model.proto.graph.node for _ in graphs.subgraphs(node)):
         raise Unsupported(
@@ -218,29 +222,9 @@ def in_opset(model: CheckedModel, least: int) -> CheckedModel:
         )
     copy = ModelProto()
     copy.CopyFrom(model.proto)
-    made = _converted(copy, model.weights, least)
+    made = opsets.converted(copy, model.weights, least)
     _name_nodes(made)
     return replace(model, proto=made)
-
-
-def _is_of(model: ModelProto, least: int) -> bool:
-    return all(o.version >= least for o in model.opset_import if o.domain in ("", "ai.onnx"))
-
-
-def _converted(model: ModelProto, apart: Weights, opset: int) -> ModelProto:
-    from onnx import version_converter
-
-    weights.unmark(model)
-    try:
-        made = version_converter.convert_version(model, opset)
-    except (RuntimeError, ValueError, MemoryError) as fault:
-        raise Unsupported(
-            f"model is of an opset before {opset} and cannot be converted to it:"
-            f" {blame.plain(str(fault))}",
-            hint="export it with a newer opset",
-        ) from fault
-    weights.mark(made, apart)
-    return made
 
 
 def _inline_functions(model: ModelProto) -> ModelProto:

@@ -248,3 +248,9 @@ def test_a_flipped_byte_is_refused_or_harmless(data: st.DataObject) -> None:
         frontend.read(bytes(good))
     except (InvalidModel, Unsupported) as error:
         assert "\n" not in str(error)
+
+
+def test_an_old_model_whose_weights_are_no_inputs_is_read_as_it_was_meant() -> None:
+    made = with_weight(from_array(np.ones(3, np.float32), "w"))
+    made.ir_version = 3
+    assert frontend.read(made.SerializeToString()).proto.ir_version == 4

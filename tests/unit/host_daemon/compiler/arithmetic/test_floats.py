@@ -130,6 +130,30 @@ def test_a_model_of_an_old_opset_is_converted_where_it_can_be(tmp_path: Path) ->
     np.testing.assert_array_equal(given, short(given, ml_dtypes.bfloat16))
 
 
+@pytest.mark.parametrize(("op", "axes"), [("Neg", {}), ("Softmax", {"axis": 1})])
+def test_an_old_model_with_nested_graphs_counts_as_newer_where_nothing_changed(
+    tmp_path: Path, op: str, axes: dict[str, int]
+) -> None:
+    from onnx import TensorProto, helper
+
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "ab"]
+    then = helper.make_graph([NODE("MatMul", ["x", "w"], ["a"])], "then", [], kinds[:1])
+    orelse = helper.make_graph([NODE(op, ["x"], ["b"], **axes)], "else", [], kinds[1:])
+    made = network(
+        [NODE("If", ["flag"], ["y"], then_branch=then, else_branch=orelse)],
+        {"x": [4, 16]},
+        {"w": numbers(1, 16, 16)},
+        opset=11,
+    )
+    made.graph.input.append(helper.make_tensor_value_info("flag", TensorProto.BOOL, []))
+    if op == "Softmax":  # since opset 13 it is of one axis
+        with pytest.raises(Unsupported, match="opset 11"):
+            compiled(made, target(tmp_path), "bf16")
+        return
+    given = run(compiled(made, target(tmp_path), "bf16"), x=numbers(0, 4, 16), flag=np.array(True))
+    np.testing.assert_array_equal(given, short(given, ml_dtypes.bfloat16))
+
+
 def test_an_arithmetic_that_the_card_lacks_is_refused_by_name(tmp_path: Path) -> None:
     made = network([NODE("MatMul", ["x", "w"], ["y"])], {"x": [4, 16]}, {"w": numbers(1, 16, 4)})
     with pytest.raises(Unsupported, match="a model in 'bf16'") as caught:

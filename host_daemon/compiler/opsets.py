@@ -1,0 +1,81 @@
+"""Opsets of models: which a model is of, and another one for it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from onnx import ModelProto, defs
+
+from host_daemon.compiler import blame, graphs, weights
+from host_daemon.compiler.weights import Weights
+from vaccel.errors import Unsupported
+
+# The IR version from which on an initializer need not be an input.
+_CONSTANTS: Final = 4
+
+
+def allow_constants(model: ModelProto) -> None:
+    """Read a model of IR version 3 whose weights are no inputs, as its exporter meant it.
+
+    Since version 4 they need not be; some exporters left them out before.
+    """
+    inputs = {value.name for value in model.graph.input}
+    if any(tensor.name not in inputs for tensor in model.graph.initializer):
+        model.ir_version = max(model.ir_version, _CONSTANTS)
+
+
+def is_of(model: ModelProto, least: int) -> bool:
+    """Whether a model is of this opset of ONNX, or of a newer one."""
+    return all(o.version >= least for o in model.opset_import if o.domain in ("", "ai.onnx"))
+
+
+def converted(model: ModelProto, apart: Weights, opset: int) -> ModelProto:
+    """A model of an older opset in this one; what was given is not to be used any more.
+
+    Raises Unsupported where ONNX's converter cannot.
+    """
+    from onnx import version_converter
+
+    weights.unmark(model)
+    try:
+        made = version_converter.convert_version(model, opset)
+    except (RuntimeError, ValueError, MemoryError) as fault:
+        raise Unsupported(
+            f"model is of an opset before {opset} and cannot be converted to it:"
+            f" {blame.plain(str(fault))}",
+            hint="export it with a newer opset",
+        ) from fault
+    weights.mark(made, apart)
+    return made
+
+
+def renamed(model: ModelProto, opset: int) -> ModelProto | None:
+    """A model as one of a newer opset, where that only took up its operators for more types.
+
+    None where an operator has other operands, attributes or defaults since. Nested graphs are no
+    matter, which ONNX's converter leaves as they are.
+    """
+    before = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    kinds = {n.op_type for n in graphs.nodes(model.graph) if n.domain in ("", "ai.onnx")}
+    if any(_form(kind, before) != _form(kind, opset) for kind in kinds):
+        return None
+    made = ModelProto()
+    made.CopyFrom(model)
+    for each in made.opset_import:
+        if each.domain in ("", "ai.onnx"):
+            each.version = opset
+    return made
+
+
+def _form(kind: str, opset: int) -> Any:
+    """What an operator is in an opset, but for the types that it takes; by itself where unknown."""
+    try:
+        schema = defs.get_schema(kind, opset, "")
+    except defs.SchemaError:
+        return object()
+    ports = [(each.name, each.option) for each in (*schema.inputs, *schema.outputs)]
+    settings = {
+        name: (each.type, each.required, each.default_value.SerializeToString())
+        for name, each in schema.attributes.items()
+    }
+    return schema.deprecated, len(schema.inputs), ports, settings
