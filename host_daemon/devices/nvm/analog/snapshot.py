@@ -62,7 +62,7 @@ class Snapshot:
         counts = ReadCounts(len(x))
         for start in range(0, len(x), _CHUNK):
             part = x[start : start + _CHUNK]
-            largest = np.maximum(part.max(axis=1, initial=0), -part.min(axis=1, initial=0))
+            largest = np.abs(part).max(axis=1, initial=0)
             if not np.isfinite(largest).all():
                 vector = start + int(np.flatnonzero(~np.isfinite(largest))[0])
                 raise InvalidArgument(f"vector {vector} of the inputs is not finite")
