@@ -103,8 +103,10 @@ async def test_an_app_borrows_again_under_its_arrays(served: ApertureHost) -> No
         assert not holds(served, 6)
         buffer.write(staged)
         np.testing.assert_allclose(model(X)["y"], affine(X), rtol=1e-6)
+        for fence in (1, 2):
+            assert stream.submit(Nop()).wait().fence == fence and stream.fence(fence).done
         with pytest.raises(Unavailable):
-            stream.submit(Nop())
+            stream.record(Nop())
         for round_ in range(2):
             with lender(served, PCI, loop):
                 until(lambda: device.path == "aperture")

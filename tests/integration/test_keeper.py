@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -48,14 +49,23 @@ def until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
 
 
 def keeper_of(host: DaemonHost) -> int:
-    """The keeper's process: it listens beside the daemon's sockets and is not the daemon."""
+    """The keeper's process."""
     (pid,) = keepers(host)
     return pid
 
 
 def keepers(host: DaemonHost) -> set[int]:
-    """None while one is being replaced."""
-    return set(listeners(host.folder / "run")) - set(host.workers()) - {host.pid}
+    """None while one is being replaced.
+
+    By its program's name: whatever the daemon starts has the daemon's sockets for a moment.
+    """
+    return {pid for pid in listeners(host.folder / "run") if is_keeper(pid)}
+
+
+def is_keeper(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return b"host_daemon.keeper.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def window_of(pid: int) -> int:

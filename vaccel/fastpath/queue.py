@@ -35,11 +35,12 @@ _pack_into = DESCRIPTOR.pack_into
 
 
 class AppQueue:
-    """``dead`` says why it can no longer be used, if so."""
+    """``dead`` says why it can no longer be used; ``closed``, whether its window is gone too."""
 
     def __init__(self, window: Window, doorbell: Doorbell, lease: Lease) -> None:
         self.window, self.lease = window, lease
         self.dead: VaccelError | None = None
+        self.closed = False
         self._bell = doorbell
         self._ring_bell = doorbell.ring
         self._lock = threading.RLock()
@@ -337,6 +338,7 @@ class AppQueue:
     def close(self) -> None:
         """Let go of the window, or leave that to the last view of it."""
         self.die(WrongState("the device was closed", hint="open it again"))
+        self.closed = True
         self._bell.close()
         self._ring_bell = _silent
         try:

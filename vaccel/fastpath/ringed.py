@@ -151,8 +151,10 @@ class _Piece:
                 if limit.expired():
                     raise TimedOut(f"{what} took more than {timeout:g} s") from None
                 raise
-        if self._queue.dead is not None and completion.error is self._queue.dead:
-            raise Unavailable(f"the queue pair has ended: {completion.error}")
+        dead = self._queue.dead
+        # Closed since it was answered: what came with the answer cannot be read any more.
+        if dead is not None and (completion.error is dead or self._queue.closed):
+            raise Unavailable(f"the queue pair has ended: {dead}")
         return completion
 
     async def _post(self, op: Op, operands: tuple[int, int, int, int], done: Any) -> None:

@@ -127,26 +127,33 @@ class FastStream(client.Stream):
 
     def submit(self, *commands: Command) -> client.Fence:
         """See ``Stream``."""
-        if self._fast.queue.dead is not None:
-            self._renew()
+        if self._fast.queue.dead is not None and not self._renewed():
+            return super().submit(*commands)
         if len(commands) == 1 and type(commands[0]) is Nop:
             return FastFence(self._fast, self._fast.nop())
         if not commands:
             raise InvalidArgument("submit: no commands", hint="give at least one")
         return FastFence(self._fast, self._fast.post(commands))
 
-    def _renew(self) -> None:
+    def _renewed(self) -> bool:
         """After a reset the stream goes on in the context that took the old one's place, and in
-        another queue pair where the lender of the old one had gone.
+        another queue pair where the lender of the old one had gone. Whether there is one: without,
+        it goes on by gRPC.
         """
         dead, queue = self._fast.queue.dead, self._device._queue
-        if queue is None or not isinstance(dead, (DeviceLost, Unavailable)):
+        if not isinstance(dead, (DeviceLost, Unavailable)):
             raise dead or Unavailable("the device has no queue pair any more")
         session = self._device._session
-        self._state = self._fast = FastState(session, session.new_stream_number(), queue)
+        if queue is not None:
+            self._state = self._fast = FastState(session, session.new_stream_number(), queue)
+        elif self._state is self._fast:
+            self._state = session.stream()
+        return queue is not None
 
     def fence(self, value: int) -> client.Fence:
         """See ``Stream``."""
+        if self._state is not self._fast:
+            return super().fence(value)
         return FastFence(self._fast, value)
 
     def record(self, *commands: Command) -> Recording:
@@ -154,8 +161,9 @@ class FastStream(client.Stream):
 
         Launches name all their results and a place for each.
         """
-        if self._fast.queue.dead is not None:
-            self._renew()
+        dead = self._fast.queue.dead
+        if dead is not None and not self._renewed():
+            raise dead
         queue, payload = self._fast.queue, ring_calls.to_recording(commands)
         place = queue.allocate(len(payload))
         queue.window.bytes[place : place + len(payload)] = payload

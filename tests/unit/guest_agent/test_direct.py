@@ -93,3 +93,24 @@ async def test_without_a_window_grpc_does(
         buffer = await compute.allocate(context, 8)
         await compute.write(context, buffer, 0, b"hello")
         assert await compute.read(context, buffer, 0, 5) == b"hello"
+
+
+async def test_a_queue_pair_that_goes_at_any_moment_of_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with host(tmp_path) as served, direct(served, monkeypatch) as compute:
+        context = await compute.open_context()
+        buffer = await compute.allocate(context, 8)
+        outcomes = set()
+        for turns in range(40):
+            await compute.write(context, buffer, 0, b"there")  # it has a queue pair
+            reading = asyncio.create_task(compute.read(context, buffer, 0, 5))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            compute._drop(context)
+            try:
+                assert await reading == b"there"
+                outcomes.add("read")
+            except Unavailable:
+                outcomes.add("asked again")
+        assert outcomes == {"read", "asked again"}

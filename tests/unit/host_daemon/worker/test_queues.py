@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -251,6 +252,34 @@ async def test_slabs_and_queues_come_back_with_their_context(app: App) -> None:
     await app.executor.close_context(contexts[0])
     await until(lambda: len(app.queues) < pairs and app.queues.free_pairs == 1)
     assert (await app.executor.lend_queue(contexts[-1], 4096)).slab_bytes == 4096
+
+
+async def test_a_queue_is_lent_again_when_nothing_of_before_touches_its_slab(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    transfer = app.executor.transfer
+
+    async def slow(*arguments: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await transfer(*arguments)
+
+    monkeypatch.setattr(app.executor, "transfer", slow)
+    buffer = await app.executor.allocate(app.context, 64)
+    monkeypatch.setattr(bounds, "CHUNK_BYTES", 0)  # even a small copy is one beside the loop
+    start = app.lease.slab_offset
+    app.window.bytes[start : start + 8] = b"k" * 8
+    app.send(Op.READ, 0, 1, 0, 0, start, buffer, 0, 8)
+    await begun.wait()
+    lending = asyncio.create_task(app.executor.lend_queue(app.context))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not lending.done() and bytes(app.window.bytes[start : start + 8]) == b"k" * 8
+    go_on.set()
+    assert await lending == app.lease
+    assert bytes(app.window.bytes[start : start + 8]) == bytes(8)  # it was done, before
+    assert app.taker.waiting == 0
 
 
 async def test_a_slab_larger_than_what_is_left_says_so(app: App) -> None:
