@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -46,14 +48,15 @@ def shape(what: str, value: Any) -> tuple[int, ...]:
 
 
 def seconds(what: str, value: Any) -> float:
-    """A time to wait, which may be infinite. Raises InvalidArgument."""
-    try:
-        # NaN is not less than any time: such a wait would never end.
-        if value >= 0:
-            return float(value)
-    except TypeError:
-        pass
-    raise InvalidArgument(f"{what} is {_shown(value)}", hint="give seconds, 0 or more")
+    """A time to wait, which may be infinite; one that has passed is 0. Raises InvalidArgument."""
+    if isinstance(value, (float, int, Real)):  # the usual types first
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isnan(number):  # it is less than no time: such a wait would never end
+            return max(0.0, number)
+    raise InvalidArgument(f"{what} is {_shown(value)}", hint="give seconds")
 
 
 def element(what: str, value: Any) -> DType:

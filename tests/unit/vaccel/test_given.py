@@ -41,6 +41,8 @@ def test_a_check_gives_a_value_of_its_kind_or_refuses_it_in_one_line(value):
         (given.shape, (), ()),
         (given.seconds, 0, 0.0),
         (given.seconds, math.inf, math.inf),
+        (given.seconds, -0.5, 0.0),
+        (given.seconds, np.float32(0.5), 0.5),
         (given.element, "bfloat16", DType.BFLOAT16),
         (given.element, np.float32, DType.FLOAT32),
         (given.element, np.dtype("int8"), DType.INT8),
@@ -62,7 +64,6 @@ def test_what_is_meant_is_taken(check, value, taken):
         (given.shape, (2, -1), "thing: axis 1 is -1"),
         (given.seconds, math.nan, "thing is nan"),
         (given.seconds, "1", "thing is '1'"),
-        (given.seconds, -0.5, "thing is -0.5"),
         (given.element, "float33", "thing: dtype is 'float33'"),
     ],
 )
