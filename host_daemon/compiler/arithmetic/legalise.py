@@ -47,6 +47,11 @@ def legalise(
             f"a model in {asked[:80]!r}: the device's arrays do not compute in it",
             hint="they do in " + ", ".join(device.arithmetic),
         )
+    if asked == "int4":
+        raise Unsupported(
+            "a model in 'int4': four bits take scales that are chosen with care",
+            hint="quantise it before, or load it in int8",
+        )
     # What a device keeps of it is not what it keeps of the plain model.
     named = hashlib.sha256(f"{model.sha256}/{asked}".encode()).hexdigest()
     model = replace(model, sha256=named)

@@ -159,6 +159,8 @@ def test_an_arithmetic_that_the_card_lacks_is_refused_by_name(tmp_path: Path) ->
     with pytest.raises(Unsupported, match="a model in 'bf16'") as caught:
         compiled(made, target(tmp_path, "warboy"), "bf16")
     assert "int8" in caught.value.hint
+    with pytest.raises(Unsupported, match="four bits take scales"):
+        compiled(made, target(tmp_path), "int4")
 
 
 def test_banks_compute_in_their_own_arithmetic(tmp_path: Path) -> None:
