@@ -35,6 +35,7 @@ from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session
 from vaccel.stream_state import StreamState
+from vaccel.uploads import Data, ModelSource
 
 if TYPE_CHECKING:
     from vaccel.fastpath.stream import Recording
@@ -146,25 +147,22 @@ class Device:
         await self._compute.close()
         await self._channel.close()
 
-    def load(self, source: str | os.PathLike[str] | bytes) -> Model:
+    def load(
+        self, source: str | os.PathLike[str] | bytes, data: Mapping[str, Data] | None = None
+    ) -> Model:
         """Load an ONNX model or a program file (.vxp), from a path or from its bytes.
 
-        Raises InvalidModel; Unsupported, also for a program file of another card or profile.
+        External data of a model comes from ``data`` by its location, bytes or paths, or else from
+        files within the model's folder; links are not followed. Raises InvalidModel; Unsupported,
+        also for a program file of another card or profile; Exhausted naming the bytes that the VF
+        has no room for.
         """
         if isinstance(source, bytes):
-            data, name = source, "<bytes>"
+            name, given = "<bytes>", ModelSource(memoryview(source), data or {})
         else:
             name = os.fspath(source)
-            try:
-                data = Path(name).read_bytes()
-            except OSError as fault:
-                raise errors.InvalidArgument(
-                    f"model {name!r}: {fault.strerror}", hint="give the path of an ONNX file"
-                ) from None
-        if not data:
-            raise errors.InvalidModel(f"model {name!r} is empty", hint="export it again")
-        path = None if isinstance(source, bytes) else Path(name).absolute()
-        return Model(self, name, loop.run(self._session.load_onnx(memoryview(data), path)))
+            given = ModelSource(Path(name).absolute(), data or {})
+        return Model(self, name, loop.run(self._session.load_onnx(given)))
 
     def kernel(self, name: str, *operands: Port, **settings: Any) -> Model:
         """A single kernel as a program, for operands of these dtypes and shapes (or symbols).

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import onnxruntime as ort
 from host_daemon.compiler import frontend, kernels, signature, vxp
 from host_daemon.compiler.analysis import Analysis, analyse
 from host_daemon.compiler.body import Whole, open_body
+from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.memory_plan import Fit
 from host_daemon.compiler.pipeline import Pipeline
@@ -189,16 +191,22 @@ class CompiledProgram:
         return dict(zip(info.outputs, given, strict=False))
 
 
-def compile_model(data: bytes | memoryview, target: Target, sha256: str = "") -> CompiledProgram:
-    """Compile ONNX bytes, or open a program file. The bytes are not kept.
+def compile_model(
+    data: bytes | memoryview,
+    target: Target,
+    sha256: str = "",
+    blobs: Blobs = MappingProxyType({}),
+    own: bool = False,
+) -> CompiledProgram:
+    """Compile ONNX bytes, or open a program file. ``blobs``, ``own``: see ``frontend.read``.
 
     ``sha256`` is that of ONNX bytes, where it is known already. Raises InvalidModel or Unsupported
     naming the node at fault.
     """
     view = memoryview(data)
     if not vxp.is_vxp(view):
-        return CompiledProgram(frontend.read(view, sha256), target)
-    with vxp.opened(view, target.identity) as model:
+        return CompiledProgram(frontend.read(view, sha256, blobs, own), target)
+    with vxp.opened(view, target.identity, own) as model:
         return CompiledProgram(model, target)
 
 

@@ -140,8 +140,11 @@ def header(data: memoryview) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(data: memoryview, identity: Identity | None) -> Iterator[CheckedModel]:
-    """The checked model of a program file; its weights are copied, the bytes are not kept.
+def opened(
+    data: memoryview, identity: Identity | None, own: bool = False
+) -> Iterator[CheckedModel]:
+    """The checked model of a program file; its weights are copied, the bytes are not kept, unless
+    they are the model's ``own`` and weights are most of them.
 
     Whether the weights are what was written is known on leaving: they are hashed meanwhile. Raises
     Unsupported for another version or target, InvalidModel for what is damaged or false.
@@ -165,7 +168,8 @@ def opened(data: memoryview, identity: Identity | None) -> Iterator[CheckedModel
         model = frontend.parse(graph, len(data))
         # It stands for all that the header has hashes of.
         sha256 = hashlib.sha256(data[:at]).hexdigest()
-        yield frontend.admit(model, _weights(model, rows, data[start:]), sha256)
+        own = own and 8 * end >= 7 * len(data)
+        yield frontend.admit(model, _weights(model, rows, data[start:], own), sha256)
 
 
 def key(data: memoryview) -> str:
@@ -260,8 +264,10 @@ def _row(row: Any) -> _Row:
     return _Row(name, int(kind), dims, int(at))
 
 
-def _weights(model: ModelProto, rows: list[_Row], section: memoryview) -> dict[str, Array]:
-    """Copies of the weights, each checked against the initializer that it belongs to."""
+def _weights(
+    model: ModelProto, rows: list[_Row], section: memoryview, own: bool
+) -> dict[str, Array]:
+    """The weights, each checked against the initializer that it belongs to: copies, or views."""
     places = {tensor.name: tensor for tensor in model.graph.initializer}
     found: dict[str, Array] = {}
     for row in rows:
@@ -274,10 +280,10 @@ def _weights(model: ModelProto, rows: list[_Row], section: memoryview) -> dict[s
             raise _false(f"weight {printable(row.name)} is not as its initializer says")
         if row.at + size > len(section):
             raise _false(f"weight {printable(row.name)} lies outside")
-        array = np.empty(size, np.uint8)
-        array[:] = np.frombuffer(section[row.at : row.at + size], np.uint8)
-        array.setflags(write=False)
-        found[row.name] = array.view(dtype).reshape(row.shape)
+        data: Array = np.frombuffer(section[row.at : row.at + size], np.uint8)
+        if not own or data.ctypes.data % weights.ALIGNMENT:
+            data = weights.copied(data)
+        found[row.name] = weights.shaped(data, tensor)
     return found
 
 

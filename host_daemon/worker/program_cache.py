@@ -11,13 +11,14 @@ changes nobody's account. What is kept idle is charged to none, and bounded.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from host_daemon.compiler import vxp
+from host_daemon.compiler import frontend, vxp
+from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from vaccel import bounds
 
@@ -39,13 +40,18 @@ class ProgramCache:
         self._lock = threading.Lock()
         self.hits = 0
 
-    def take(self, data: memoryview) -> tuple[CompiledProgram, bool]:
+    def take(
+        self,
+        data: memoryview,
+        blobs: Blobs = MappingProxyType({}),
+        own: bool = False,
+    ) -> tuple[CompiledProgram, bool]:
         """The program of a model or a program file, and whether it was made just now.
 
-        Raises what ``compile_model`` raises.
+        Raises what ``compile_model`` raises, whose ``blobs`` and ``own`` these are.
         """
         is_file = vxp.is_vxp(data)
-        key = vxp.key(data) if is_file else hashlib.sha256(data).hexdigest()
+        key = vxp.key(data) if is_file else frontend.digest(data, blobs)
         known = self._known(key)
         if known is not None:
             if is_file:
@@ -55,7 +61,7 @@ class ProgramCache:
                     self.release(known)
                     raise
             return known, False
-        program = compile_model(data, self._target, "" if is_file else key)
+        program = compile_model(data, self._target, "" if is_file else key, blobs, own)
         with self._lock:
             self._entries[key] = _Entry(program, 1)
             self._keys[id(program)] = key
