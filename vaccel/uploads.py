@@ -70,7 +70,7 @@ class ModelSource:
             view = memoryview(given).cast("B")
             return _Part(name, view, len(view))
         if given is None:
-            assert isinstance(self.model, Path)
+            assert isinstance(self.model, Path)  # only files have neighbours
             fd = external_data.open_beside(self.model.parent, name)
         else:
             try:

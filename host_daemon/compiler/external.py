@@ -130,7 +130,7 @@ def _range(where: str, tensor: TensorProto, blobs: Blobs) -> Range:
         raise InvalidModel(f"{where} has shape {list(dims)[:20]}")
     needed = inference.bytes_of(tensor.data_type, dims)
     start = _number(where, "offset", entries.get("offset", "0"))
-    length = _number(where, "length", entries.get("length", str(needed)))
+    length = _number(where, "length", entries["length"]) if "length" in entries else needed
     if length != needed:
         raise InvalidModel(
             f"{where} of shape {list(dims)} needs {needed} bytes and refers to {length}",
