@@ -155,6 +155,10 @@ def open_session(
     if apart:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in apart.values()]
         chosen.add_external_initializers(list(apart), values)
+        # The graph's passes read them there, and the session computes with them: without this it
+        # would make itself a copy of each.
+        for name, value in zip(apart, values, strict=True):
+            chosen.add_initializer(name, value)
     try:
         return ort.InferenceSession(
             model,

@@ -114,7 +114,7 @@ def _measured(host: PrivateHost, path: Path, x: Array, right: Array) -> Result:
 
 
 def _write(folder: Path, layers: int, width: int) -> Path:
-    """y = tanh(…tanh(x · w0)… · wn): the model, and its weights in one file beside it."""
+    """Products: tanh(…tanh(x · w0)… · wn): the model, and its weights in one file beside it."""
     folder.mkdir()
     random = np.random.default_rng(_SEED)
     nodes, weights = [], []
