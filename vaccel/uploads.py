@@ -103,6 +103,11 @@ class Upload:
             end = start + part.size
         self.size = end
 
+    @property
+    def sizes(self) -> list[tuple[str, int]]:
+        """Names and bytes of the parts; the model's name is ""."""
+        return [(part.name, part.size) for part in self._parts]
+
     def chunks(self) -> Iterator[tuple[int, int, int]]:
         """(part, offset in it, bytes) of pieces of at most bounds.CHUNK_BYTES."""
         for index, part in enumerate(self._parts):

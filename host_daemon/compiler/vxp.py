@@ -66,7 +66,9 @@ def is_vxp(data: memoryview | bytes) -> bool:
 # --- writing --------------------------------------------------------------------------------
 
 
-def write(model: CheckedModel, identity: Identity, plan: Mapping[str, Any]) -> Iterator[bytes]:
+def write(
+    model: CheckedModel, identity: Identity, plan: Mapping[str, Any]
+) -> Iterator[bytes | memoryview]:
     """A program file in pieces. ``plan`` says to people what the compiler decided.
 
     Raises Exhausted where its header would be longer than bounds.PROGRAM_HEADER_BYTES.
@@ -105,15 +107,15 @@ def write(model: CheckedModel, identity: Identity, plan: Mapping[str, Any]) -> I
     yield from blocks
 
 
-def _table(apart: weights.Weights) -> tuple[list[list[Any]], list[bytes], int]:
+def _table(apart: weights.Weights) -> tuple[list[list[Any]], list[bytes | memoryview], int]:
     """Rows [name, ONNX type, shape, offset] in the section, its bytes, and their count."""
     rows: list[list[Any]] = []
-    blocks: list[bytes] = []
+    blocks: list[bytes | memoryview] = []
     at = 0
     for name, array in apart.items():
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         rows.append([name, int(kind), list(array.shape), at])
-        blocks.append(array.tobytes())
+        blocks.append(array.reshape(-1).view(np.uint8).data)
         gap = _aligned(array.nbytes) - array.nbytes
         if gap:
             blocks.append(bytes(gap))

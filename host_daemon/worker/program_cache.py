@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from host_daemon.compiler import frontend, vxp
+from host_daemon.compiler import frontend, heap, vxp
 from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from vaccel import bounds
@@ -61,7 +61,8 @@ class ProgramCache:
                     self.release(known)
                     raise
             return known, False
-        program = compile_model(data, self._target, "" if is_file else key, blobs, own)
+        with heap.tidied(len(data) + sum(map(len, blobs.values()))):
+            program = compile_model(data, self._target, "" if is_file else key, blobs, own)
         with self._lock:
             self._entries[key] = _Entry(program, 1)
             self._keys[id(program)] = key

@@ -15,9 +15,11 @@ from onnx.numpy_helper import from_array
 import vaccel
 from tests.conformance import models
 from tests.conformance.models import F32, graph, value
-from tests.integration.daemon_host import DaemonHost
+from tests.integration.daemon_host import PROFILE, DaemonHost
 from tests.integration.test_keeper import kill_worker
+from vaccel import toolchain
 from vaccel.errors import DeviceLost, Exhausted, InvalidArgument, InvalidModel, NotFound
+from vaccel.toolchain import Request
 
 WIDTH = 256
 LAYERS = 6
@@ -86,6 +88,22 @@ def test_weights_in_files_beside_the_model(host: DaemonHost, tmp_path: Path, pat
         again = device.load(file.read_bytes(), data)
         assert again._program.sha256 == model._program.sha256
         np.testing.assert_array_equal(again(X)[f"v{LAYERS}"], model(X)[f"v{LAYERS}"])
+
+
+def test_a_program_file_of_such_a_model(host: DaemonHost, tmp_path: Path) -> None:
+    file = layered(tmp_path)
+    done = toolchain.compile_model(file, Request(PROFILE), file=True, explain=True)
+    assert done.file_bytes == len(done.file) > LAYERS * WIDTH * WIDTH * 4
+    assert len(done.explanation["nodes"]) == LAYERS
+    out = tmp_path / "model.vxp"
+    out.write_bytes(done.file)
+    with host.vf("file") as vf, vaccel.open(address=vf.socket) as device:
+        np.testing.assert_allclose(
+            device.load(out)(X)[f"v{LAYERS}"], expected(file), rtol=1e-5, atol=1e-6
+        )
+    (tmp_path / "part0.bin").unlink()
+    with pytest.raises(InvalidArgument, match="part0"):
+        toolchain.compile_model(file, Request(PROFILE), file=True, explain=False)
 
 
 def test_a_reset_loads_it_again_where_the_files_are_the_same(

@@ -143,7 +143,7 @@ def _load(
     buffer = device.buffer(np.frombuffer(data, np.uint8))
     before = _cpu_ms(worker)
     there = time.perf_counter()
-    source = OnnxSource(buffer.id, 0, len(data))
+    source = OnnxSource(buffer.id, 0, len(data), take=True)  # as ``Device.load`` does
     program = loop.run(session.compute.load_program(session.context, source))
     ended = time.perf_counter()
     computed = _cpu_ms(worker) - before

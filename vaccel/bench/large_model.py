@@ -134,7 +134,7 @@ def _write(folder: Path, layers: int, width: int) -> Path:
                 helper.make_node("Gemm", [f"v{index}", f"w{index}"], [f"p{index}"]),
                 helper.make_node("Tanh", [f"p{index}"], [last]),
             ]
-    shape = ["n", width]
+    shape: list[str | int | None] = ["n", width]
     graph = helper.make_graph(
         nodes,
         "large",

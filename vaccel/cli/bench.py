@@ -180,6 +180,40 @@ def compile_time(
     )
 
 
+@app.command(name="large")
+def large_model(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Load and run a model of 2.7 GB, and compare it with ONNX Runtime. It takes 8 GB of memory."""
+    from vaccel.bench import large_model as measured
+    from vaccel.bench.reporter import Reporter
+
+    with Reporter() as progress:
+        result = measured.run(progress)
+    if as_json:
+        print(result.as_json())
+    else:
+        from vaccel.cli import render
+
+        render.print_table(
+            ("model", "GB", "load", "again", "run", "peak", "differing elements"),
+            [
+                (
+                    result.model,
+                    f"{result.model_bytes / 1e9:.2f}",
+                    f"{result.load_ms / 1e3:.1f} s",
+                    f"{result.again_ms / 1e3:.1f} s",
+                    f"{result.run_ms:.0f} ms",
+                    f"{result.peak_bytes / 1e9:.2f} GB",
+                    f"{result.differs} of {result.elements}",
+                )
+            ],
+            "",
+        )
+    if result.differs:
+        raise typer.Exit(1)
+
+
 @app.command()
 def latency(
     where: Annotated[Where, typer.Option(help="Where the program runs.")] = Where.LOCAL,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -50,14 +52,14 @@ def compile_file(
 
     request = request_of(profile, card, shape, dim, value)
     begun = time.monotonic()
-    done = toolchain.compile_model(model, request, file=True, explain=explain)
-    seconds = time.monotonic() - begun
     path = output or model.with_suffix(".vxp")
-    _write(path, done.file)
+    with _written(path) as stream:
+        done = toolchain.compile_model(model, request, file=True, explain=explain, to=stream)
+    seconds = time.monotonic() - begun
     if as_json:
         found = {
             "file": str(path),
-            "bytes": len(done.file),
+            "bytes": done.file_bytes,
             "card": done.card,
             "profile": profile,
             "model": done.model,
@@ -67,16 +69,19 @@ def compile_file(
         return
     if explain:
         explained.show(done.explanation)
-    nodes, size = done.model["nodes"], size_text(len(done.file))
+    nodes, size = done.model["nodes"], size_text(done.file_bytes)
     render.say(f"{path}: {nodes} nodes, {size}, for {profile} of {done.card}, in {seconds:.1f} s")
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all. Raises HostFault."""
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there whole or not at all. Raises HostFault."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_bytes(data)
+        with fresh.open("wb") as stream:
+            yield stream
         fresh.replace(path)
     except OSError as fault:
-        fresh.unlink(missing_ok=True)
         raise HostFault(f"{str(path)!r} cannot be written: {fault.strerror}") from None
+    finally:
+        fresh.unlink(missing_ok=True)
