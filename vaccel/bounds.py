@@ -53,6 +53,11 @@ PROGRAMS_IDLE: Final = 8
 PROGRAMS_IDLE_BYTES: Final = 256 * MIB
 # A protobuf cannot hold more; larger models come with external data, inside the upload.
 MODEL_BYTES: Final = 2 * GIB - 1
+# Files of external data of one model. Some exporters write one for each weight. Their bytes are
+# bounded by the VF's memory, in which they lie.
+BLOBS_PER_MODEL: Final = 4096
+# External data of tensors that have to be within the graph: constants, and types without a view.
+BLOBS_INLINED_BYTES: Final = 256 * MIB
 # Nodes of a model, subgraphs included: the largest public models have some tens of thousands.
 MODEL_NODES: Final = 200_000
 # Messages that a model's protobuf holds beside its weights: each is some hundred bytes of memory.

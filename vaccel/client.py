@@ -35,6 +35,7 @@ from vaccel.rpc import address as addresses
 from vaccel.rpc.proxy import GrpcCompute
 from vaccel.session import Session
 from vaccel.stream_state import StreamState
+from vaccel.uploads import Data, ModelSource
 
 if TYPE_CHECKING:
     from vaccel.fastpath.stream import Recording
@@ -148,23 +149,28 @@ class Device:
         await self._compute.close()
         await self._channel.close()
 
-    def load(self, source: str | os.PathLike[str] | bytes, *, arithmetic: str = "") -> Model:
+    def load(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        data: Mapping[str, Data] | None = None,
+        *,
+        arithmetic: str = "",
+    ) -> Model:
         """Load an ONNX model or a program file (.vxp), from a path or from its bytes.
 
-        ``arithmetic`` is what its products of float32 compute in on the arrays: "bf16", "fp16",
-        "int8" and what else the card has; by default in float32, or as the program file says.
-        Raises InvalidModel; Unsupported, also for a program file of another card or profile, and
-        for an arithmetic that the card lacks.
+        External data of a model comes from ``data`` by its location, bytes or paths, or else from
+        files within the model's folder; links are not followed. ``arithmetic`` is what its products
+        of float32 compute in on the arrays: "bf16", "fp16", "int8" and what else the card has; by
+        default in float32, or as the program file says. Raises InvalidModel; Unsupported, also for
+        a program file of another card or profile, and for an arithmetic that the card lacks;
+        Exhausted naming the bytes that the VF has no room for.
         """
         if isinstance(source, bytes):
-            data, name = source, "<bytes>"
+            name, given = "<bytes>", ModelSource(memoryview(source), data or {}, arithmetic)
         else:
-            data, name = _read(source)
-        if not data:
-            raise errors.InvalidModel(f"model {name!r} is empty", hint="export it again")
-        path = None if isinstance(source, bytes) else Path(name).absolute()
-        loading = self._session.load_onnx(memoryview(data), path, arithmetic)
-        return Model(self, name, loop.run(loading))
+            name = _name(source)
+            given = ModelSource(Path(name).absolute(), data or {}, arithmetic)
+        return Model(self, name, loop.run(self._session.load_onnx(given)))
 
     def kernel(self, name: str, *operands: Port, **settings: Any) -> Model:
         """A single kernel as a program, for operands of these dtypes and shapes (or symbols).
@@ -311,11 +317,12 @@ class Fence:
         return completion
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[bytes, str]:
-    """A file's bytes, and its name. Raises InvalidArgument."""
+def _name(path: str | os.PathLike[str]) -> str:
+    """A file's name. Raises InvalidArgument for what cannot be one."""
     try:
         name = os.fspath(path)
-        return Path(name).read_bytes(), name
+        os.stat(name)
+        return name
     except (OSError, ValueError, TypeError) as fault:
         why = getattr(fault, "strerror", None) or fault
         raise errors.InvalidArgument(

@@ -34,16 +34,29 @@ from vaccel.model import Cost, Device, Port, Value
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxSource:
-    """A model that was written to a buffer, as any other data.
+class Blob:
+    """A file of a model's external data; ``name`` is the location that its tensors speak of."""
 
-    ``arithmetic`` is that of its float32 products on the arrays, "" for float32's own.
+    name: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxSource:
+    """A model that was written to a buffer, as any other data, with its external data beside it.
+
+    ``arithmetic`` is that of its float32 products on the arrays, "" for float32's own. With
+    ``take`` the load takes the buffer over: it ends with the call, whatever comes of it, and its
+    bytes need not be copied.
     """
 
     buffer: int
     offset: int
     length: int
     arithmetic: str = ""
+    blobs: tuple[Blob, ...] = ()
+    take: bool = False
 
 
 @dataclass(frozen=True, slots=True)

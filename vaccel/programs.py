@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from vaccel.compute import KernelSource, Program
+from vaccel.errors import InvalidArgument, InvalidModel, Unsupported
+from vaccel.uploads import ModelSource
 
-# A model by its bytes, or by the file that it came from; or a kernel.
-Source = memoryview | Path | KernelSource
+Source = ModelSource | KernelSource
 
 
 @dataclass(slots=True)
 class _Loaded:
     program: Program
     source: Source
-    arithmetic: str
 
 
 class Programs:
@@ -28,9 +26,9 @@ class Programs:
         # Numbers that a reset ended, to the ones that took their place.
         self._renamed: dict[int, int] = {}
 
-    def add(self, program: Program, source: Source, arithmetic: str = "") -> Program:
-        """A program was loaded; a model in this ``arithmetic``."""
-        self._loaded[program.id] = _Loaded(program, source, arithmetic)
+    def add(self, program: Program, source: Source) -> Program:
+        """A program was loaded."""
+        self._loaded[program.id] = _Loaded(program, source)
         return program
 
     def number(self, program: int) -> int:
@@ -44,38 +42,30 @@ class Programs:
         self._loaded.pop(self.number(program), None)
 
     async def reload(
-        self, load: Callable[[memoryview | KernelSource, str], Awaitable[Program]]
+        self,
+        load: Callable[[Source], Awaitable[Program]],
+        unload: Callable[[Program], Awaitable[None]],
     ) -> list[str]:
         """Load all again, in the order they were loaded; what was not, and why.
 
-        A model from a file is read anew, and must be the same to the bit. Raises what ends the
-        attempt as a whole: an error that is not the model's.
+        A model from a file is read anew, and must be the same to the bit: the worker says what it
+        loaded. Raises what ends the attempt as a whole: an error that is not the model's.
         """
         gone: list[str] = []
         for number, held in list(self._loaded.items()):
+            from_file = isinstance(held.source, ModelSource) and held.source.is_file
             try:
-                fresh = await load(_data(held), held.arithmetic)
-            except _Changed as fault:
-                gone.append(str(fault))
+                fresh = await load(held.source)
+            except (InvalidArgument, InvalidModel, Unsupported) as fault:
+                if not from_file:
+                    raise
+                gone.append(f"model {held.source}: {fault.message}")
+                continue
+            if from_file and fresh.sha256 != held.program.sha256:
+                await unload(fresh)
+                gone.append(f"model {held.source}: the file has changed since it was loaded")
                 continue
             del self._loaded[number]
-            self._loaded[fresh.id] = _Loaded(fresh, held.source, held.arithmetic)
+            self._loaded[fresh.id] = _Loaded(fresh, held.source)
             self._renamed[number] = fresh.id
         return gone
-
-
-class _Changed(Exception):
-    """A file is not any more what was loaded from it."""
-
-
-def _data(held: _Loaded) -> memoryview | KernelSource:
-    if not isinstance(held.source, Path):
-        return held.source
-    try:
-        data = held.source.read_bytes()
-    except OSError as fault:
-        raise _Changed(f"model {held.source}: {fault.strerror}") from None
-    if hashlib.sha256(data).hexdigest() != held.program.sha256:
-        raise _Changed(f"model {held.source}: the file has changed since it was loaded")
-    return memoryview(data)
-

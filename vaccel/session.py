@@ -11,17 +11,17 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from vaccel import bounds, errors
 from vaccel.binding import array_of, object_of
 from vaccel.commands import Launch
-from vaccel.compute import Compute, KernelSource, OnnxSource, Program
+from vaccel.compute import Compute, KernelSource, Program
 from vaccel.model import BufferRange, Cost, Items, Tensor, Value
 from vaccel.patience import patiently
 from vaccel.programs import Programs
 from vaccel.stream_state import StreamState
+from vaccel.uploads import ModelSource, Upload
 
 log = logging.getLogger(__name__)
 # Chunks of all calls under way at once: enough to hide a round trip, few enough for a quota.
@@ -121,25 +121,35 @@ class Session:
         reopen, old = self._reopen, self.context
         self.context = await patiently(lambda: reopen(old), errors.DeviceLost)
         try:
-            gone = await self.programs.reload(self._load)
+            gone = await self.programs.reload(self._load, self._unload)
         except errors.DeviceLost:
             return  # and once more with the next call: this loss is a new one
         self._lost = None
         log.warning("%s; %s", lost, _named(gone))
 
-    async def _load(self, source: memoryview | KernelSource, arithmetic: str = "") -> Program:
+    async def _load(self, source: ModelSource | KernelSource) -> Program:
         context = self.context
         if isinstance(source, KernelSource):
             return await patiently(lambda: self.compute.load_program(context, source))
-        size = len(source)
-        buffer = await patiently(lambda: self.compute.allocate(context, size))
+        with source.opened() as upload:
+            # A load takes its upload over, so that a repeated one begins with the upload.
+            return await patiently(lambda: self._upload(context, upload))
+
+    async def _upload(self, context: str, upload: Upload) -> Program:
+        buffer = await patiently(lambda: self.compute.allocate(context, upload.size))
+
+        async def send(index: int, at: int, count: int) -> None:
+            async with self._chunks:
+                chunk, place = upload.read(index, at, count), upload.place(index, at)
+                await patiently(lambda: self.compute.write(context, buffer, place, chunk))
+
         try:
-            await self._write(context, BufferRange(buffer), source)
-            onnx = OnnxSource(buffer, 0, size, arithmetic)
-            return await patiently(lambda: self.compute.load_program(context, onnx))
-        finally:
-            with contextlib.suppress(errors.DeviceLost):
+            await _all(send(*chunk) for chunk in upload.chunks())
+            return await self.compute.load_program(context, upload.source(buffer))
+        except BaseException:
+            with contextlib.suppress(errors.DeviceLost, errors.NotFound):
                 await patiently(lambda: self.compute.free(context, buffer))
+            raise
 
     # --- what is done in it -----------------------------------------------------------------
 
@@ -201,13 +211,10 @@ class Session:
             await _all(fetch(context, start) for start in range(0, length, bounds.CHUNK_BYTES))
         return data
 
-    async def load_onnx(
-        self, model: memoryview, path: Path | None = None, arithmetic: str = ""
-    ) -> Program:
-        """Upload a model and compile it. ``path`` is the file that it came from, if it did."""
+    async def load_onnx(self, model: ModelSource) -> Program:
+        """Upload a model and compile it."""
         async with self.living():
-            loaded = await self._load(model, arithmetic)
-            return self.programs.add(loaded, path or model, arithmetic)
+            return self.programs.add(await self._load(model), model)
 
     async def load_kernel(self, source: KernelSource) -> Program:
         """Compile a single kernel."""
@@ -220,6 +227,9 @@ class Session:
             number = self.programs.number(program)
             await self.compute.unload_program(context, number)
             self.programs.remove(number)
+
+    async def _unload(self, program: Program) -> None:
+        await self.compute.unload_program(self.context, program.id)
 
     async def estimate(self, program: int, values: Mapping[str, Value]) -> Cost:
         """What a launch with such arguments would cost."""

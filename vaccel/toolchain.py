@@ -5,18 +5,25 @@ It needs what a host has installed (``vaccel[host]``), and neither a daemon nor 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vaccel import bounds
-from vaccel.errors import HostFault, InvalidArgument, InvalidModel, TimedOut, from_code
+from vaccel.errors import HostFault, TimedOut, from_code
+from vaccel.uploads import ModelSource, Upload
 
 PROGRAM = "host_daemon.worker.offline"
 
@@ -39,16 +46,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``explanation`` is {} and ``file`` b"" where they were not asked for."""
+    """``explanation`` is {} and ``file`` b"" where they were not asked for, or went elsewhere."""
 
     card: str
     model: Mapping[str, Any]
     explanation: Mapping[str, Any]
+    file_bytes: int
     file: bytes
 
 
-def compile_model(path: Path, request: Request, *, file: bool, explain: bool) -> Answer:
-    """Compile the model at ``path``. Raises what the compiler says of it; HostFault without one."""
+def compile_model(
+    path: Path, request: Request, *, file: bool, explain: bool, to: BinaryIO | None = None
+) -> Answer:
+    """Compile the model at ``path``, external data beside it included.
+
+    A program file goes ``to`` a stream where there is one. Raises what the compiler says of the
+    model; HostFault without a compiler.
+    """
     if importlib.util.find_spec("host_daemon") is None:
         raise HostFault(
             "the compiler is not installed here", hint="install vaccel[host], or load the model"
@@ -63,45 +77,58 @@ def compile_model(path: Path, request: Request, *, file: bool, explain: bool) ->
         "arithmetic": request.arithmetic,
         "want": want,
     }
-    line, data = _ask(json.dumps(fields), _read(path))
+    kept = to or io.BytesIO()
+    begun = kept.tell()
+    with ModelSource(path).opened() as upload:
+        line = _ask(fields | {"parts": upload.sizes}, upload, kept)
     if "code" in line:
         raise from_code(line["code"], line["message"], line["hint"])
-    if len(data) != line["vxp_bytes"]:
-        raise HostFault(f"the compiler ended after {len(data)} of {line['vxp_bytes']} bytes")
-    return Answer(line["card"], line["model"], line.get("explain", {}), data)
+    written = kept.tell() - begun
+    if written != line["vxp_bytes"]:
+        raise HostFault(f"the compiler ended after {written} of {line['vxp_bytes']} bytes")
+    data = kept.getvalue() if isinstance(kept, io.BytesIO) and to is None else b""
+    return Answer(line["card"], line["model"], line.get("explain", {}), written, data)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as fault:
-        raise InvalidArgument(
-            f"model {str(path)!r}: {fault.strerror}", hint="give the path of an ONNX file"
-        ) from None
-    if not data:
-        raise InvalidModel(f"model {str(path)!r} is empty", hint="export it again")
-    return data
-
-
-def _ask(request: str, data: bytes) -> tuple[dict[str, Any], bytes]:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", PROGRAM, request],
-            input=data,
+def _ask(request: Mapping[str, Any], upload: Upload, to: BinaryIO) -> dict[str, Any]:
+    """The compiler's line; what follows it goes ``to`` a stream."""
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            [sys.executable, "-m", PROGRAM, json.dumps(request)],
             env={**os.environ, "ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"},
-            capture_output=True,
-            timeout=bounds.COMPUTE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        raise TimedOut(f"the compiler did not end within {late.timeout:.0f} s") from late
-    text, _, rest = done.stdout.partition(b"\n")
-    try:
-        line = json.loads(text)
-    except ValueError:
-        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
-        raise HostFault(
-            f"the compiler ended with status {done.returncode}: {last[:200]}",
-            hint="a model that ends the compiler ends a VF's worker too: report it",
-        ) from None
-    return line, rest
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+        ) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        late = threading.Timer(bounds.COMPUTE_SECONDS, process.kill)
+        late.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it answers before it has read all
+                for chunk in upload.chunks():
+                    process.stdin.write(upload.read(*chunk))
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            text = process.stdout.readline()
+            shutil.copyfileobj(process.stdout, to, bounds.CHUNK_BYTES)
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            ended = late.finished.is_set() and process.returncode == -signal.SIGKILL
+            late.cancel()
+        if ended:
+            raise TimedOut(f"the compiler did not end within {bounds.COMPUTE_SECONDS:.0f} s")
+        try:
+            line: dict[str, Any] = json.loads(text)
+        except ValueError:
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
+            raise HostFault(
+                f"the compiler ended with status {process.returncode}: {lines[-1][:200]}",
+                hint="a model that ends the compiler ends a VF's worker too: report it",
+            ) from None
+        return line

@@ -13,12 +13,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from types import MappingProxyType
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import blame, graphs, inference, operators, opsets, sanity, weights, wire
+from host_daemon.compiler import (
+    blame,
+    external,
+    graphs,
+    inference,
+    operators,
+    opsets,
+    sanity,
+    weights,
+    wire,
+)
+from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.inference import Inferred
 from host_daemon.compiler.trace import INSERTED
 from host_daemon.compiler.weights import Weights
@@ -57,25 +69,52 @@ class CheckedModel:
     known: Mapping[str, Inferred] = field(default_factory=dict)
 
 
-def read(data: bytes | memoryview, sha256: str = "") -> CheckedModel:
-    """Parse and check a model of at most bounds.MODEL_BYTES. The bytes are not kept.
+def read(
+    data: bytes | memoryview,
+    sha256: str = "",
+    blobs: Blobs = MappingProxyType({}),
+    own: bool = False,
+) -> CheckedModel:
+    """Parse and check a model of at most bounds.MODEL_BYTES, with ``blobs`` of external data.
 
-    ``sha256`` is theirs, where it is known already. Raises InvalidModel naming what is wrong and
-    where; Unsupported for an opset that this version lacks.
+    ``sha256`` is theirs (``digest``), where it is known already. The bytes are not kept, unless
+    they are the model's ``own``: then weights stay where they are, if they are most of it. Raises
+    InvalidModel naming what is wrong and where; Unsupported for an opset that this version lacks.
     """
     view = memoryview(data)
     _check_size(view)
+    sha256 = sha256 or digest(view, blobs)
     skeleton = wire.cut_weights(view)
-    model = parse(skeleton.data, len(view))
-    apart = weights.take(view, skeleton.cuts, model)
-    return admit(model, apart, sha256 or hashlib.sha256(view).hexdigest())
+    model = _parse(skeleton.data, len(view))
+    _check_text(model)
+    ranges = external.find(model, blobs)
+    used = external.union(ranges) + sum(cut.end - cut.start for cut in skeleton.cuts.values())
+    # What is kept is charged as weights, so it must hold little else.
+    own = own and used * 8 >= 7 * (len(view) + sum(map(len, blobs.values())))
+    apart = weights.take(view, skeleton.cuts, model, own)
+    if apart.keys() & ranges.keys():
+        twice = min(apart.keys() & ranges.keys())
+        raise InvalidModel(f"initializer {graphs.printable(twice)} is there twice")
+    return admit(model, apart | external.arrays(model, ranges, blobs, own), sha256)
+
+
+def digest(data: memoryview, blobs: Blobs) -> str:
+    """SHA-256 of a model; of one with blobs, over the hash of each part and its name."""
+    whole = hashlib.sha256(data)
+    if not blobs:
+        return whole.hexdigest()
+    over = hashlib.sha256(b"vaccel model with external data\0" + whole.digest())
+    for name in sorted(blobs):
+        over.update(hashlib.sha256(name.encode()).digest())
+        over.update(hashlib.sha256(blobs[name]).digest())
+    return over.hexdigest()
 
 
 def parse(skeleton: bytes, size: int) -> ModelProto:
     """A model of ``size`` bytes, without its large weights, that refers to nothing outside."""
     model = _parse(skeleton, size)
     _check_text(model)
-    _refuse_external(model)
+    external.find(model, {})
     return model
 
 
@@ -165,16 +204,6 @@ def _check_names(noun: str, names: Sequence[object]) -> None:
     for name in names:
         if isinstance(name, bytes):
             raise InvalidModel(f"{noun} {graphs.printable(name)}: its name is not UTF-8")
-
-
-def _refuse_external(model: ModelProto) -> None:
-    for where, tensor in graphs.tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-            raise InvalidModel(
-                f"{where} refers to data outside the model: {graphs.printable(location)}",
-                hint=_MODEL_HINT,
-            )
 
 
 def _check_opsets(model: ModelProto) -> None:
@@ -282,7 +311,7 @@ def _check_tensors(model: ModelProto) -> int:
             raise InvalidModel(f"{where} has shape {list(tensor.dims)[:20]}")
         count = math.prod(tensor.dims)
         held = count * _item_bits(tensor.data_type) // 8
-        if held > bounds.MODEL_BYTES:
+        if held > bounds.MODEL_BYTES and not weights.is_apart(tensor):
             raise InvalidModel(f"{where} of shape {list(tensor.dims)} is {held} bytes")
         if tensor.HasField("raw_data") and len(tensor.raw_data) < held:
             raise InvalidModel(

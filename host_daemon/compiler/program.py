@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import onnxruntime as ort
 from host_daemon.compiler import frontend, kernels, signature, vxp
 from host_daemon.compiler.arithmetic.legalise import legalise
 from host_daemon.compiler.body import Whole, open_body
+from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.memory_plan import Fit
 from host_daemon.compiler.pipeline import Pipeline
@@ -206,9 +208,14 @@ class CompiledProgram:
 
 
 def compile_model(
-    data: bytes | memoryview, target: Target, sha256: str = "", arithmetic: str = ""
+    data: bytes | memoryview,
+    target: Target,
+    sha256: str = "",
+    arithmetic: str = "",
+    blobs: Blobs = MappingProxyType({}),
+    own: bool = False,
 ) -> CompiledProgram:
-    """Compile ONNX bytes, or open a program file. The bytes are not kept.
+    """Compile ONNX bytes, or open a program file. ``blobs``, ``own``: see ``frontend.read``.
 
     ``sha256`` is that of ONNX bytes, where it is known already. ``arithmetic`` is that of the
     products of float32, "" for what a program file says, or float32. Raises InvalidModel or
@@ -216,8 +223,8 @@ def compile_model(
     """
     view = memoryview(data)
     if not vxp.is_vxp(view):
-        return CompiledProgram(frontend.read(view, sha256), target, arithmetic)
-    with vxp.opened(view, target.identity) as model:
+        return CompiledProgram(frontend.read(view, sha256, blobs, own), target, arithmetic)
+    with vxp.opened(view, target.identity, own) as model:
         return CompiledProgram(model, target, arithmetic or vxp.arithmetic(view))
 
 

@@ -41,6 +41,8 @@ _PROVIDERS: Final = ["CPUExecutionProvider"]
 # Its time grows with the square of a chain: 11 s for 20,000 nodes in ORT 1.32, 0.6 without.
 _QUADRATIC: Final = ["CommonSubexpressionElimination"]
 _MANY_NODES: Final = 4000
+# Copies of smaller weights cost next to nothing.
+_LARGE: Final = 1 << 20
 _NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 # Everything that ORT raises by itself; all derive from Exception only.
 FAULTS: Final[tuple[type[Exception], ...]] = (
@@ -152,16 +154,17 @@ def open_session(
     ``apart`` are weights that the model has only places for; they must live as long as the session.
     ``nodes`` is the size of the graph: a large one is spared what grows with its square.
     """
-    if apart:
-        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in apart.values()]
-        chosen.add_external_initializers(list(apart), values)
+    lent = _lend(apart, chosen)
     try:
-        return ort.InferenceSession(
+        session = ort.InferenceSession(
             model,
             chosen,
             providers=_PROVIDERS,
             disabled_optimizers=_QUADRATIC if nodes > _MANY_NODES else None,
         )
+        # ORT holds what it was lent by address only.
+        vars(session)["lent"] = lent
+        return session
     except FAULTS as fault:
         text = _text(fault)
         if _is_no_memory(fault, text):
@@ -169,6 +172,30 @@ def open_session(
         if isinstance(fault, states.NotImplemented):
             raise Unsupported(blame.reason(text)) from fault
         raise guards.named(InvalidModel(blame.reason(text))) from fault
+
+
+def _lend(
+    apart: Mapping[str, Array], chosen: ort.SessionOptions
+) -> Mapping[str, ort.OrtValue]:
+    """Have a session compute with these weights, without a copy of each of its own.
+
+    What is given back must live as long as the session.
+
+    The passes over a graph read what is given as external; ORT copies all of it meanwhile. A
+    session without passes is spared that, for weights that decide no shape.
+    """
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in apart.items()}
+    optimised = chosen.graph_optimization_level != ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    read = [
+        name
+        for name, array in apart.items()
+        if optimised or array.nbytes < _LARGE or array.dtype.kind != "f"
+    ]
+    if read:
+        chosen.add_external_initializers(read, [values[name] for name in read])
+    for name, value in values.items():
+        chosen.add_initializer(name, value)
+    return values
 
 
 def run(

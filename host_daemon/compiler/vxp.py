@@ -68,7 +68,7 @@ def is_vxp(data: memoryview | bytes) -> bool:
 
 def write(
     model: CheckedModel, identity: Identity, plan: Mapping[str, Any], arithmetic: str = ""
-) -> Iterator[bytes]:
+) -> Iterator[bytes | memoryview]:
     """A program file in pieces. ``plan`` says to people what the compiler decided; ``arithmetic``
     is what the program computes in where a load says nothing.
 
@@ -109,15 +109,15 @@ def write(
     yield from blocks
 
 
-def _table(apart: weights.Weights) -> tuple[list[list[Any]], list[bytes], int]:
+def _table(apart: weights.Weights) -> tuple[list[list[Any]], list[bytes | memoryview], int]:
     """Rows [name, ONNX type, shape, offset] in the section, its bytes, and their count."""
     rows: list[list[Any]] = []
-    blocks: list[bytes] = []
+    blocks: list[bytes | memoryview] = []
     at = 0
     for name, array in apart.items():
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         rows.append([name, int(kind), list(array.shape), at])
-        blocks.append(array.tobytes())
+        blocks.append(array.reshape(-1).view(np.uint8).data)
         gap = _aligned(array.nbytes) - array.nbytes
         if gap:
             blocks.append(bytes(gap))
@@ -149,8 +149,11 @@ def arithmetic(data: memoryview) -> str:
 
 
 @contextmanager
-def opened(data: memoryview, identity: Identity | None) -> Iterator[CheckedModel]:
-    """The checked model of a program file; its weights are copied, the bytes are not kept.
+def opened(
+    data: memoryview, identity: Identity | None, own: bool = False
+) -> Iterator[CheckedModel]:
+    """The checked model of a program file; its weights are copied, the bytes are not kept, unless
+    they are the model's ``own`` and weights are most of them.
 
     Whether the weights are what was written is known on leaving: they are hashed meanwhile. Raises
     Unsupported for another version or target, InvalidModel for what is damaged or false.
@@ -174,7 +177,8 @@ def opened(data: memoryview, identity: Identity | None) -> Iterator[CheckedModel
         model = frontend.parse(graph, len(data))
         # It stands for all that the header has hashes of.
         sha256 = hashlib.sha256(data[:at]).hexdigest()
-        yield frontend.admit(model, _weights(model, rows, data[start:]), sha256)
+        own = own and 8 * end >= 7 * len(data)
+        yield frontend.admit(model, _weights(model, rows, data[start:], own), sha256)
 
 
 def key(data: memoryview) -> str:
@@ -269,8 +273,10 @@ def _row(row: Any) -> _Row:
     return _Row(name, int(kind), dims, int(at))
 
 
-def _weights(model: ModelProto, rows: list[_Row], section: memoryview) -> dict[str, Array]:
-    """Copies of the weights, each checked against the initializer that it belongs to."""
+def _weights(
+    model: ModelProto, rows: list[_Row], section: memoryview, own: bool
+) -> dict[str, Array]:
+    """The weights, each checked against the initializer that it belongs to: copies, or views."""
     places = {tensor.name: tensor for tensor in model.graph.initializer}
     found: dict[str, Array] = {}
     for row in rows:
@@ -283,10 +289,10 @@ def _weights(model: ModelProto, rows: list[_Row], section: memoryview) -> dict[s
             raise _false(f"weight {printable(row.name)} is not as its initializer says")
         if row.at + size > len(section):
             raise _false(f"weight {printable(row.name)} lies outside")
-        array = np.empty(size, np.uint8)
-        array[:] = np.frombuffer(section[row.at : row.at + size], np.uint8)
-        array.setflags(write=False)
-        found[row.name] = array.view(dtype).reshape(row.shape)
+        data: Array = np.frombuffer(section[row.at : row.at + size], np.uint8)
+        if not own or data.ctypes.data % weights.ALIGNMENT:
+            data = weights.copied(data)
+        found[row.name] = weights.shaped(data, tensor)
     return found
 
 

@@ -21,15 +21,21 @@ from vaccel.model import Array
 
 # No file has such a name, and a model that comes with a location of its own is refused.
 PLACE: Final = "\0vaccel"
+# What NumPy gives its own arrays, and kernels rely on.
+ALIGNMENT: Final = 16
 Weights = Mapping[str, Array]
 
 
-def take(source: memoryview, cuts: Mapping[int, Cut], model: ModelProto) -> dict[str, Array]:
-    """Copy what was cut out of a model into arrays by name, and mark their places in the graph.
+def take(
+    source: memoryview, cuts: Mapping[int, Cut], model: ModelProto, own: bool = False
+) -> dict[str, Array]:
+    """What was cut out of a model as arrays by name: copies, or with ``own`` parts of ``source``.
 
+    Then ``source`` must be nobody else's: weights move within it, to where kernels can read them.
     Raises InvalidModel where a tensor's shape and its bytes disagree, or where two have one name.
     """
     found: dict[str, Array] = {}
+    settle = _Settler(source) if own else None
     for index, cut in cuts.items():
         tensor = model.graph.initializer[index]
         if tensor.name in found:
@@ -43,11 +49,51 @@ def take(source: memoryview, cuts: Mapping[int, Cut], model: ModelProto) -> dict
                 f" {needed} bytes and has {cut.end - cut.start}",
                 hint="export the model as one self-contained .onnx file",
             )
-        array = np.empty(needed, np.uint8)
-        array[:] = np.frombuffer(source[cut.start : cut.end], np.uint8)
-        array.setflags(write=False)
-        found[tensor.name] = array.view(dtype).reshape(shape)
+        data: Array = np.frombuffer(source[cut.start : cut.end], np.uint8)
+        data = settle.settled(cut) if settle else copied(data)
+        found[tensor.name] = shaped(data, tensor)
     return found
+
+
+class _Settler:
+    """Moves weights down within their upload, each to the next aligned place.
+
+    What lies between them there, their names and shapes, was copied when they were cut out.
+    """
+
+    def __init__(self, source: memoryview) -> None:
+        self._bytes = np.frombuffer(source, np.uint8)
+        self._base = self._bytes.ctypes.data
+        self._free = 0
+
+    def settled(self, cut: Cut) -> Array:
+        """The weight, aligned. Weights come in the order in which they lie."""
+        start = self._free + -(self._base + self._free) % ALIGNMENT
+        size = cut.end - cut.start
+        data = self._bytes[cut.start : cut.end]
+        if start > cut.start:  # its head is too short to move into
+            self._free = cut.end
+            return copied(data)
+        target = self._bytes[start : start + size]
+        if start != cut.start:
+            np.copyto(target, data)  # NumPy copies overlapping ranges as if through a third place
+        self._free = start + size
+        return target
+
+
+def copied(data: Array) -> Array:
+    """Bytes, once more."""
+    made = np.empty(data.nbytes, np.uint8)
+    made[:] = data
+    return made
+
+
+def shaped(data: Array, tensor: TensorProto) -> Array:
+    """Bytes as a tensor's values, which nobody writes."""
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    made = data.view(dtype).reshape(tuple(tensor.dims))
+    made.setflags(write=False)
+    return made
 
 
 def mark(model: ModelProto, names: Iterable[str]) -> None:

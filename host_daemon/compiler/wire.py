@@ -9,21 +9,19 @@ the skeleton, is what protobuf parses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from onnx import TensorProto
 
 from host_daemon.compiler.graphs import printable
 from vaccel import bounds
 from vaccel.errors import InvalidModel
+from vaccel.protobuf_fields import BYTES, VARINT, Field, fields, read_varint, varint
 
 # Smaller tensors stay in the skeleton, where shape inference can see their values.
 INLINE_BYTES: Final = 1024
-_HINT: Final = "export the model as one self-contained .onnx file"
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Fields of TensorProto.
 _DIMS, _TYPE, _FLOATS, _RAW, _DOUBLES, _LOCATION = 1, 2, 4, 9, 10, 14
 # What a field of bytes holds as it lies in memory, where elements are so typed.
@@ -88,16 +86,6 @@ _SCHEMA: Final[Mapping[str, Mapping[int, str]]] = {
 _MESSAGE_DEPTH: Final = 96
 
 
-class Field(NamedTuple):
-    """One field: its number, its wire type, where it begins, and where its value does and ends."""
-
-    number: int
-    wire: int
-    start: int
-    at: int
-    end: int
-
-
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A weight that was cut out: its bytes are ``[start, end)`` of the model."""
@@ -125,7 +113,7 @@ def cut_weights(model: memoryview) -> Skeleton:
     parts: list[bytes | memoryview] = []
     cutter = _Cutter(model)
     for field in fields(model, 0, len(model)):
-        if field.number == 7 and field.wire == _BYTES:
+        if field.number == 7 and field.wire == BYTES:
             inner = cutter.graph(field)
             size = sum(len(part) for part in inner)
             parts += [b"\x3a" + varint(size), *inner]
@@ -150,7 +138,7 @@ class _Cutter:
                 self._nodes += 1
                 if self._nodes > bounds.MODEL_NODES:
                     raise InvalidModel(f"model has more than {bounds.MODEL_NODES} nodes")
-            if field.number != 5 or field.wire != _BYTES:
+            if field.number != 5 or field.wire != BYTES:
                 continue
             self._count += 1
             if field.end - field.at <= INLINE_BYTES:
@@ -171,10 +159,10 @@ class _Cutter:
         head: list[memoryview] = []
         kind = 0
         for field in fields(model, tensor.at, tensor.end):
-            if field.number in _AS_STORED and field.wire == _BYTES:
+            if field.number in _AS_STORED and field.wire == BYTES:
                 data.append(field)
                 continue
-            if field.number == _TYPE and field.wire == _VARINT:
+            if field.number == _TYPE and field.wire == VARINT:
                 kind = read_varint(model, field.at, field.end)[0]
             if field.number == _LOCATION:
                 return None  # refused where locations are looked at
@@ -208,7 +196,7 @@ class _Structure:
         holds = _SCHEMA[kind]
         for field in fields(self._data, start, end):
             inner = holds.get(field.number)
-            if inner is None or field.wire != _BYTES:
+            if inner is None or field.wire != BYTES:
                 continue
             self._messages += 1
             if self._messages > bounds.MODEL_MESSAGES:
@@ -226,66 +214,7 @@ class _Structure:
             return ""
         names = {3: "", 4: "", 2: ""}
         for field in fields(self._data, self._node.at, self._node.end):
-            if field.number in names and field.wire == _BYTES:
+            if field.number in names and field.wire == BYTES:
                 text = self._data[field.at : min(field.end, field.at + bounds.NAME_BYTES)]
                 names[field.number] = names[field.number] or text.decode("utf-8", "replace")
         return f"node {printable(names[3] or names[2])} ({printable(names[4])}): "
-
-
-def fields(data: memoryview | bytes, at: int, end: int) -> Iterator[Field]:
-    """The fields of a message. Raises InvalidModel where the bytes are none.
-
-    Keys and lengths of one byte, which nearly all are, take a short way.
-    """
-    while at < end:
-        start = at
-        key = data[at]
-        at += 1
-        if key > 0x7F:
-            key, at = read_varint(data, start, end)
-        wire = key & 7
-        if wire == _BYTES:
-            if at < end and data[at] < 0x80:
-                stop = at + 1 + data[at]
-                at += 1
-            else:
-                length, at = read_varint(data, at, end)
-                stop = at + length
-        elif wire == _VARINT:
-            _, stop = read_varint(data, at, end)
-        elif wire in (_FIXED64, _FIXED32):
-            stop = at + (8 if wire == _FIXED64 else 4)
-        else:
-            raise not_onnx(data)
-        if stop > end or key < 8:
-            raise not_onnx(data)
-        yield Field(key >> 3, wire, start, at, stop)
-        at = stop
-
-
-def read_varint(data: memoryview | bytes, at: int, end: int) -> tuple[int, int]:
-    """(value, where the next byte is). Raises InvalidModel past the end or ten bytes."""
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise not_onnx(data)
-
-
-def varint(value: int) -> bytes:
-    """A number as the encoding has it."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def not_onnx(data: memoryview | bytes) -> InvalidModel:
-    """What is said of bytes that are no protobuf."""
-    return InvalidModel(f"model of {len(data)} bytes is not ONNX, or is truncated", hint=_HINT)

@@ -24,14 +24,15 @@ from host_daemon.worker.contexts import Context, Contexts, QueueTotals
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
 from host_daemon.worker.limits import check_chunk, check_submission
-from host_daemon.worker.memory import Bytes, DeviceMemory, check_range, pin_all, unpin_all
+from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.program_cache import Pending, ProgramCache
 from host_daemon.worker.streams import check_waits
+from host_daemon.worker.uploads import uploaded
 from vaccel import bounds, ids
 from vaccel.aperture.journal import Journal
 from vaccel.commands import Command, Completion
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
-from vaccel.errors import DeviceLost, InvalidArgument, NotFound, Unsupported, VaccelError
+from vaccel.errors import DeviceLost, NotFound, Unsupported, VaccelError
 from vaccel.inventory import Condition
 from vaccel.model import Cost, Device, Profile, Usage, Value
 
@@ -262,12 +263,23 @@ class Executor:
         """As the port says. A model's buffer is pinned while it is read, and not needed after."""
         owner = self._contexts.find(context)
         owner.programs.check_room()
-        read = {}
         if isinstance(source, OnnxSource):
-            read = {source.buffer: owner.buffers.find(source.buffer)}
-        compile_it = self._compiler(owner, source)
+            in_what = source.arithmetic
+            with uploaded(owner.buffers, source) as upload:
+                compiled = await self._load(owner, lambda _: self._cache.take(*upload, in_what))
+        else:
+            compiled = await self._load(
+                owner, lambda _: (compile_kernel(source, self._target), True)
+            )
+        if owner.closed is not None:
+            self._cache.release(compiled)
+            raise owner.closed
+        return owner.programs.add(compiled)
+
+    async def _load(
+        self, owner: Context, compile_it: Callable[[ort.RunOptions], tuple[CompiledProgram, bool]]
+    ) -> CompiledProgram:
         pending = Pending(self._cache)
-        pin_all(read)
         try:
             compiled, fresh = await self._engine.on_thread(
                 owner, lambda stop: pending.keep(compile_it(stop))
@@ -275,14 +287,9 @@ class Executor:
         except BaseException:
             pending.abandon()
             raise
-        finally:
-            unpin_all(read)
         if fresh and compiled.programming is not None:
             self._engine.charge(compiled.programming)
-        if owner.closed is not None:
-            self._cache.release(compiled)
-            raise owner.closed
-        return owner.programs.add(compiled)
+        return compiled
 
     async def unload_program(self, context: str, program: int) -> None:
         """As the port says."""
@@ -377,18 +384,6 @@ class Executor:
         await self._engine.on_thread(owner, lambda _: copy(target.array))
 
     # --- helpers ----------------------------------------------------------------------------
-
-    def _compiler(
-        self, owner: Context, source: OnnxSource | KernelSource
-    ) -> Callable[[ort.RunOptions], tuple[CompiledProgram, bool]]:
-        if isinstance(source, KernelSource):
-            return lambda _: (compile_kernel(source, self._target), True)
-        buffer = owner.buffers.find(source.buffer)
-        check_range(buffer, source.offset, source.length, "model")
-        if source.length > bounds.MODEL_BYTES:
-            raise InvalidArgument(f"model of {source.length} bytes: at most {bounds.MODEL_BYTES}")
-        view = buffer.array[source.offset : source.offset + source.length]
-        return lambda _: self._cache.take(view.data, source.arithmetic)
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from host_daemon.worker.numbers import Numbers
 from vaccel import bounds
-from vaccel.errors import Exhausted, InvalidArgument
+from vaccel.errors import Exhausted, InvalidArgument, NotFound
 from vaccel.model import BufferRange
 
 Bytes = NDArray[np.uint8]
@@ -66,6 +66,7 @@ class Buffer:
         self._memory = memory
         self._pins = 0
         self._freed = False
+        self._taken = False
         self._idle: list[asyncio.Future[None]] = []
 
     @property
@@ -94,12 +95,18 @@ class Buffer:
         if self._freed:
             self._memory.release(self.size)
 
+    def take(self) -> None:
+        """A load has it for its own: nobody who knew it may touch it again."""
+        self._taken = True
+
     async def idle(self) -> None:
-        """Until no launch works on it."""
+        """Until no launch works on it. Raises NotFound where a load took it over meanwhile."""
         while self._pins:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
             await future
+        if self._taken:
+            raise NotFound(f"buffer {self.number} was taken over by the load of a program")
 
     def free(self) -> None:
         """Give it back; its bytes are free when the last launch has let go."""
@@ -149,6 +156,16 @@ class Buffers:
         buffer = self.find(place.buffer)
         check_range(buffer, place.offset, length, what)
         return buffer.array[place.offset : place.offset + length]
+
+    def take(self, number: int) -> Buffer:
+        """Forget a buffer that a load takes over; its bytes count until it is freed.
+
+        Raises NotFound.
+        """
+        buffer = self.find(number)
+        del self._buffers[number]
+        buffer.take()
+        return buffer
 
     def free(self, number: int) -> None:
         """Forget a buffer, if it is there."""

@@ -1,11 +1,13 @@
 """Compiling without a VF: ``python -m host_daemon.worker.offline REQUEST``, a process of its own.
 
-It reads a model from stdin and writes to stdout one line of JSON, then as many bytes as the line
-says. It lives in the sandbox of a VF's worker, which it enters before it looks at the model, and
-ends with its one answer. REQUEST is a JSON object::
+It reads a model from stdin, its external data behind it as ``parts`` says, and writes to stdout
+one line of JSON, then as many bytes as the line says. It lives in the sandbox of a VF's worker,
+which it enters before it looks at the model, and ends with its one answer. REQUEST is a JSON
+object::
 
     {"card": NAME or path, "profile": NAME, "threads": 1, "want": ["vxp", "explain"],
      "arithmetic": "bf16",
+     "parts": [["", BYTES], [LOCATION, BYTES], …],
      "shapes": {INPUT: [..]}, "symbols": {NAME: SIZE}, "values": {INPUT: nested lists}}
 
 The answer is ``{"card": …, "explain": …, "vxp_bytes": N}``, or ``{"code": …, "message": …, "hint":
@@ -21,12 +23,14 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from host_daemon.compiler import frontend, vxp
 from host_daemon.compiler.explain import Question, explain
+from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.program import CompiledProgram, Target
 from host_daemon.core.device import Card
 from host_daemon.devices import registry
@@ -37,23 +41,29 @@ from vaccel.model import Profile
 
 _NOBODY: Final = 65534
 _CHUNK: Final = 1 << 20
+Pieces = tuple[bytes | memoryview, ...]
 
 
-def answer(request: Mapping[str, Any], data: bytes, scratch: Path) -> tuple[dict[str, Any], bytes]:
-    """What was asked of a model: the answer's line, and the bytes of a program file."""
+def answer(
+    request: Mapping[str, Any],
+    data: bytes | memoryview,
+    scratch: Path,
+    blobs: Blobs = MappingProxyType({}),
+) -> tuple[dict[str, Any], Pieces]:
+    """What was asked of a model: the answer's line, and a program file in pieces."""
     card, profile = find(str(request.get("card", "")), str(request.get("profile", "")))
     identity = vxp.Identity(card.kind, card.name, profile.name)
     threads = int(request.get("threads", 1))
     device = registry.model(card, profile)
     target = Target(device, threads, scratch, profile.memory_bytes, identity)
     want = set(request.get("want", ()))
-    model = _checked(data, identity)
+    model = _checked(memoryview(data), identity, blobs)
     arithmetic = str(request.get("arithmetic", ""))
     if not arithmetic and vxp.is_vxp(data):
         arithmetic = vxp.arithmetic(memoryview(data))
     program = CompiledProgram(model, target, arithmetic)
     found: dict[str, Any] = {"card": card.name, "profile": dataclasses.asdict(profile)}
-    file = b""
+    file: Pieces = ()
     told: dict[str, Any] = {}
     if "explain" in want or "vxp" in want:
         try:
@@ -65,13 +75,13 @@ def answer(request: Mapping[str, Any], data: bytes, scratch: Path) -> tuple[dict
         found["explain"] = told
     if "vxp" in want:
         plan: dict[str, Any] = {key: told[key] for key in ("inputs", "total") if key in told}
-        file = b"".join(vxp.write(model, identity, plan, arithmetic))
+        file = tuple(vxp.write(model, identity, plan, arithmetic))
     found["model"] = {
         "sha256": model.sha256,
         "nodes": model.nodes,
         "weight_bytes": model.weight_bytes,
     }
-    return found | {"vxp_bytes": len(file)}, file
+    return found | {"vxp_bytes": sum(map(len, file))}, file
 
 
 def find(card: str, profile: str) -> tuple[Card, Profile]:
@@ -95,10 +105,11 @@ def find(card: str, profile: str) -> tuple[Card, Profile]:
     )
 
 
-def _checked(data: bytes, identity: vxp.Identity) -> frontend.CheckedModel:
+def _checked(data: memoryview, identity: vxp.Identity, blobs: Blobs) -> frontend.CheckedModel:
+    own = not data.readonly
     if not vxp.is_vxp(data):
-        return frontend.read(data)
-    with vxp.opened(memoryview(data), identity) as model:
+        return frontend.read(data, blobs=blobs, own=own)
+    with vxp.opened(data, identity, own) as model:
         return model
 
 
@@ -118,7 +129,7 @@ def main() -> int:
     out = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     scratch: Path | None = None
-    file = b""
+    file: Pieces = ()
     try:
         request = json.loads(sys.argv[1])
         # Libraries and cards first: the sandbox may hide where they are.
@@ -134,7 +145,8 @@ def main() -> int:
                 "",
             )
         )
-        line, file = answer(request, _read(), scratch)
+        model, blobs = _read(request, profile)
+        line, file = answer(request, model, scratch, blobs)
     except VaccelError as error:
         line = _failure(error)
     except MemoryError:
@@ -146,7 +158,8 @@ def main() -> int:
             shutil.rmtree(scratch, ignore_errors=True)
     with os.fdopen(out, "wb") as stream:
         stream.write(json.dumps(line).encode() + b"\n")
-        stream.write(file)
+        for piece in file:
+            stream.write(piece)
     return 0
 
 
@@ -154,16 +167,31 @@ def _failure(error: VaccelError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
-def _read() -> bytes:
-    """All of stdin, at most a model's bytes."""
-    pieces: list[bytes] = []
-    size = 0
-    while piece := os.read(0, _CHUNK):
-        size += len(piece)
-        if size > bounds.MODEL_BYTES:
-            raise InvalidModel(f"model of more than {bounds.MODEL_BYTES} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
+def _read(
+    request: Mapping[str, Any], profile: Profile
+) -> tuple[memoryview, dict[str, memoryview]]:
+    """The model and its data from stdin. Raises Exhausted past the VF's memory, InvalidModel."""
+    try:
+        parts = [(str(name), int(size)) for name, size in request["parts"]]
+    except (KeyError, TypeError, ValueError) as fault:
+        raise InvalidArgument(f"parts cannot be read: {fault!r}") from fault
+    total = sum(size for _, size in parts)
+    if total > profile.memory_bytes or any(size < 0 for _, size in parts) or not parts:
+        raise Exhausted(
+            f"model needs {total} bytes of device memory: {profile.name} has"
+            f" {profile.memory_bytes}",
+            hint="take a larger profile",
+        )
+    found: list[memoryview] = []
+    for name, size in parts:
+        data = np.zeros(size, np.uint8).data
+        at = 0
+        while at < size and (count := os.readv(0, [data[at : at + _CHUNK]])):
+            at += count
+        if at != size:
+            raise InvalidModel(f"model ends after {at} bytes of {size} of {name[:80]!r}")
+        found.append(data)
+    return found[0], {name: data for (name, _), data in zip(parts[1:], found[1:], strict=True)}
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ changes nobody's account. What is kept idle is charged to none, and bounded.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from host_daemon.compiler import vxp
+from host_daemon.compiler import frontend, heap, vxp
+from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from vaccel import bounds
 
@@ -39,15 +40,20 @@ class ProgramCache:
         self._lock = threading.Lock()
         self.hits = 0
 
-    def take(self, data: memoryview, arithmetic: str = "") -> tuple[CompiledProgram, bool]:
+    def take(
+        self,
+        data: memoryview,
+        blobs: Blobs = MappingProxyType({}),
+        own: bool = False,
+        arithmetic: str = "",
+    ) -> tuple[CompiledProgram, bool]:
         """The program of a model or a program file, and whether it was made just now.
 
-        In another ``arithmetic`` the same bytes are another program.
-
-        Raises what ``compile_model`` raises.
+        In another ``arithmetic`` the same bytes are another program. Raises what ``compile_model``
+        raises, whose ``blobs`` and ``own`` these are.
         """
         is_file = vxp.is_vxp(data)
-        digest = vxp.key(data) if is_file else hashlib.sha256(data).hexdigest()
+        digest = vxp.key(data) if is_file else frontend.digest(data, blobs)
         key = f"{digest}/{arithmetic}"
         known = self._known(key)
         if known is not None:
@@ -58,7 +64,9 @@ class ProgramCache:
                     self.release(known)
                     raise
             return known, False
-        program = compile_model(data, self._target, "" if is_file else digest, arithmetic)
+        sha256 = "" if is_file else digest
+        with heap.tidied(len(data) + sum(map(len, blobs.values()))):
+            program = compile_model(data, self._target, sha256, arithmetic, blobs, own)
         if program.spilled:
             # Made for what room there was: who loads it later may find more.
             return program, True

@@ -120,10 +120,10 @@ def _on_fresh_worker(host: PrivateHost, data: bytes) -> _Run:
     vf = host.admin.create_vf(PROFILE)
     vf = host.admin.attach_vf(vf.id, local=True)
     worker = host.admin.vf(vf.id).worker_pid
-    before = _resident(worker, "VmRSS")
+    before = resident(worker, "VmRSS")
     with vaccel.open(address=vf.socket) as device:
         program, upload, load, computed = _load(device, data, worker)
-        peak = _resident(worker, "VmHWM") - before
+        peak = resident(worker, "VmHWM") - before
         _, _, again, _ = _load(device, data, worker)
     host.admin.destroy_vf(vf.id, force=True)
     return _Run(program.nodes, peak, (upload, load, computed, again))
@@ -138,7 +138,7 @@ def _load(
     buffer = device.buffer(np.frombuffer(data, np.uint8))
     before = _cpu_ms(worker)
     there = time.perf_counter()
-    source = OnnxSource(buffer.id, 0, len(data))
+    source = OnnxSource(buffer.id, 0, len(data), take=True)  # as ``Device.load`` does
     program = loop.run(session.compute.load_program(session.context, source))
     ended = time.perf_counter()
     computed = _cpu_ms(worker) - before
@@ -147,7 +147,7 @@ def _load(
     return program, 1e3 * (there - begun), 1e3 * (ended - there), computed
 
 
-def _resident(pid: int, field: str) -> int:
+def resident(pid: int, field: str) -> int:
     """VmRSS or VmHWM of a process, in bytes: proc(5)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])

@@ -97,6 +97,18 @@ def compile_time(only: Only = "", as_json: Json = False) -> None:
     present(lambda progress: measured.run(progress, only), show_compile, as_json)
 
 
+@app.command(name="large", epilog=examples("bench large"))
+def large_model(as_json: Json = False) -> None:
+    """A model of 2.7 GB, against ONNX Runtime.
+
+    It loads, runs, and is compared to the bit; it takes 8 GB of memory. Exits 1 where one differs.
+    """
+    from vaccel.bench import large_model as measured
+    from vaccel.cli.bench_tables import show_large
+
+    verdict(not present(measured.run, show_large, as_json).differs)
+
+
 @app.command(epilog=examples("bench latency", "bench latency --where vm --json"))
 def latency(where: Place = Where.LOCAL, as_json: Json = False) -> None:
     """Null commands through shared memory, against gRPC."""

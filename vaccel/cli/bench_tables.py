@@ -10,7 +10,7 @@ from vaccel.cli.benchmark import draw
 from vaccel.cli.sizes import size_text
 
 if TYPE_CHECKING:
-    from vaccel.bench import agreement, compile, onnx_suite, overhead, quantised
+    from vaccel.bench import agreement, compile, large_model, onnx_suite, overhead, quantised
 
 Found = Mapping[str, Any]
 
@@ -93,6 +93,21 @@ def show_compile(result: compile.Result) -> None:
     ]
     headings = ("model", "nodes", "MB", "load", "of CPU", "again", "one copy", "peak")
     draw("loading a model on a fresh worker", (*headings, "of its size"), rows)
+
+
+def show_large(result: large_model.Result) -> None:
+    """A model that no single protobuf could hold."""
+    row = (
+        result.model,
+        f"{result.model_bytes / 1e9:.2f}",
+        f"{result.load_ms / 1e3:.1f} s",
+        f"{result.again_ms / 1e3:.1f} s",
+        f"{result.run_ms:.0f} ms",
+        f"{result.peak_bytes / 1e9:.2f} GB",
+        f"{result.differs} of {result.elements}",
+    )
+    headings = ("model", "GB", "load", "again", "run", "peak", "differing elements")
+    draw("a large model, with ONNX Runtime beside it", headings, [row])
 
 
 def show_latency(result: Found) -> None:

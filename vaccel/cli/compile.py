@@ -20,7 +20,7 @@ from vaccel.cli.model_options import (
 )
 from vaccel.cli.options import CONTEXT, Json, examples
 from vaccel.cli.sizes import size_text
-from vaccel.cli.whole_file import write_file
+from vaccel.cli.whole_file import whole_file
 
 app = typer.Typer(add_completion=False, context_settings=CONTEXT)
 
@@ -58,14 +58,14 @@ def compile_file(
 
     request = request_of(profile, card, shape, dim, value, arithmetic)
     begun = time.monotonic()
-    done = toolchain.compile_model(model, request, file=True, explain=explain)
-    seconds = time.monotonic() - begun
     path = output or model.with_suffix(".vxp")
-    write_file(path, done.file)
+    with whole_file(path) as stream:
+        done = toolchain.compile_model(model, request, file=True, explain=explain, to=stream)
+    seconds = time.monotonic() - begun
     if as_json:
         found = {
             "file": str(path),
-            "bytes": len(done.file),
+            "bytes": done.file_bytes,
             "card": done.card,
             "profile": profile,
             "model": done.model,
@@ -75,5 +75,5 @@ def compile_file(
         return
     if explain:
         explained.show(done.explanation)
-    nodes, size = done.model["nodes"], size_text(len(done.file))
+    nodes, size = done.model["nodes"], size_text(done.file_bytes)
     render.say(f"{path}: {nodes} nodes, {size}, for {profile} of {done.card}, in {seconds:.1f} s")

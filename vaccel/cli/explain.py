@@ -18,7 +18,7 @@ from vaccel.cli.model_options import (
     Values,
 )
 from vaccel.cli.options import CONTEXT, Json, examples
-from vaccel.cli.whole_file import write_file
+from vaccel.cli.whole_file import whole_file
 
 app = typer.Typer(add_completion=False, context_settings=CONTEXT)
 
@@ -58,7 +58,8 @@ def explain(
     if html is not None:
         from vaccel.cli.explained_page import page
 
-        write_file(html, page(done.explanation, model.name).encode())
+        with whole_file(html) as stream:
+            stream.write(page(done.explanation, model.name).encode())
     if as_json:
         render.print_json(done.explanation)
     elif html is None:

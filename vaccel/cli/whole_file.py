@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vaccel.errors import HostFault
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; a device, a pipe or a link is written to, never replaced.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there whole or not at all; a device, a pipe or a link is never replaced.
 
     Raises HostFault naming the path.
     """
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(data)
+            with path.open("wb") as stream:
+                yield stream
             return
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            fresh.write_bytes(data)
+            with fresh.open("wb") as stream:
+                yield stream
             fresh.replace(path)
-        except OSError:
+        finally:
             fresh.unlink(missing_ok=True)
-            raise
     except (OSError, ValueError) as fault:
         why = getattr(fault, "strerror", None) or fault
         raise HostFault(

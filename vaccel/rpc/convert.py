@@ -84,8 +84,7 @@ def source_of(message: compute_pb2.LoadProgramRequest) -> compute.OnnxSource | c
     """Where a program comes from."""
     kind = message.WhichOneof("source")
     if kind == "onnx":
-        onnx = message.onnx
-        return compute.OnnxSource(onnx.buffer, onnx.offset, onnx.length, onnx.arithmetic)
+        return _onnx_of(message.onnx)
     if kind == "kernel":
         kernel = message.kernel
         if len(kernel.operands) > bounds.ARGUMENTS_PER_LAUNCH:
@@ -94,6 +93,16 @@ def source_of(message: compute_pb2.LoadProgramRequest) -> compute.OnnxSource | c
             kernel.name, tuple(map(port_of, kernel.operands)), dict(kernel.attributes)
         )
     raise errors.InvalidArgument("load_program: no source", hint="give onnx or kernel")
+
+
+def _onnx_of(onnx: compute_pb2.OnnxSource) -> compute.OnnxSource:
+    if len(onnx.blobs) > bounds.BLOBS_PER_MODEL:
+        raise errors.InvalidArgument(
+            f"model with {len(onnx.blobs)} files of data: at most {bounds.BLOBS_PER_MODEL}"
+        )
+    blobs = tuple(compute.Blob(blob.name, blob.offset, blob.length) for blob in onnx.blobs)
+    where = onnx.buffer, onnx.offset, onnx.length
+    return compute.OnnxSource(*where, onnx.arithmetic, blobs, onnx.take)
 
 
 def to_program_request(
@@ -106,6 +115,11 @@ def to_program_request(
             offset=source.offset,
             length=source.length,
             arithmetic=source.arithmetic,
+            blobs=[
+                compute_pb2.Blob(name=each.name, offset=each.offset, length=each.length)
+                for each in source.blobs
+            ],
+            take=source.take,
         )
         return compute_pb2.LoadProgramRequest(context=context, onnx=onnx)
     kernel = compute_pb2.KernelSource(

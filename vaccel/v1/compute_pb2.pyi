@@ -139,16 +139,30 @@ class LoadProgramRequest(_message.Message):
     def __init__(self, context: _Optional[str] = ..., onnx: _Optional[_Union[OnnxSource, _Mapping]] = ..., kernel: _Optional[_Union[KernelSource, _Mapping]] = ...) -> None: ...
 
 class OnnxSource(_message.Message):
-    __slots__ = ("buffer", "offset", "length", "arithmetic")
+    __slots__ = ("buffer", "offset", "length", "arithmetic", "blobs", "take")
     BUFFER_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    TAKE_FIELD_NUMBER: _ClassVar[int]
     buffer: int
     offset: int
     length: int
     arithmetic: str
-    def __init__(self, buffer: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., arithmetic: _Optional[str] = ...) -> None: ...
+    blobs: _containers.RepeatedCompositeFieldContainer[Blob]
+    take: bool
+    def __init__(self, buffer: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., arithmetic: _Optional[str] = ..., blobs: _Optional[_Iterable[_Union[Blob, _Mapping]]] = ..., take: bool = ...) -> None: ...
+
+class Blob(_message.Message):
+    __slots__ = ("name", "offset", "length")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    offset: int
+    length: int
+    def __init__(self, name: _Optional[str] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
 
 class KernelSource(_message.Message):
     __slots__ = ("name", "operands", "attributes")

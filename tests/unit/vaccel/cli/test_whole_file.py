@@ -5,8 +5,13 @@ import threading
 
 import pytest
 
-from vaccel.cli.whole_file import write_file
+from vaccel.cli.whole_file import whole_file
 from vaccel.errors import HostFault
+
+
+def write_file(path, data):
+    with whole_file(path) as stream:
+        stream.write(data)
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -44,3 +49,13 @@ def test_where_nothing_can_be_written(tmp_path, name):
     with pytest.raises(HostFault, match="cannot be written"):
         write_file(tmp_path / name, b"data")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_halfway_leaves_what_was_there(tmp_path):
+    path = tmp_path / "model.vxp"
+    path.write_bytes(b"before")
+    with pytest.raises(ZeroDivisionError), whole_file(path) as stream:
+        stream.write(b"aft")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
