@@ -54,9 +54,9 @@ class OnnxSource:
     buffer: int
     offset: int
     length: int
-    arithmetic: str = ""
     blobs: tuple[Blob, ...] = ()
     take: bool = False
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class Upload:
             for part, start in zip(self._parts[1:], self._starts[1:], strict=True)
         )
         size, arithmetic = self._parts[0].size, self._arithmetic
-        return OnnxSource(buffer, 0, size, arithmetic, blobs, take=True)
+        return OnnxSource(buffer, 0, size, blobs, take=True, arithmetic=arithmetic)
 
 
 def _read(model: Path) -> bytes:

@@ -6,6 +6,7 @@ be within the graph is put there. See https://onnx.ai/onnx/repo-docs/ExternalDat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,18 @@ from vaccel.model import Array
 Blobs = Mapping[str, memoryview]
 _HINT: Final = "load it by its path, or give its data: load(…, data={location: path})"
 _EXPORT: Final = "export the model again: its data and its tensors disagree"
+
+
+def digest(data: memoryview, blobs: Blobs) -> str:
+    """SHA-256 of a model; of one with blobs, over the hash of each part and its name."""
+    whole = hashlib.sha256(data)
+    if not blobs:
+        return whole.hexdigest()
+    over = hashlib.sha256(b"vaccel model with external data\0" + whole.digest())
+    for name in sorted(blobs):
+        over.update(hashlib.sha256(name.encode()).digest())
+        over.update(hashlib.sha256(blobs[name]).digest())
+    return over.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ to refer to nothing outside.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,13 +76,13 @@ def read(
 ) -> CheckedModel:
     """Parse and check a model of at most bounds.MODEL_BYTES, with ``blobs`` of external data.
 
-    ``sha256`` is theirs (``digest``), where it is known already. The bytes are not kept, unless
+    ``sha256`` is theirs (``external.digest``), if it is known already. Bytes are not kept, unless
     they are the model's ``own``: then weights stay where they are, if they are most of it. Raises
     InvalidModel naming what is wrong and where; Unsupported for an opset that this version lacks.
     """
     view = memoryview(data)
     _check_size(view)
-    sha256 = sha256 or digest(view, blobs)
+    sha256 = sha256 or external.digest(view, blobs)
     skeleton = wire.cut_weights(view)
     model = _parse(skeleton.data, len(view))
     _check_text(model)
@@ -96,18 +95,6 @@ def read(
         twice = min(apart.keys() & ranges.keys())
         raise InvalidModel(f"initializer {graphs.printable(twice)} is there twice")
     return admit(model, apart | external.arrays(model, ranges, blobs, own), sha256)
-
-
-def digest(data: memoryview, blobs: Blobs) -> str:
-    """SHA-256 of a model; of one with blobs, over the hash of each part and its name."""
-    whole = hashlib.sha256(data)
-    if not blobs:
-        return whole.hexdigest()
-    over = hashlib.sha256(b"vaccel model with external data\0" + whole.digest())
-    for name in sorted(blobs):
-        over.update(hashlib.sha256(name.encode()).digest())
-        over.update(hashlib.sha256(blobs[name]).digest())
-    return over.hexdigest()
 
 
 def parse(skeleton: bytes, size: int) -> ModelProto:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from host_daemon.compiler import frontend, heap, vxp
+from host_daemon.compiler import external, heap, vxp
 from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from vaccel import bounds
@@ -53,7 +53,7 @@ class ProgramCache:
         raises, whose ``blobs`` and ``own`` these are.
         """
         is_file = vxp.is_vxp(data)
-        digest = vxp.key(data) if is_file else frontend.digest(data, blobs)
+        digest = vxp.key(data) if is_file else external.digest(data, blobs)
         key = f"{digest}/{arithmetic}"
         known = self._known(key)
         if known is not None:

@@ -19,7 +19,7 @@ from vaccel.commands import (
     Launch,
     Result,
 )
-from vaccel.compute import Compute, KernelSource, OnnxSource
+from vaccel.compute import Blob, Compute, KernelSource, OnnxSource
 from vaccel.errors import (
     InvalidArgument,
     InvalidModel,
@@ -43,6 +43,52 @@ async def a_program_says_its_signature(compute: Compute, model: Model) -> None:
         await compute.unload_program(session.context, program.id)
         (done,) = await session.run(Launch(program.id, {"x": tensor(ones(1, 4))}))
         is_error(done.error, NotFound, f"program {program.id}")
+
+
+@check
+async def external_data_comes_in_the_models_buffer(compute: Compute, model: Model) -> None:
+    good, data = model("beside"), np.arange(12, dtype=np.float32).tobytes()
+    start = -(-len(good) // 64) * 64
+    whole = good + bytes(start - len(good)) + data
+    blob = Blob("weight.bin", start, len(data))
+    async with opened(compute) as session:
+        buffer = await session.buffer(whole)
+        bad: list[tuple[type[VaccelError], tuple[Blob, ...]]] = [
+            (InvalidModel, ()),
+            (InvalidModel, (Blob("other.bin", start, len(data)),)),
+            (InvalidModel, (Blob("weight.bin", start, len(data) - 1),)),
+            (InvalidModel, (blob, Blob("../weight.bin", 0, 0))),
+            (InvalidArgument, (blob, blob)),
+            (InvalidArgument, (blob, Blob("more", start, 1))),
+            (InvalidArgument, (Blob("weight.bin", len(good) - 1, len(data)),)),
+            (InvalidArgument, (Blob("weight.bin", start, 1 << 40),)),
+            (InvalidArgument, (Blob("weight.bin", (1 << 64) - 1, 2),)),
+        ]
+        for kind, blobs in bad:
+            with refused(kind):
+                source = OnnxSource(buffer, 0, len(good), blobs)
+                await compute.load_program(session.context, source)
+        for take in (False, True):
+            source = OnnxSource(buffer, 0, len(good), (blob,), take)
+            program = await compute.load_program(session.context, source)
+            assert program.weight_bytes == 60
+            (done,) = await session.run(
+                Launch(program.id, {"x": tensor(ones(1, 4))}), stream=2 + take
+            )
+            assert done.error is None
+            np.testing.assert_array_equal(
+                array(done.results["y"]), np.arange(12).reshape(4, 3).sum(0)[None]
+            )
+        # The load took it over: it is nobody's any more.
+        with refused(NotFound, str(buffer)):
+            await compute.write(session.context, buffer, 0, b"x")
+        await compute.free(session.context, buffer)
+        buffer = await session.buffer(b"no model")
+        with refused(InvalidModel):
+            source = OnnxSource(buffer, 0, 8, take=True)
+            await compute.load_program(session.context, source)
+        with refused(NotFound, str(buffer)):
+            await compute.read(session.context, buffer, 0, 1)
 
 
 @check

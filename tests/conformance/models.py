@@ -157,9 +157,20 @@ def external() -> ModelProto:
     return made
 
 
+def beside() -> ModelProto:
+    """``affine`` without a bias to speak of, whose weight is in a file beside it."""
+    made = affine()
+    weight, bias = made.graph.initializer
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weight.bin")
+    bias.CopyFrom(from_array(np.zeros(3, np.float32), bias.name))
+    return made
+
+
 ALL: dict[str, Callable[[], ModelProto]] = {
     make.__name__: make
-    for make in (affine, branch, gather, large, twice, scaled, containers, external)
+    for make in (affine, branch, gather, large, twice, scaled, containers, external, beside)
 }
 
 

@@ -7,19 +7,18 @@ gone before the worker begins.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
+from vaccel.bench import result
 from vaccel.bench.compile import PROFILE, resident
-from vaccel.bench.overhead import describe_machine, describe_versions
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.errors import HostFault
 from vaccel.model import Array
@@ -34,12 +33,11 @@ _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(result.Result):
     """``load_ms`` brings the model there and compiles it; ``peak_bytes`` is of the worker, over
     what it had before; ``differs`` counts elements that are not ONNX Runtime's.
     """
 
-    bench: str
     model: str
     model_bytes: int
     nodes: int
@@ -50,12 +48,6 @@ class Result:
     elements: int
     differs: int
     largest_difference: float
-    machine: dict[str, Any]
-    versions: dict[str, str]
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 def run(progress: Progress, layers: int = LAYERS, width: int = WIDTH) -> Result:
@@ -97,7 +89,7 @@ def _measured(host: PrivateHost, path: Path, x: Array, right: Array) -> Result:
     host.admin.destroy_vf(vf.id, force=True)
     close = np.isclose(given, right, rtol=_RELATIVE, atol=_ABSOLUTE)
     return Result(
-        "large",
+        *result.head("large"),
         f"synthetic, {nodes} nodes",
         sum(each.stat().st_size for each in path.parent.iterdir()),
         nodes,
@@ -108,8 +100,6 @@ def _measured(host: PrivateHost, path: Path, x: Array, right: Array) -> Result:
         int(right.size),
         int((~close).sum()),
         float(np.abs(given - right).max()),
-        describe_machine(),
-        describe_versions(),
     )
 
 

@@ -102,7 +102,7 @@ def _onnx_of(onnx: compute_pb2.OnnxSource) -> compute.OnnxSource:
         )
     blobs = tuple(compute.Blob(blob.name, blob.offset, blob.length) for blob in onnx.blobs)
     where = onnx.buffer, onnx.offset, onnx.length
-    return compute.OnnxSource(*where, onnx.arithmetic, blobs, onnx.take)
+    return compute.OnnxSource(*where, blobs, onnx.take, onnx.arithmetic)
 
 
 def to_program_request(

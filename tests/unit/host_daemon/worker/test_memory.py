@@ -69,6 +69,24 @@ async def test_a_pinned_buffer_lives_until_it_is_let_go() -> None:
     assert memory.used == 0
 
 
+async def test_what_a_load_took_over_is_nobodys() -> None:
+    memory = DeviceMemory(100)
+    buffers = Buffers(memory)
+    number = buffers.allocate(60).number
+    buffers.find(number).pin()
+    waiting = asyncio.create_task(buffers.find(number).idle())
+    await asyncio.sleep(0)
+    taken = buffers.take(number)
+    with pytest.raises(NotFound):
+        buffers.find(number)
+    taken.unpin()
+    with pytest.raises(NotFound, match=f"buffer {number} was taken over"):
+        await waiting  # a write that came before the load does not get through after it
+    assert memory.used == 60
+    taken.free()
+    assert memory.used == 0
+
+
 def test_too_many_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "BUFFERS_PER_CONTEXT", 2)
     buffers = Buffers(DeviceMemory(100))
