@@ -153,10 +153,13 @@ def test_bad_weights_are_named(host: DaemonHost, vf: VF) -> None:
         large = device.load(product(np.ones((2048, 256), np.float32)))
         with pytest.raises(Exhausted, match=r"need 2 tiles.*of 8 here 8 hold weights in use"):
             device.load(product(arithmetic="analog"))
-        outputs = device.load(product())(x=INPUTS)
+        spilled = device.load(product())
+        outputs = spilled(x=INPUTS)
         assert outputs.cost.nodes == {"digital": 1} and error(outputs["y"]) < 1e-6
         assert condition(host, "products in digital") == 1
         large.unload()
+        spilled.unload()
+        assert device.load(product())(x=INPUTS).cost.nodes == {"tiles": 1}
         device.load(product(weight_limit="1.0"))
         clipped = int(np.count_nonzero(np.abs(WEIGHTS) > 1))
         assert condition(host, "weights clipped") == clipped

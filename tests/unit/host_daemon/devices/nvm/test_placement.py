@@ -95,6 +95,18 @@ def test_who_states_analog_is_refused_instead(
     with pytest.raises(Exhausted, match=r"'second'.*need 2 tiles.*4 here 4 hold"):
         compiled(two(arithmetic="analog", max_error="0.5"), device).run({"x": -X}, ["y"])
     assert device.tiles_in_use == 4
+    assert all(each.name != "products in digital" for each in device.condition())
+
+
+def test_a_program_that_is_refused_leaves_no_tile_taken(
+    rig: Callable[..., Rig], compiled: Callable[..., CompiledProgram]
+) -> None:
+    device = rig().device()
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="one")
+    compiled(model([node], [256], [256], w=normal(256, 256)), device)
+    with pytest.raises(Exhausted, match="need 2 tiles"):  # the first product has found its two
+        compiled(two(arithmetic="analog"), device)
+    assert device.tiles_in_use == 1
 
 
 @pytest.mark.parametrize("wrong", ["int8", "tiles"])
