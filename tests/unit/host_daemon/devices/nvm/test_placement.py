@@ -140,6 +140,11 @@ def test_wires_may_be_solved_exactly_by_demand(
         loads.append(next(c for c in device.condition() if c.name == "wire load"))
     assert loads[0].value > 0 and "closed form" in loads[0].note and loads[0].level == "ok"
     assert loads[1].value == 0 and loads[1].note.endswith("exactly")
+    # The operator's look waits for no solution: what is not solved yet for this age is left out.
+    device.set_clock(60.0)
+    assert all(each.name not in ("wire load", "expected error") or each.value
+               for each in device.condition())
+    assert all(each.snapshot is None for each in next(iter(device._residents.values())).placed)
     node.metadata_props[0].value = "guess"
     with pytest.raises(InvalidArgument, match=r"vaccel\.wires = 'guess'"):
         compiled(model([node], [48], [32], w=small), rig().device())
