@@ -166,7 +166,7 @@ DEVICE_STATE_BYTES: Final = 256 * MIB
 PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
 # A seed that the operator chooses for a VF: a word, or a number in full.
 SEED_CHARACTERS: Final = 64
-# Cells of an array whose wires are solved node by node: 256 x 256 take 5 s and 400 MB.
+# Cells of an array whose wires are solved node by node: 256 x 256 take 5 s and 230 MB.
 EXACT_WIRES_CELLS: Final = 256 * 256
 # What is told of cells that remember: a dozen quantities, and a line for each thing that is wrong.
 CONDITIONS: Final = 64

@@ -196,7 +196,7 @@ def _keep(
     name: str, how: str, label: str, facts: Mapping[str, int], start: int, found: list[list[float]]
 ) -> None:
     """Add a part's rows to the file, which two runs may write to."""
-    with open(HERE / "nvm_accuracy.lock", "w") as lock:
+    with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         mine = known.setdefault(name, {})
@@ -231,7 +231,7 @@ def _batches(call: Any, inputs: Mapping[str, Array], step: int = 15) -> Array:
 def plot() -> None:
     """Print the table and draw the plot."""
     found = json.loads(RESULTS.read_text())
-    print("| model | compensation |", " | ".join(AGES), "|\n| --- | --- |", " --- |" * len(AGES))
+    print("| model | compensation |", " | ".join(AGES), "|\n| --- | --- |" + " --- |" * len(AGES))
     parts, left = [], 60
     for name, result in sorted(found.items()):
         count = min(len(row["agree"]) for how in HOW for row in result[how].values())

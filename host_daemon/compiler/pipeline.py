@@ -112,6 +112,9 @@ class Pipeline:
                 self.close()
                 if not left or not self._recut(refusal, steps):
                     raise
+            except BaseException:
+                self.close()
+                raise
 
     def _open(self, step: Step, known: folding.Known) -> Running:
         parts, proto = self._parts, self._parts.model.proto

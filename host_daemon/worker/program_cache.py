@@ -119,7 +119,8 @@ class ProgramCache:
             count += 1
             size += program.weight_bytes
             full = count > bounds.PROGRAMS_IDLE or size > bounds.PROGRAMS_IDLE_BYTES
-            if full or program.programming is not None:
+            # One that found no room is compiled again: next time there may be some.
+            if full or program.programming is not None or program.spilled:
                 gone.append(program)
                 del self._entries[key], self._keys[id(program)]
         return gone

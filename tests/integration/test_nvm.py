@@ -159,6 +159,8 @@ def test_bad_weights_are_named(host: DaemonHost, vf: VF) -> None:
         assert condition(host, "products in digital") == 1
         spilled.unload()
         large.unload()
+        spilled.unload()
+        assert device.load(product())(x=INPUTS).cost.nodes == {"tiles": 1}
         device.load(product(weight_limit="1.0"))
         clipped = int(np.count_nonzero(np.abs(WEIGHTS) > 1))
         assert condition(host, "weights clipped") == clipped

@@ -90,8 +90,11 @@ def _errors(residents: Collection[Resident], now: float) -> Iterator[Condition]:
     nearest, level = 0.0, "ok"
     for resident in residents:
         # The operator looks: nothing is charged, and no launch's noise is touched.
-        if not resident.measured(now) and not math.isfinite(resident.measured_at):
+        known = resident.measured(now) or math.isfinite(resident.measured_at)
+        if not known and resident.quick:
             resident.probe(now)
+        if math.isnan(resident.expected):
+            continue
         if worst is None or resident.expected > worst.expected:
             worst = resident
         if resident.most_error is not None:
@@ -109,7 +112,8 @@ def _errors(residents: Collection[Resident], now: float) -> Iterator[Condition]:
 
 def _wires(residents: Collection[Resident], now: float) -> Iterator[Condition]:
     """Whether the closed form of the wires holds, of the tile that loses most."""
-    placed = [(resident.seed, each) for resident in residents for each in resident.placed]
+    looked = [resident for resident in residents if resident.quick]
+    placed = [(resident.seed, each) for resident in looked for each in resident.placed]
     if not placed or not placed[0][1].own.periphery.wire_ohms:
         return
     load = max(each.see(seed, now).load for seed, each in placed)

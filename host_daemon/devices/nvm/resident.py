@@ -98,6 +98,12 @@ class Resident:
             each.snapshot = None
         self.measured_at = math.nan
 
+    @property
+    def quick(self) -> bool:
+        """Whether looking at its tiles takes no exact solution of their wires first."""
+        exact = self.placed[0].own.periphery.exact_wires
+        return not any((each.exact or exact) and each.snapshot is None for each in self.placed)
+
     def measured(self, now: float) -> bool:
         """Whether the expected error is known for this time."""
         return self.measured_at == now

@@ -95,6 +95,18 @@ def test_who_states_analog_is_refused_instead(
     with pytest.raises(Exhausted, match=r"'second'.*need 2 tiles.*4 here 4 hold"):
         compiled(two(arithmetic="analog", max_error="0.5"), device).run({"x": -X}, ["y"])
     assert device.tiles_in_use == 4
+    assert all(each.name != "products in digital" for each in device.condition())
+
+
+def test_a_program_that_is_refused_leaves_no_tile_taken(
+    rig: Callable[..., Rig], compiled: Callable[..., CompiledProgram]
+) -> None:
+    device = rig().device()
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="one")
+    compiled(model([node], [256], [256], w=normal(256, 256)), device)
+    with pytest.raises(Exhausted, match="need 2 tiles"):  # the first product has found its two
+        compiled(two(arithmetic="analog"), device)
+    assert device.tiles_in_use == 1
 
 
 @pytest.mark.parametrize("wrong", ["int8", "tiles"])
@@ -128,6 +140,11 @@ def test_wires_may_be_solved_exactly_by_demand(
         loads.append(next(c for c in device.condition() if c.name == "wire load"))
     assert loads[0].value > 0 and "closed form" in loads[0].note and loads[0].level == "ok"
     assert loads[1].value == 0 and loads[1].note.endswith("exactly")
+    # The operator's look waits for no solution: what is not solved yet for this age is left out.
+    device.set_clock(60.0)
+    assert all(each.name not in ("wire load", "expected error") or each.value
+               for each in device.condition())
+    assert all(each.snapshot is None for each in next(iter(device._residents.values())).placed)
     node.metadata_props[0].value = "guess"
     with pytest.raises(InvalidArgument, match=r"vaccel\.wires = 'guess'"):
         compiled(model([node], [48], [32], w=small), rig().device())
