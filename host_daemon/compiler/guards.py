@@ -1,9 +1,9 @@
 """Recurrences over nothing, stopped before they run.
 
-ONNX Runtime 1.32 aborts the process where a GRU or an LSTM gets a tensor without elements. Within a
-branch or a loop, and behind what picks elements by value, no shape is known before it is there. So
-each recurrence of a session takes its first operand through a few nodes that look at its shape, and
-fail as any node fails::
+ONNX Runtime 1.32 aborts the process where a GRU or an LSTM gets a tensor without elements, and
+divides by zero in a GroupQueryAttention of no batch. Within a branch or a loop, and behind what
+picks elements by value, no shape is known before it is there. So each of them takes its first
+operand through a few nodes that look at its shape, and fail as any node fails::
 
     sizes = Shape(x);  none = ReduceProd(sizes) == 0;  x' = Reshape(x, sizes + [0][none])
 
@@ -23,14 +23,16 @@ from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
 
 # What a launch's trace leaves out, and no node of a model is called.
 PREFIX: Final = "Elements_"
-RECURRENT: Final = frozenset({"RNN", "GRU", "LSTM"})
-_DOMAINS: Final = frozenset({"", "ai.onnx"})
+_GUARDED: Final = {
+    **dict.fromkeys(("", "ai.onnx"), frozenset({"RNN", "GRU", "LSTM"})),
+    "com.microsoft": frozenset({"DynamicQuantizeLSTM", "GroupQueryAttention", "SparseAttention"}),
+}
 _STOPPED: Final = re.compile(rf"{PREFIX}(.+?)/(?:sizes|all|some|none|which|stop|to|x)\b")
 
 
 def guarded(model: ModelProto) -> ModelProto:
-    """The model with guards before its recurrences; itself where it has none."""
-    if not any(map(_is_recurrent, graphs.nodes(model.graph))):
+    """The model with guards where they are needed; itself where they are not."""
+    if not any(map(_is_guarded, graphs.nodes(model.graph))):
         return model
     made = ModelProto()
     made.CopyFrom(model)
@@ -46,21 +48,21 @@ def named(fault: VaccelError) -> VaccelError:
         return fault
     kind = InvalidModel if isinstance(fault, InvalidModel) else InvalidArgument
     return kind(
-        f"node {found[1]!r}: a recurrence over nothing, since an operand has no elements",
+        f"node {found[1]!r} runs over nothing: an operand has no elements",
         hint="give at least one step and one sequence",
     )
 
 
-def _is_recurrent(node: NodeProto) -> bool:
-    return node.op_type in RECURRENT and node.domain in _DOMAINS
+def _is_guarded(node: NodeProto) -> bool:
+    return node.op_type in _GUARDED.get(node.domain, ())
 
 
 def _guard(graph: GraphProto) -> None:
-    if not any(map(_is_recurrent, graph.node)):
+    if not any(map(_is_guarded, graph.node)):
         return
     made: list[NodeProto] = []
     for node in graph.node:
-        if _is_recurrent(node):
+        if _is_guarded(node):
             made += _checks(node)
         made.append(node)
     kept = [NodeProto.FromString(node.SerializeToString()) for node in made]
@@ -69,7 +71,7 @@ def _guard(graph: GraphProto) -> None:
 
 
 def _checks(node: NodeProto) -> list[NodeProto]:
-    """The nodes before a recurrence, which from now on takes what they give."""
+    """The nodes before a guarded one, which from now on takes what they give."""
     base = PREFIX + node.name
     zero = numpy_helper.from_array(np.zeros(1, np.int64))
     steps: list[NodeProto] = []

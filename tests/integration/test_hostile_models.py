@@ -154,7 +154,7 @@ def test_a_recurrence_over_nothing_in_a_branch_does_not_end_the_worker(host: Dae
         worker = host.admin.vf(vf.id).worker_pid
         model = device.load(made.SerializeToString())
         for shape in ((0, 1, 2), (1, 0, 2)):
-            with pytest.raises(InvalidArgument, match=r"'cell': a recurrence over nothing"):
+            with pytest.raises(InvalidArgument, match=r"'cell' runs over nothing"):
                 model(x=np.zeros(shape, np.float32), flag=np.array(True))
         assert model(x=np.ones((3, 1, 2), np.float32), flag=np.array(True))["y"].size == 6
         assert host.admin.vf(vf.id).worker_pid == worker

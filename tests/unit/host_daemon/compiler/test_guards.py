@@ -48,7 +48,7 @@ def test_within_a_branch(target: Target, op: str, shape: tuple[int, ...]) -> Non
     program = nested(op, target)
     nothing = {"x": np.zeros(shape, np.float32), "flag": np.array(True)}
     for _ in range(2):
-        with pytest.raises(InvalidArgument, match="node 'cell': a recurrence over nothing"):
+        with pytest.raises(InvalidArgument, match="node 'cell' runs over nothing"):
             program.run(nothing, ["y"])
     # Not where it is not come to, and with elements as ever.
     assert program.run(nothing | {"flag": np.array(False)}, ["y"]).results["y"].shape == shape
@@ -66,7 +66,7 @@ def test_behind_what_picks_by_value(target: Target, op: str) -> None:
     program = compiled(nodes, inputs, op, target)
     x = np.ones((3, 4, 2), np.float32)
     assert program.run({"x": x, "mask": np.eye(4, dtype=bool)[0]}, ["y"]).results["y"].size == 6
-    with pytest.raises(InvalidArgument, match="a recurrence over nothing"):
+    with pytest.raises(InvalidArgument, match="runs over nothing"):
         program.run({"x": x, "mask": np.zeros(4, bool)}, ["y"])
 
 
@@ -90,7 +90,7 @@ def test_in_the_turn_of_a_loop(target: Target) -> None:
     program = compiled([node], inputs, "GRU", target, extra)
     x = np.ones((3, 4, 2), np.float32)
     assert program.run({"x": x, "trips": np.array(2)}, ["y"]).results["y"].shape == (2,)
-    with pytest.raises(InvalidArgument, match="a recurrence over nothing"):
+    with pytest.raises(InvalidArgument, match="runs over nothing"):
         program.run({"x": x, "trips": np.array(3)}, ["y"])
 
 
@@ -102,6 +102,39 @@ def test_over_constants_it_is_the_model_that_is_refused(target: Target, op: str)
         program = compiled(nodes, [value("x", F32, [1])], op, target, extra)
         program.run({"x": np.ones(1, np.float32)}, ["y"])
     assert isinstance(caught.value, InvalidArgument | InvalidModel)
+
+
+def test_attention_of_no_batch(target: Target) -> None:
+    names = ("q", "k", "v", "past_k", "past_v", "lengths", "total")
+    node = NODE(
+        "GroupQueryAttention",
+        names,
+        ["y", "key", "value"],
+        name="cell",
+        domain="com.microsoft",
+        num_heads=2,
+        kv_num_heads=1,
+    )
+    shapes: list[list[Any]] = [["b", "s", 16], ["b", "s", 8], ["b", "s", 8]]
+    shapes += [["b", 1, "p", 8], ["b", 1, "p", 8], ["b"], []]
+    kinds = [F32] * 5 + [TensorProto.INT32] * 2
+    inputs = [value(*each) for each in zip(names, kinds, shapes, strict=True)]
+    made = model(graph([node], inputs, [value(n, F32, None) for n in ("y", "key", "value")]))
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    program = compile_model(made.SerializeToString(), target)
+
+    def given(batch: int) -> dict[str, Any]:
+        sizes = {"b": batch, "s": 3, "p": 0}
+        found = {
+            name: np.zeros([sizes.get(dim, dim) for dim in shape], np.float32)
+            for name, shape in zip(names, shapes, strict=True)
+        }
+        lengths = np.full(batch, 2, np.int32)
+        return found | {"lengths": lengths, "total": np.array(3, np.int32)}
+
+    assert program.run(given(2), ["y"]).results["y"].shape == (2, 3, 16)
+    with pytest.raises(InvalidArgument, match="node 'cell' runs over nothing"):
+        program.run(given(0), ["y"])
 
 
 def test_no_node_of_a_model_has_a_name_that_traces_leave_out(target: Target) -> None:
