@@ -119,7 +119,6 @@ class ProgramCache:
             count += 1
             size += program.weight_bytes
             full = count > bounds.PROGRAMS_IDLE or size > bounds.PROGRAMS_IDLE_BYTES
-            # One that found no room is compiled again: next time there may be some.
             if full or program.programming is not None:
                 gone.append(program)
                 del self._entries[key], self._keys[id(program)]
