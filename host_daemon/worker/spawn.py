@@ -25,6 +25,9 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "ORT_DISABLE_TELEMETRY": "1",
+    # malloc asks for huge pages (glibc 2.35 and newer): weights and tensors of tens of MB come and
+    # go in a worker, and a fault for each 4 KiB of them took half of a load.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
