@@ -61,8 +61,12 @@ def seconds(what: str, value: Any) -> float:
 
 def element(what: str, value: Any) -> DType:
     """An element type by its name, or NumPy's. Raises InvalidArgument with the names."""
+    # NumPy would read a small language of its own from bytes and tuples, and None as float64.
+    named: Any = value if isinstance(value, str) else None
     try:
-        return DType(value if isinstance(value, str) else np.dtype(value).name)
+        if isinstance(value, type | np.dtype):
+            named = np.dtype(value).name
+        return DType(named)
     except (TypeError, ValueError):
         names = ", ".join(each.value for each in DType)
         raise InvalidArgument(f"{what}: dtype is {_shown(value)}", hint=f"one of {names}") from None

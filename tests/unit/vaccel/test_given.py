@@ -65,6 +65,8 @@ def test_what_is_meant_is_taken(check, value, taken):
         (given.seconds, math.nan, "thing is nan"),
         (given.seconds, "1", "thing is '1'"),
         (given.element, "float33", "thing: dtype is 'float33'"),
+        (given.element, b",", "thing: dtype is a bytes"),  # NumPy: a SyntaxError
+        (given.element, None, "thing: dtype is a NoneType"),  # NumPy: float64
     ],
 )
 def test_what_cannot_be_meant_is_named(check, value, said):
