@@ -235,9 +235,10 @@ def test_white_noise_is_new_in_each_product() -> None:
     drawn = [array.at(0.0, rng, frozen=True).mvm(x[:1], rng)[0] for _ in range(500)]
     assert y.std(axis=0) == pytest.approx(np.concatenate(drawn).std(axis=0), rel=0.15)
     frozen, _ = array.at(0.0, rng, frozen=True).mvm(x, rng)
-    assert (frozen == frozen[0]).all()
     quiet, _ = array.at(0.0, None).mvm(x, rng)
-    assert (quiet == quiet[0]).all()
+    for same in (frozen, quiet):
+        # Of equal rows a BLAS may round the last, at the edge of its blocks, in another order.
+        assert np.ptp(same, axis=0).max() < 1e-5 * _rms(same)
 
 
 @pytest.mark.parametrize("size", [1e-45, 1e-38, 1e37, 3e38])
