@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -203,13 +204,19 @@ def _string(item: object, port: Port) -> str:
     return str(item)
 
 
+@lru_cache(maxsize=64)
+def _element(dtype: np.dtype[Any]) -> DType:
+    """NumPy's dtype as one of ours, whatever its byte order. Raises ValueError."""
+    return DType(dtype.newbyteorder("=").name)
+
+
 def tensor_of(array: Array, name: str = "array", wanted: DType | None = None) -> Tensor:
     """A tensor with an array's bytes, without a copy where the array is in C order already.
 
     Where ``ml_dtypes`` is missing, unsigned integers are the bits of a narrow type ``wanted``.
     """
     try:
-        dtype = DType(array.dtype.newbyteorder("=").name)
+        dtype = _element(array.dtype)
         if wanted is not None and wanted.narrow and array.dtype == wanted.numpy:
             dtype = wanted
     except ValueError:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any, Final
 
@@ -53,24 +53,25 @@ class DType(StrEnum):
     INT2 = "int2"
     UINT2 = "uint2"
 
-    @property
+    # Asked several times for every tensor of every call: each member keeps its answers.
+    @cached_property
     def bits(self) -> int:
         """Bits that an element has a meaning in; 0 for strings."""
         if self in _NARROW:
             return _NARROW[self]
         return 0 if self is DType.STRING else np.dtype(self.value).itemsize * 8
 
-    @property
+    @cached_property
     def narrow(self) -> bool:
         """Whether NumPy knows it by ``ml_dtypes`` only."""
         return self in _NARROW
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Bytes per element, each of its own; 0 for strings."""
         return -(-self.bits // 8)
 
-    @property
+    @cached_property
     def numpy(self) -> np.dtype[Any]:
         """NumPy's dtype; ``object`` for strings.
 
