@@ -8,7 +8,6 @@ thread beside the event loop, so that calls are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +21,16 @@ import onnxruntime as ort
 from host_daemon.compiler import sessions
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.contexts import Context
+from host_daemon.worker.faults import fault_of
 from host_daemon.worker.harvest import Harvest, harvest, placed
 from host_daemon.worker.launch import bind
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
 from vaccel import bounds
 from vaccel.commands import Completion, Copy, Fill, Launch, Nop, Signal, Store, WaitFence
-from vaccel.errors import Internal, InvalidArgument, VaccelError
+from vaccel.errors import InvalidArgument, VaccelError
 from vaccel.model import Cost, Value
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
@@ -183,12 +182,9 @@ class Engine:
                     view[:] = np.frombuffer(data, np.uint8)
                 case _:
                     pass
-        except VaccelError as error:
-            return Completion(head.fence, error), 0
-        except Exception as fault:
-            # Whatever it is, it must not end the engine, and it is a bug of ours.
-            log.exception("bug in %s", type(head.command).__name__)
-            return Completion(head.fence, Internal(f"command {head.fence}: {fault!r}")), 0
+        except Exception as fault:  # whatever it is, it must not end the engine
+            what = f"{type(head.command).__name__.lower()} {head.fence}"
+            return Completion(head.fence, fault_of(fault, what)), 0
         return Completion(head.fence), 0
 
     async def _copy(self, context: Context, copy: Copy) -> None:

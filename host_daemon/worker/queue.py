@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,23 +18,16 @@ import numpy as np
 from host_daemon.worker.calls import serve_call
 from host_daemon.worker.contexts import Context, QueueTotals
 from host_daemon.worker.executor import Executor
+from host_daemon.worker.faults import fault_of
 from host_daemon.worker.memory import Bytes, check_range
-from host_daemon.worker.numbers import Numbers
+from host_daemon.worker.recordings import Recordings
 from vaccel import bounds, commands
 from vaccel.aperture import layout, ring
 from vaccel.aperture.descriptors import DESCRIPTOR, TOO_LARGE, Completion, Op
 from vaccel.aperture.journal import ACCEPTED, REACHED, SQ_HEAD, QueueJournal
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
-from vaccel.errors import (
-    Exhausted,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    TimedOut,
-    VaccelError,
-    WrongState,
-)
+from vaccel.errors import InvalidArgument, NotFound, TimedOut, VaccelError
 from vaccel.rpc import ring_calls
 
 log = logging.getLogger(__name__)
@@ -46,14 +38,7 @@ _NOP: Final = commands.Nop()
 _CALLS: Final = frozenset({*ring_calls.CALLS, Op.CALL})
 # What a request that makes no sense ends with, found when it is read and not before.
 _REFUSALS: Final = (InvalidArgument, NotFound)
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Commands that were copied and checked once. ``idle``: none of them does anything."""
-
-    commands: tuple[commands.Command, ...]
-    idle: bool
+_NAMES: Final = {op.value: op.name for op in Op}
 
 
 class Queue:
@@ -75,8 +60,7 @@ class Queue:
         self.after = after
         self._base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = self._base + layout.FENCES.word
-        self._recordings: dict[int, Recording] = {}
-        self._recorded = Numbers("recording", context.epoch)
+        self._recordings = Recordings(context.memory, context.epoch)
         self._tasks: set[asyncio.Task[None]] = set()
         # Completions that may yet be posted: room is kept for each, so that none is ever lost.
         self._owed = 0
@@ -101,32 +85,38 @@ class Queue:
         if stream < layout.FENCE_WORDS and words[at] < fence:
             words[at] = fence
 
+    def stop(self) -> None:
+        """Take no more descriptors, and let go of what was recorded."""
+        self.broken = True
+        self._recordings.clear()
+
     async def close(self) -> None:
         """Stop everything, and return when nothing of it touches the slab any more."""
-        self.broken = True
+        self.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def lose(self) -> None:
         """The context is about to end by a reset: its app sees that all of it is lost."""
-        self.broken = True
+        self.stop()
         self._tell(layout.LOST)
 
     def _tell(self, state: int) -> None:
         self._window.words[self._base + layout.QUEUE_STATE.word] = state
 
     def serve(self) -> int:
-        """Take descriptors and start what they ask for; how many were taken."""
-        if self.broken:
-            return 0
+        """Take descriptors and start what they ask for; how many were taken. Raises nothing."""
         try:
-            room = self._poster.room - self._owed
-            first = self._taker.head
-            raw = self._taker.copy(min(room, bounds.DESCRIPTORS_PER_TURN)) if room > 0 else b""
-        except WrongState as fault:
+            return 0 if self.broken else self._serve()
+        except Exception as fault:  # an index that jumped, or what must not stop other queues
             self._break(fault)
             return 0
+
+    def _serve(self) -> int:
+        room = self._poster.room - self._owed
+        first = self._taker.head
+        raw = self._taker.copy(min(room, bounds.DESCRIPTORS_PER_TURN)) if room > 0 else b""
         if not raw:
             return 0
         taken: list[Fields] = list(DESCRIPTOR.iter_unpack(raw))
@@ -165,7 +155,10 @@ class Queue:
                 and taken[end][3:5] == (stream, fence + end - index)
             ):
                 end += 1
-            self._nops(fields, end - index, -1)
+            try:
+                self._nops(fields, end - index, -1)
+            except Exception as fault:
+                self._refuse(fields, -1, fault)
             index = end
 
     def _one(self, fields: Fields, slot: int) -> None:
@@ -177,10 +170,10 @@ class Queue:
                 case Op.REPLAY:
                     self._replay(fields, slot)
                 case Op.RECORD:
-                    self._post(Completion(op, tag, stream, fence, self._record(fields)), slot)
+                    number = self._recordings.add(self._copy(fields[5], fields[6]))
+                    self._post(Completion(op, tag, stream, fence, number), slot)
                 case Op.FORGET:
-                    if self._recordings.pop(fields[5], None) is None:
-                        raise self._recorded.unknown(fields[5])
+                    self._recordings.forget(fields[5])
                     self._post(Completion(op, tag, stream, fence), slot)
                 case Op.WRITE | Op.READ:
                     self._transfer(fields, slot)
@@ -188,9 +181,15 @@ class Queue:
                     self._call(fields, slot)
                 case _:
                     raise InvalidArgument(f"descriptor: op {op} is none of this layout")
-        except VaccelError as error:
-            self._totals.malformed += 1
-            self._post(Completion(op, tag, stream, fence, error=error), slot)
+        except Exception as fault:
+            self._refuse(fields, slot, fault)
+
+    def _refuse(self, fields: Fields, slot: int, fault: Exception) -> None:
+        """A descriptor ends with an error, and those behind it go on, whatever it was."""
+        op, _, tag, stream, fence, *_ = fields
+        self._totals.malformed += isinstance(fault, VaccelError)
+        error = fault_of(fault, f"descriptor of {_NAMES.get(op, f'op {op}')}")
+        self._post(Completion(op, tag, stream, fence, error=error), slot)
 
     # --- commands of streams ----------------------------------------------------------------
 
@@ -227,31 +226,17 @@ class Queue:
 
         try:
             self._executor.accept(self._context, stream, fence, queued, sink, promised)
-        except VaccelError as error:
-            self._totals.malformed += 1
-            self._post(Completion(op, tag, stream, fence, error=error), slot)
+        except Exception as fault:
+            if not told:
+                told = True
+                self._refuse(fields, slot, fault)
 
     def _replay(self, fields: Fields, slot: int) -> None:
-        found = self._recordings.get(fields[5])
-        if found is None:
-            raise self._recorded.unknown(fields[5])
+        found = self._recordings.find(fields[5])
         if found.idle:
             self._nops(fields, len(found.commands), slot)
         else:
             self._submit(fields, list(found.commands), slot)
-
-    def _record(self, fields: Fields) -> int:
-        if len(self._recordings) >= bounds.RECORDINGS_PER_QUEUE:
-            raise Exhausted(
-                f"queue holds {bounds.RECORDINGS_PER_QUEUE} recordings, the most there can be",
-                hint="forget some",
-            )
-        payload = self._copy(fields[5], fields[6])
-        made = ring_calls.recording_of(payload)
-        idle = all(isinstance(command, commands.Nop) for command in made)
-        number = self._recorded.next()
-        self._recordings[number] = Recording(made, idle)
-        return number
 
     # --- data -------------------------------------------------------------------------------
 
@@ -329,13 +314,10 @@ class Queue:
         try:
             async with asyncio.timeout(bounds.WAIT_SECONDS):
                 value = await work
-        except VaccelError as error:
-            fault = error
         except TimeoutError:
             fault = TimedOut(f"{Op(op).name} took more than {bounds.WAIT_SECONDS:g} s")
-        except Exception as bug:  # the border: what is not ours is a bug, and says so
-            log.exception("bug in %s", Op(op).name)
-            fault = Internal(f"{Op(op).name}: {bug!r}")
+        except Exception as bug:  # the border: whoever asked hears of it
+            fault = fault_of(bug, Op(op).name)
         finally:
             self._owed -= 1
         self._totals.malformed += isinstance(fault, _REFUSALS)
@@ -370,6 +352,7 @@ class Queue:
             )
 
     def _post(self, completion: Completion, slot: int) -> None:
+        """Post it, or else break the queue, so that nobody waits for it in vain."""
         if self.broken:
             return
         try:
@@ -377,12 +360,13 @@ class Queue:
             self._journal.post(slot, index)
             self._poster.publish()
             self._journal.settle(slot)
-        except (WrongState, Exhausted) as fault:
+        except Exception as fault:
             self._break(fault)
 
-    def _break(self, fault: VaccelError) -> None:
-        log.warning("queue %d is broken: %s", self.lease.queue, fault)
-        self.broken = True
+    def _break(self, fault: Exception) -> None:
+        what = f"queue {self.lease.queue}"
+        log.warning("%s is broken: %s", what, fault_of(fault, what))
+        self.stop()
         self._totals.broken += 1
         self._tell(layout.BROKEN)
         for task in self._tasks:

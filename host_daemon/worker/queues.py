@@ -164,7 +164,7 @@ class Queues:
 
     def _close(self, queue: Queue, then: Callable[[], None] = lambda: None) -> None:
         """What is under way may touch the slab: it is lent again only after."""
-        queue.broken = True
+        queue.stop()
 
         async def close() -> None:
             await queue.close()
