@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
 
 import numpy as np
 
 from host_daemon.worker.contexts import Context
 from host_daemon.worker.executor import Executor
+from host_daemon.worker.slab import SlabAccess
 from vaccel import bounds
 from vaccel.commands import Completion
 from vaccel.model import BufferRange, Tensor, Value
 from vaccel.rpc import ring_launch
 from vaccel.rpc.ring_launch import Call, Reply, Staged
-
-
-class SlabAccess(Protocol):
-    """The slab of a queue pair, as the worker may touch it."""
-
-    def fetch(self, place: int, length: int) -> bytes:
-        """A copy of a piece. Raises InvalidArgument where it is not in the slab."""
-
-    def check(self, place: int, length: int) -> None:
-        """Raise InvalidArgument where a piece is not in the slab."""
-
-    def put(self, place: int, data: bytes | memoryview) -> None:
-        """Put bytes there. Raises InvalidArgument where they do not fit."""
 
 
 async def serve_call(

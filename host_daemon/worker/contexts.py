@@ -57,6 +57,11 @@ class Context:
             stream = self.streams[number] = Stream(number, self.memory, self._tell_reached)
         return stream
 
+    def fence_accepted(self, number: int) -> int:
+        """The last fence that a stream has accepted; 0 where there is no such stream."""
+        stream = self.streams.get(number)
+        return 0 if stream is None else stream.accepted
+
     def _tell_reached(self, stream: int, fence: int) -> None:
         self.reached(stream, fence)  # whoever listens at that moment
 

@@ -21,9 +21,10 @@ from host_daemon.worker.executor import Executor
 from host_daemon.worker.faults import fault_of
 from host_daemon.worker.memory import Bytes, check_range
 from host_daemon.worker.recordings import Recordings
+from host_daemon.worker.slab import LentSlab
 from vaccel import bounds, commands
 from vaccel.aperture import layout, ring
-from vaccel.aperture.descriptors import DESCRIPTOR, TOO_LARGE, Completion, Op
+from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op
 from vaccel.aperture.journal import ACCEPTED, REACHED, SQ_HEAD, QueueJournal
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
@@ -36,6 +37,8 @@ Fields = tuple[int, int, int, int, int, int, int, int, int]
 _NOP: Final = commands.Nop()
 # Ops whose errors travel whole, as their reply.
 _CALLS: Final = frozenset({*ring_calls.CALLS, Op.CALL})
+# Ops that complete by nothing but the fence word of their stream.
+_FENCED: Final = frozenset({Op.NOP, Op.REPLAY})
 # What a request that makes no sense ends with, found when it is read and not before.
 _REFUSALS: Final = (InvalidArgument, NotFound)
 _NAMES: Final = {op.value: op.name for op in Op}
@@ -58,6 +61,7 @@ class Queue:
         self._journal = journal
         self._window, self.lease, self._totals = window, lease, totals
         self.after = after
+        self._slab = LentSlab(window, lease)
         self._base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = self._base + layout.FENCES.word
         self._recordings = Recordings(context.memory, context.epoch)
@@ -87,7 +91,7 @@ class Queue:
 
     def stop(self) -> None:
         """Take no more descriptors, and let go of what was recorded."""
-        self.broken = True
+        self.broken = self._slab.closed = True
         self._recordings.clear()
 
     async def close(self) -> None:
@@ -127,16 +131,34 @@ class Queue:
         return len(taken)
 
     def _write_down(self, first: int, taken: list[Fields]) -> list[int]:
-        """Into the journal, before the app may take them for accepted; the slot of each."""
+        """Into the journal, before the app may take them for accepted; the slot of each.
+
+        A null command needs none where it is certain to be accepted: its stream's fence then says
+        what became of it. So no fence is written down that a guest only claims.
+        """
         journal, slots = self._journal, []
+        coming: dict[int, int] = {}  # null commands of this turn, by stream
         for index, (op, flags, tag, stream, fence, *_) in enumerate(taken, first):
-            if op != Op.NOP or flags:
+            if op == Op.NOP and not flags and self._is_next(stream, fence, coming):
+                slots.append(-1)
+                self.accepted(stream, fence)
+            else:
                 slots.append(journal.take(index, op, tag, stream, fence))
-                continue
-            slots.append(-1)  # its stream's fence says what became of it
-            self.accepted(stream, fence)
         journal.words[SQ_HEAD] = first + len(taken)
         return slots
+
+    def _is_next(self, stream: int, fence: int, coming: dict[int, int]) -> bool:
+        if stream >= layout.FENCE_WORDS:
+            return False
+        streams, before = self._context.streams, coming.get(stream, 0)
+        known = streams.get(stream)
+        if known is not None:
+            fits = fence == known.accepted + before + 1 and before < known.room
+        else:
+            fits = fence == before + 1 and len(streams) + len(coming) < bounds.STREAMS_PER_CONTEXT
+        if fits:
+            coming[stream] = before + 1
+        return fits
 
     def _dispatch(self, taken: list[Fields], slots: list[int]) -> None:
         index = 0
@@ -166,11 +188,19 @@ class Queue:
         try:
             if flags:
                 raise InvalidArgument(f"descriptor: flags {flags:#x}, 0 expected")
+            if op in _FENCED and stream >= layout.FENCE_WORDS:
+                raise InvalidArgument(
+                    f"descriptor: stream {stream} has no fence word, which streams 0 to"
+                    f" {layout.FENCE_WORDS - 1} have",
+                    hint="submit to it by a message",
+                )
             match op:
+                case Op.NOP:
+                    self._nops(fields, 1, slot)
                 case Op.REPLAY:
                     self._replay(fields, slot)
                 case Op.RECORD:
-                    number = self._recordings.add(self._copy(fields[5], fields[6]))
+                    number = self._recordings.add(self._slab.request(fields[5], fields[6]))
                     self._post(Completion(op, tag, stream, fence, number), slot)
                 case Op.FORGET:
                     self._recordings.forget(fields[5])
@@ -188,6 +218,8 @@ class Queue:
         """A descriptor ends with an error, and those behind it go on, whatever it was."""
         op, _, tag, stream, fence, *_ = fields
         self._totals.malformed += isinstance(fault, VaccelError)
+        if slot < 0:  # written down as accepted, which it was to be
+            self._journal.words[ACCEPTED + stream] = self._context.fence_accepted(stream)
         error = fault_of(fault, f"descriptor of {_NAMES.get(op, f'op {op}')}")
         self._post(Completion(op, tag, stream, fence, error=error), slot)
 
@@ -242,7 +274,7 @@ class Queue:
 
     def _transfer(self, fields: Fields, slot: int) -> None:
         op, _, tag, stream, fence, slab, buffer, offset, length = fields
-        self.check(slab, length)
+        self._slab.check(slab, length)
         found = self._context.buffers.find(buffer)
         check_range(found, offset, length, "write" if op == Op.WRITE else "read")
 
@@ -276,28 +308,17 @@ class Queue:
 
     def _call(self, fields: Fields, slot: int) -> None:
         op, _, _, _, _, place, length, reply, capacity = fields
-        payload = self._copy(place, length)
-        self.check(reply, capacity)
+        payload = self._slab.request(place, length)
+        self._slab.check(reply, capacity)
 
         async def work() -> int:
             if op == Op.CALL:
-                call = serve_call(self._executor, self._context, payload, self)
+                call = serve_call(self._executor, self._context, payload, self._slab)
             else:
                 call = ring_calls.answer(self._executor, Op(op), self._context.name, payload)
-            return self._reply(await call, reply, capacity)
+            return self._slab.reply(await call, reply, capacity)
 
         self._start(fields, slot, work())
-
-    def fetch(self, place: int, length: int) -> bytes:
-        """A copy of a piece of the slab. Raises InvalidArgument where it is not in it."""
-        self.check(place, length)
-        return bytes(self._window.bytes[place : place + length])
-
-    def put(self, place: int, data: bytes | memoryview) -> None:
-        """Put bytes into the slab. Raises InvalidArgument where they do not fit into it."""
-        self.check(place, len(data))
-        if not self.broken:
-            self._window.bytes[place : place + len(data)] = data
 
     def _start(self, fields: Fields, slot: int, work: Coroutine[Any, Any, int]) -> None:
         self._owed += 1
@@ -321,35 +342,14 @@ class Queue:
         finally:
             self._owed -= 1
         self._totals.malformed += isinstance(fault, _REFUSALS)
-        if fault is not None and op in _CALLS:
-            value = self._reply(ring_calls.encode_error(fault), reply, capacity)
+        try:
+            if fault is not None and op in _CALLS:
+                value = self._slab.reply(ring_calls.encode_error(fault), reply, capacity)
+        except Exception as bug:
+            return self._break(bug)
         self._post(Completion(op, tag, stream, fence, value, fault), slot)
 
-    def _reply(self, data: bytes, place: int, capacity: int) -> int:
-        if len(data) > capacity:
-            return TOO_LARGE
-        if not self.broken:
-            self._window.bytes[place : place + len(data)] = data
-        return len(data)
-
-    # --- the slab and the rings -------------------------------------------------------------
-
-    def _copy(self, place: int, length: int) -> bytes:
-        if length > bounds.MESSAGE_BYTES:
-            raise InvalidArgument(
-                f"a request of {length} bytes is more than {bounds.MESSAGE_BYTES}",
-                hint="write large tensors to buffers first",
-            )
-        return self.fetch(place, length)
-
-    def check(self, place: int, length: int) -> None:
-        """Raise InvalidArgument where a piece of the window is not in the slab."""
-        start = self.lease.slab_offset
-        if place < start or place + length > start + self.lease.slab_bytes:
-            raise InvalidArgument(
-                f"descriptor: bytes {place} to {place + length} of the window are outside the slab"
-                f" from {start} to {start + self.lease.slab_bytes}"
-            )
+    # --- completions ------------------------------------------------------------------------
 
     def _post(self, completion: Completion, slot: int) -> None:
         """Post it, or else break the queue, so that nobody waits for it in vain."""

@@ -68,6 +68,13 @@ class Stream:
         """The next command to do."""
         return self._queue[0] if self._queue else None
 
+    @property
+    def room(self) -> int:
+        """Null commands that it would accept now."""
+        queued = len(self._queue)
+        kept = queued + len(self._completions)
+        return min(bounds.COMMANDS_QUEUED - queued, bounds.COMPLETIONS_KEPT - kept)
+
     def submit(
         self,
         first_fence: int,

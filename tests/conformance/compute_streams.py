@@ -120,6 +120,14 @@ async def streams_wait_for_each_other(compute: Compute, model: Model) -> None:
 
 
 @check
+async def a_stream_may_have_any_number(compute: Compute, model: Model) -> None:
+    async with opened(compute) as session:
+        for stream in (127, 128, 1000, 1 << 40, (1 << 64) - 1):
+            done = await session.run(Nop(), Nop(), stream=stream)
+            assert [(c.fence, c.error) for c in done] == [(1, None), (2, None)]
+
+
+@check
 async def memory_commands_do_what_they_say(compute: Compute, model: Model) -> None:
     async with opened(compute) as session:
         buffer = await session.buffer(b"0123456789")
