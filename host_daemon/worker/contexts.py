@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from host_daemon.worker.memory import Buffers, DeviceMemory
 from host_daemon.worker.programs import Programs, Retire, close_at_once
 from host_daemon.worker.streams import Stream
 from vaccel import bounds
 from vaccel.errors import Exhausted, InvalidArgument, NotFound, VaccelError
-
-
-@dataclass(slots=True)
-class QueueTotals:
-    """What went through the queue pairs of a VF so far."""
-
-    descriptors: int = 0
-    malformed: int = 0
-    broken: int = 0
-    empty_doorbells: int = 0
-    throttled: int = 0
 
 
 class Context:

@@ -20,12 +20,13 @@ from host_daemon.compiler.program import (
 from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
 from host_daemon.core.lasting import Lasting
-from host_daemon.worker.contexts import Context, Contexts, QueueTotals
+from host_daemon.worker.contexts import Context, Contexts
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
 from host_daemon.worker.limits import check_chunk, check_submission
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.program_cache import Pending, ProgramCache
+from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.streams import check_waits
 from host_daemon.worker.uploads import uploaded
 from vaccel import bounds, ids

@@ -16,10 +16,11 @@ from typing import Any, Final
 import numpy as np
 
 from host_daemon.worker.calls import serve_call
-from host_daemon.worker.contexts import Context, QueueTotals
+from host_daemon.worker.contexts import Context
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.faults import fault_of
 from host_daemon.worker.memory import Bytes, check_range
+from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.recordings import Recordings
 from host_daemon.worker.slab import LentSlab
 from vaccel import bounds, commands

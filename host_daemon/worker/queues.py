@@ -14,9 +14,10 @@ import logging
 import os
 from collections.abc import Callable
 
-from host_daemon.worker.contexts import Context, QueueTotals
+from host_daemon.worker.contexts import Context
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.queue import Queue
+from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.recovery import end_lost
 from vaccel import bounds
 from vaccel.aperture import layout
@@ -52,7 +53,7 @@ class Queues:
         self._again: asyncio.Handle | None = None
         self._period_end = 0.0
         self._empty = 0
-        self.totals = QueueTotals()
+        self.totals = QueueTotals(journal.counters)
 
     def __len__(self) -> int:
         return len(self._queues)

@@ -240,6 +240,32 @@ async def test_a_null_command_behind_others_of_its_stream_is_answered(executor: 
     assert reached == NOPS
 
 
+async def test_counters_go_on_where_the_worker_before_was_killed(executor: Executor) -> None:
+    with shared() as memory:
+        doorbell = os.eventfd(0, os.EFD_NONBLOCK)
+        for worker in range(1, 4):
+            async with Queues(executor, memory.window, doorbell, memory.journal) as queues:
+                lease = await executor.lend_queue(await executor.open_context(), 1 << 16)
+                views = memory.window.bytes, memory.window.words
+                app = ring.Producer(*views, ring.submission(lease.queue))
+                app.put(DESCRIPTOR.pack(77, 0, 1, 0, 0, 0, 0, 0, 0))
+                os.write(doorbell, (1).to_bytes(8, "little"))
+                async with asyncio.timeout(10):
+                    while queues.totals.malformed < worker:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+                for at in (layout.SQ_TAIL, layout.CQ_HEAD):
+                    memory.window.words[(layout.queue_offset(lease.queue) + at.offset) // 8] = U64
+                os.write(doorbell, (1).to_bytes(8, "little"))
+                async with asyncio.timeout(10):
+                    while queues.totals.broken < worker:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+                counted = executor.usage()
+                assert counted.descriptors == counted.malformed == counted.broken_queues == worker
+                moment = memory.copy()[1]
+            os.pwrite(memory.journal_fd, moment, 0)  # as a worker leaves it that is killed now
+        os.close(doorbell)
+
+
 def journal_word(record: bytes, at: int) -> int:
     start = journal.RECORDS_OFFSET + 8 * at
     return int.from_bytes(record[start : start + 8], "little")
