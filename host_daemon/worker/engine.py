@@ -237,15 +237,15 @@ class Engine:
         if context.closed is not None:
             raise context.closed
         values = self._place(context, gathered)
-        return Completion(head.fence, None, self._advance(cost), values), gathered.inline_bytes
+        return Completion(head.fence, None, self._advance(cost), values), gathered.own_bytes
 
     def _place(self, context: Context, gathered: Harvest) -> dict[str, Value]:
-        """Make buffers for large results, and count the small ones until they are fetched."""
+        """Make buffers for what is fresh, and count the rest until it is fetched."""
         made: list[int] = []
         try:
             for raw in gathered.fresh:
                 made.append(context.buffers.adopt(raw).number)
-            self._memory.reserve(gathered.inline_bytes, "results")
+            self._memory.reserve(gathered.own_bytes, "results")
         except VaccelError:
             for number in made:
                 context.buffers.free(number)
