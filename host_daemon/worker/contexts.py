@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from host_daemon.worker.memory import Buffers, DeviceMemory
 from host_daemon.worker.programs import Programs, Retire, close_at_once
@@ -110,6 +110,10 @@ class Contexts:
                 f"context {name[: bounds.NAME_BYTES]!r} is not open", hint="open a new one"
             )
         return context
+
+    def streams_of(self, owner: Context) -> Callable[[str], Mapping[int, Stream]]:
+        """What gives the streams of a context by name, "" being the owner. It raises NotFound."""
+        return lambda name: (self.find(name) if name else owner).streams
 
     def close(self, name: str, reason: VaccelError) -> Context | None:
         """Close a context, if it is open."""

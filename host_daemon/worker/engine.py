@@ -26,6 +26,7 @@ from host_daemon.worker.harvest import Harvest, harvest, placed
 from host_daemon.worker.launch import bind
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
+from host_daemon.worker.waits import check_passed
 from vaccel import bounds
 from vaccel.commands import Completion, Copy, Fill, Launch, Nop, Signal, Store, WaitFence
 from vaccel.errors import InvalidArgument, VaccelError
@@ -151,14 +152,8 @@ class Engine:
         head = stream.head
         if head is None or stream.skip_poisoned():
             return True
-        if isinstance(head.command, WaitFence):
-            other = context.streams.get(head.command.stream)
-            if other is not None and other.reached < head.command.fence:
-                other.parked[stream.number] = (
-                    head.command.fence,
-                    lambda: self.wake(context, stream),
-                )
-                return False
+        if stream.holds(lambda: self.wake(context, stream)):
+            return False
         completion, held = await self._do(context, head)
         if stream.closed is not None:
             self._memory.release(held)
@@ -180,6 +175,8 @@ class Engine:
                 case Store(target=target, data=data):
                     view = context.buffers.view(target, len(data), "store")
                     view[:] = np.frombuffer(data, np.uint8)
+                case WaitFence() as wait if head.mark is not None:
+                    check_passed(wait, head.mark)
                 case _:
                     pass
         except Exception as fault:  # whatever it is, it must not end the engine

@@ -50,6 +50,7 @@ class Queues:
         self._left: dict[str, Lease] = {}
         self._known_as: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._scanning = False
         self._again: asyncio.Handle | None = None
         self._period_end = 0.0
         self._empty = 0
@@ -201,13 +202,20 @@ class Queues:
             asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
             self._scan()
 
+    def look(self) -> bool:
+        """See ``executor.QueueLender``. Nothing, from within a look: queues are served in turn."""
+        turns = layout.SQ_ENTRIES // bounds.DESCRIPTORS_PER_TURN
+        return not self._scanning and sum(self._scan() for _ in range(turns)) > 0
+
     def _scan(self) -> bool:
         """Serve every queue once; whether any had something. More is taken after other tasks."""
         found = more = False
+        self._scanning = True
         for queue in list(self._queues.values()):
             taken = queue.serve()
             found |= taken > 0
             more |= taken == bounds.DESCRIPTORS_PER_TURN
+        self._scanning = False
         if more and self._again is None:
             self._again = asyncio.get_running_loop().call_soon(self._resume)
         return found
