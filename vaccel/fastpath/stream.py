@@ -32,10 +32,22 @@ class FastState(StreamState):
     def __init__(self, session: Session, number: int, queue: AppQueue) -> None:
         super().__init__(session, number)
         self.queue = queue
+        self._context = session.context
         self._lock = threading.Lock()
         self._fetched: dict[int, Completion] = {}
         self._general: set[int] = set()
         self._acknowledged = 0
+
+    @property
+    def context(self) -> str:
+        """See ``StreamState``; that of the queue pair, also where another took its place."""
+        return self._context
+
+    def check(self, number: int) -> None:
+        """See ``StreamState``. Raises why the queue pair is dead."""
+        if self.queue.dead is not None:
+            raise self.queue.dead
+        super().check(number)
 
     @property
     def reached(self) -> int:
