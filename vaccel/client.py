@@ -94,7 +94,10 @@ class Device:
 
     @property
     def _queue(self) -> AppQueue | None:
-        """The queue pair, where there is one; after a reset of the VF another, in its place."""
+        """The queue pair, where there is one; after a reset of the VF another, in its place.
+
+        One that broke is lent again.
+        """
         compute, session = self._compute, self._session
         if not isinstance(compute, ApertureCompute):
             return None
@@ -102,7 +105,9 @@ class Device:
             lost = compute.end_of(session.context)
             if isinstance(lost, errors.DeviceLost):
                 loop.run(session.renew(lost))
-                queue = compute.queue(session.context)
+            elif isinstance(lost, errors.WrongState):
+                loop.run(compute.mend(session.context))
+            queue = compute.queue(session.context)
         return queue
 
     def _call(

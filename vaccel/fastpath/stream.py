@@ -149,11 +149,11 @@ class FastStream(client.Stream):
 
     def _renewed(self) -> bool:
         """After a reset the stream goes on in the context that took the old one's place, and in
-        another queue pair where the lender of the old one had gone. Whether there is one: without,
-        it goes on by gRPC.
+        another queue pair where the lender of the old one had gone, or it was broken. Whether there
+        is one: without, it goes on by gRPC.
         """
         dead, queue = self._fast.queue.dead, self._device._queue
-        if not isinstance(dead, (DeviceLost, Unavailable)):
+        if not isinstance(dead, (DeviceLost, Unavailable, WrongState)):
             raise dead or Unavailable("the device has no queue pair any more")
         session = self._device._session
         if queue is not None:
