@@ -71,6 +71,13 @@ def is_keeper(pid: int) -> bool:
     return False
 
 
+def holds(pid: int, window: int) -> bool:
+    """Whether a process has that memory."""
+    with contextlib.suppress(OSError, AssertionError):
+        return window_of(pid) == window
+    return False
+
+
 def window_of(pid: int) -> int:
     """Which memory a process has as its VF's window."""
     for fd, link in descriptors(pid).items():
@@ -217,16 +224,10 @@ def test_usage_outlives_a_worker(host: DaemonHost) -> None:
 
 def counted(host: DaemonHost, vf: VF) -> Usage:
     """What the VF has done, as soon as its worker says so."""
-    found: list[Usage] = []
-
-    def asked() -> bool:
-        usage = host.admin.vf(vf.id).usage
-        if usage is not None:
-            found.append(usage)
-        return usage is not None
-
-    until(asked)
-    return found[0]
+    until(lambda: host.admin.vf(vf.id).usage is not None)
+    usage = host.admin.vf(vf.id).usage
+    assert usage is not None
+    return usage
 
 
 def jump(queue: AppQueue) -> None:
@@ -322,8 +323,9 @@ def test_a_keeper_that_is_killed_is_replaced_and_holds_all_again(host: DaemonHos
         stream = device.stream()
         old = keeper_of(host)
         os.kill(old, signal.SIGKILL)
-        until(lambda: bool(keepers(host) - {old}))
         window = window_of(vf.worker_pid)
+        # It is there before it has been given anything.
+        until(lambda: any(holds(pid, window) for pid in keepers(host) - {old}))
         kill_worker(host, vf)
         host.kill()
         fence = stream.submit(Nop())  # else a stream that is idle gets over it without a word
