@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Fields = tuple[int, int, int, int, int, int, int, int, int]
 _NOP: Final = commands.Nop()
+_NOP_OP: Final = int(Op.NOP)
 # Ops whose errors travel whole, as their reply.
 _CALLS: Final = frozenset({*ring_calls.CALLS, Op.CALL})
 # Ops that complete by nothing but the fence word of their stream.
@@ -138,28 +139,37 @@ class Queue:
         what became of it. So no fence is written down that a guest only claims.
         """
         journal, slots = self._journal, []
-        coming: dict[int, int] = {}  # null commands of this turn, by stream
-        for index, (op, flags, tag, stream, fence, *_) in enumerate(taken, first):
-            if op == Op.NOP and not flags and self._is_next(stream, fence, coming):
-                slots.append(-1)
-                self.accepted(stream, fence)
-            else:
-                slots.append(journal.take(index, op, tag, stream, fence))
+        ends: dict[int, int] = {}  # by stream: the last fence accepted, and the last that can be
+        limits: dict[int, int] = {}
+        for index, (op, flags, tag, stream, fence, _, _, _, _) in enumerate(taken, first):
+            if op == _NOP_OP and not flags:
+                if stream not in ends:
+                    ends[stream], limits[stream] = self._span(stream, len(ends))
+                if fence == ends[stream] + 1 and fence <= limits[stream]:
+                    ends[stream] = fence
+                    slots.append(-1)
+                    continue
+            self._accepted_all(ends)  # a slot says that what is before it was taken
+            slots.append(journal.take(index, op, tag, stream, fence))
+        self._accepted_all(ends)
         journal.words[SQ_HEAD] = first + len(taken)
         return slots
 
-    def _is_next(self, stream: int, fence: int, coming: dict[int, int]) -> bool:
+    def _accepted_all(self, ends: dict[int, int]) -> None:
+        for stream, fence in ends.items():
+            self.accepted(stream, fence)
+
+    def _span(self, stream: int, others: int) -> tuple[int, int]:
+        """What a stream has accepted, and how far it surely takes null commands now; ``others`` of
+        this turn may be new as well.
+        """
         if stream >= layout.FENCE_WORDS:
-            return False
-        streams, before = self._context.streams, coming.get(stream, 0)
-        known = streams.get(stream)
-        if known is not None:
-            fits = fence == known.accepted + before + 1 and before < known.room
-        else:
-            fits = fence == before + 1 and len(streams) + len(coming) < bounds.STREAMS_PER_CONTEXT
-        if fits:
-            coming[stream] = before + 1
-        return fits
+            return 0, 0
+        streams = self._context.streams
+        if (known := streams.get(stream)) is not None:
+            return known.accepted, known.accepted + known.room
+        fits = len(streams) + others < bounds.STREAMS_PER_CONTEXT
+        return 0, bounds.COMMANDS_QUEUED if fits else 0
 
     def _dispatch(self, taken: list[Fields], slots: list[int]) -> None:
         index = 0
