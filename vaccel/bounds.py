@@ -106,7 +106,8 @@ DOORBELLS_EMPTY: Final = 256
 DOORBELL_PERIOD_SECONDS: Final = 0.1
 # Descriptors of one queue that are done before other queues and calls get their turn.
 DESCRIPTORS_PER_TURN: Final = 64
-# Recorded command buffers of a queue, each of at most COMMANDS_PER_SUBMIT commands.
+# Recorded command buffers of a queue, each of at most COMMANDS_PER_SUBMIT commands. Their bytes are
+# bounded by the VF's memory, in which they lie.
 RECORDINGS_PER_QUEUE: Final = 64
 # Polling: how long to spin, then the shortest and the longest sleep.
 SPIN_SECONDS: Final = 200e-6

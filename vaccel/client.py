@@ -22,7 +22,7 @@ import numpy as np
 
 from vaccel import binding, bounds, errors, given, loop, model
 from vaccel.buffer import Buffer
-from vaccel.commands import Command, Completion, Launch, Result
+from vaccel.commands import Command, Completion, Launch, Result, WaitFence
 from vaccel.compute import KernelSource
 from vaccel.fastpath.calls import Calls
 from vaccel.fastpath.compute import ApertureCompute
@@ -90,11 +90,14 @@ class Device:
             await channel.close(None)
             raise
         reopen = functools.partial(compute.reopen, device=device)
-        return cls(channel, compute, Session(compute, context, reopen), info)
+        return cls(channel, compute, Session(compute, context, reopen, info.id), info)
 
     @property
     def _queue(self) -> AppQueue | None:
-        """The queue pair, where there is one; after a reset of the VF another, in its place."""
+        """The queue pair, where there is one; after a reset of the VF another, in its place.
+
+        One that broke is lent again.
+        """
         compute, session = self._compute, self._session
         if not isinstance(compute, ApertureCompute):
             return None
@@ -102,7 +105,9 @@ class Device:
             lost = compute.end_of(session.context)
             if isinstance(lost, errors.DeviceLost):
                 loop.run(session.renew(lost))
-                queue = compute.queue(session.context)
+            elif isinstance(lost, errors.WrongState):
+                loop.run(compute.mend(session.context))
+            queue = compute.queue(session.context)
         return queue
 
     def _call(
@@ -240,7 +245,7 @@ class Device:
 
 
 class Stream:
-    """An in-order queue. Streams of a device run independently; ``WaitFence`` joins them."""
+    """An in-order queue. Streams of a VF run independently; ``wait`` joins them."""
 
     def __init__(self, device: Device, state: StreamState) -> None:
         self._device = device
@@ -250,6 +255,24 @@ class Stream:
     def id(self) -> int:
         """Its number within the context, for ``Signal`` and ``WaitFence``."""
         return self._state.number
+
+    @property
+    def context(self) -> str:
+        """Name of its context, for a ``WaitFence`` of another program on the same VF."""
+        return self._state.context
+
+    def wait(self, fence: Fence) -> Fence:
+        """Hold this stream until a fence is reached, of any stream of any device on the same VF.
+
+        Returns at once; the fence is the wait's own. Waiting for it raises NotFound where the other
+        device is closed before its fence is reached. Raises InvalidArgument for a fence of another
+        VF, and what the fence itself would raise where nobody follows it any more.
+        """
+        if not isinstance(fence, Fence):
+            raise errors.InvalidArgument(
+                f"wait: a {type(fence).__name__} is no fence", hint="submit() gives one"
+            )
+        return self.submit(fence._awaited_on(self._device.info.id))
 
     def submit(self, *commands: Command) -> Fence:
         """Queue commands and return at once; the fence is the last one's."""
@@ -301,6 +324,19 @@ class Fence:
     def wait(self, timeout: float = bounds.WAIT_SECONDS) -> Completion:
         """Until the command is done; its completion. Raises its error, or TimedOut."""
         return loop.run(self._completion(given.seconds("timeout", timeout)))
+
+    def _awaited_on(self, device: str) -> WaitFence:
+        """What a stream of a device holds for it with. Always by its context's name: that of the
+        stream may be another one by the time that it arrives.
+        """
+        theirs = self._state.session.device
+        if theirs != device:
+            raise errors.InvalidArgument(
+                f"wait: fence {self.value} is of {theirs}, and this stream is on {device}",
+                hint="wait for it here: fence.wait()",
+            )
+        self._state.check(self._number)
+        return WaitFence(self._number, self.value, self._state.context)
 
     def __await__(self) -> Generator[Any, None, Completion]:
         """``await fence``: as ``wait``, in any event loop."""

@@ -71,10 +71,15 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class WaitFence:
-    """Holds this stream until another stream of the context has reached a fence."""
+    """Holds this stream until another stream has reached a fence.
+
+    It is one of this context, or of another ``context`` of the same VF. Where that one is closed
+    before the fence is reached, the wait fails with NotFound.
+    """
 
     stream: int
     fence: int
+    context: str = ""
 
 
 Command = Nop | Copy | Fill | Store | Launch | Signal | WaitFence

@@ -36,11 +36,13 @@ class Session:
     """A context and what is done in it.
 
     After a reset of the VF the next call opens another context, by ``reopen``, with the programs
-    that there were; buffers are gone. Without ``reopen`` it stays lost.
+    that there were; buffers are gone. Without ``reopen`` it stays lost. ``device`` is the VF's id.
     """
 
-    def __init__(self, compute: Compute, context: str, reopen: Reopen | None = None) -> None:
-        self.compute = compute
+    def __init__(
+        self, compute: Compute, context: str, reopen: Reopen | None = None, device: str = ""
+    ) -> None:
+        self.compute, self.device = compute, device
         self.context = context
         self.programs = Programs()
         self._reopen = reopen

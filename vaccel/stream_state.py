@@ -43,6 +43,16 @@ class StreamState:
         self._submitting = asyncio.Lock()
         self._waiting = asyncio.Lock()
 
+    @property
+    def session(self) -> Session:
+        """Whose stream it is."""
+        return self._session
+
+    @property
+    def context(self) -> str:
+        """The context that its fences are of."""
+        return self._session.context
+
     def lose(self, reason: errors.DeviceLost) -> None:
         """The context was lost: its fences are followed no more, and new ones begin."""
         self._renew()

@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
 
 import numpy as np
 
 from host_daemon.worker.contexts import Context
 from host_daemon.worker.executor import Executor
+from host_daemon.worker.slab import SlabAccess
 from vaccel import bounds
 from vaccel.commands import Completion
 from vaccel.model import BufferRange, Tensor, Value
 from vaccel.rpc import ring_launch
 from vaccel.rpc.ring_launch import Call, Reply, Staged
-
-
-class SlabAccess(Protocol):
-    """The slab of a queue pair, as the worker may touch it."""
-
-    def fetch(self, place: int, length: int) -> bytes:
-        """A copy of a piece. Raises InvalidArgument where it is not in the slab."""
-
-    def check(self, place: int, length: int) -> None:
-        """Raise InvalidArgument where a piece is not in the slab."""
-
-    def put(self, place: int, data: bytes | memoryview) -> None:
-        """Put bytes there. Raises InvalidArgument where they do not fit."""
 
 
 async def serve_call(
@@ -66,28 +53,19 @@ def _place(
     for name, value in completion.results.items():
         if not isinstance(value, Tensor) or value.nbytes <= bounds.CALL_INLINE_BYTES:
             values[name] = value
+        elif value.data is None:
+            values[name] = value  # in a buffer of its own already, behind a sequence
         elif at + value.nbytes > end:
-            values[name] = _in_buffer(value, context)
+            values[name] = _in_buffer(value, value.data, context)
         else:
-            slab.put(at, _bytes(value, context))
-            if value.place is not None:
-                context.buffers.free(value.place.buffer)
+            slab.put(at, value.data)
             staged[name] = Staged(value.dtype, value.shape, at)
             at += -(-value.nbytes // bounds.SLAB_ALIGNMENT) * bounds.SLAB_ALIGNMENT
     return staged, values
 
 
-def _bytes(value: Tensor, context: Context) -> bytes | memoryview:
-    if value.place is None:
-        return value.data or b""
-    start = value.place.offset
-    return context.buffers.find(value.place.buffer).array[start : start + value.nbytes].data
-
-
-def _in_buffer(value: Tensor, context: Context) -> Tensor:
-    """A large result as it may travel: in a buffer of its own, which the caller frees."""
+def _in_buffer(value: Tensor, data: bytes | memoryview, context: Context) -> Tensor:
+    """A large result as it may travel: copied to a buffer of its own, which the caller frees."""
     buffer = context.buffers.allocate(value.nbytes)
-    buffer.array[:] = np.frombuffer(_bytes(value, context), np.uint8)
-    if value.place is not None:
-        context.buffers.free(value.place.buffer)
+    buffer.array[:] = np.frombuffer(data, np.uint8)
     return Tensor(value.dtype, value.shape, place=BufferRange(buffer.number))

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 from host_daemon.worker.memory import Buffers, DeviceMemory
 from host_daemon.worker.programs import Programs, Retire, close_at_once
 from host_daemon.worker.streams import Stream
 from vaccel import bounds
 from vaccel.errors import Exhausted, InvalidArgument, NotFound, VaccelError
-
-
-@dataclass(slots=True)
-class QueueTotals:
-    """What went through the queue pairs of a VF so far."""
-
-    descriptors: int = 0
-    malformed: int = 0
-    broken: int = 0
-    empty_doorbells: int = 0
-    throttled: int = 0
 
 
 class Context:
@@ -56,6 +44,11 @@ class Context:
                 )
             stream = self.streams[number] = Stream(number, self.memory, self._tell_reached)
         return stream
+
+    def fence_accepted(self, number: int) -> int:
+        """The last fence that a stream has accepted; 0 where there is no such stream."""
+        stream = self.streams.get(number)
+        return 0 if stream is None else stream.accepted
 
     def _tell_reached(self, stream: int, fence: int) -> None:
         self.reached(stream, fence)  # whoever listens at that moment
@@ -117,6 +110,10 @@ class Contexts:
                 f"context {name[: bounds.NAME_BYTES]!r} is not open", hint="open a new one"
             )
         return context
+
+    def streams_of(self, owner: Context) -> Callable[[str], Mapping[int, Stream]]:
+        """What gives the streams of a context by name, "" being the owner. It raises NotFound."""
+        return lambda name: (self.find(name) if name else owner).streams
 
     def close(self, name: str, reason: VaccelError) -> Context | None:
         """Close a context, if it is open."""

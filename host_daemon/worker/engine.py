@@ -8,7 +8,6 @@ thread beside the event loop, so that calls are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +21,17 @@ import onnxruntime as ort
 from host_daemon.compiler import sessions
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.contexts import Context
+from host_daemon.worker.faults import fault_of
 from host_daemon.worker.harvest import Harvest, harvest, placed
 from host_daemon.worker.launch import bind
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
+from host_daemon.worker.waits import check_passed
 from vaccel import bounds
 from vaccel.commands import Completion, Copy, Fill, Launch, Nop, Signal, Store, WaitFence
-from vaccel.errors import Internal, InvalidArgument, VaccelError
+from vaccel.errors import InvalidArgument, VaccelError
 from vaccel.model import Cost, Value
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
@@ -152,14 +152,8 @@ class Engine:
         head = stream.head
         if head is None or stream.skip_poisoned():
             return True
-        if isinstance(head.command, WaitFence):
-            other = context.streams.get(head.command.stream)
-            if other is not None and other.reached < head.command.fence:
-                other.parked[stream.number] = (
-                    head.command.fence,
-                    lambda: self.wake(context, stream),
-                )
-                return False
+        if stream.holds(lambda: self.wake(context, stream)):
+            return False
         completion, held = await self._do(context, head)
         if stream.closed is not None:
             self._memory.release(held)
@@ -181,14 +175,13 @@ class Engine:
                 case Store(target=target, data=data):
                     view = context.buffers.view(target, len(data), "store")
                     view[:] = np.frombuffer(data, np.uint8)
+                case WaitFence() as wait if head.mark is not None:
+                    check_passed(wait, head.mark)
                 case _:
                     pass
-        except VaccelError as error:
-            return Completion(head.fence, error), 0
-        except Exception as fault:
-            # Whatever it is, it must not end the engine, and it is a bug of ours.
-            log.exception("bug in %s", type(head.command).__name__)
-            return Completion(head.fence, Internal(f"command {head.fence}: {fault!r}")), 0
+        except Exception as fault:  # whatever it is, it must not end the engine
+            what = f"{type(head.command).__name__.lower()} {head.fence}"
+            return Completion(head.fence, fault_of(fault, what)), 0
         return Completion(head.fence), 0
 
     async def _copy(self, context: Context, copy: Copy) -> None:
@@ -241,15 +234,15 @@ class Engine:
         if context.closed is not None:
             raise context.closed
         values = self._place(context, gathered)
-        return Completion(head.fence, None, self._advance(cost), values), gathered.inline_bytes
+        return Completion(head.fence, None, self._advance(cost), values), gathered.own_bytes
 
     def _place(self, context: Context, gathered: Harvest) -> dict[str, Value]:
-        """Make buffers for large results, and count the small ones until they are fetched."""
+        """Make buffers for what is fresh, and count the rest until it is fetched."""
         made: list[int] = []
         try:
             for raw in gathered.fresh:
                 made.append(context.buffers.adopt(raw).number)
-            self._memory.reserve(gathered.inline_bytes, "results")
+            self._memory.reserve(gathered.own_bytes, "results")
         except VaccelError:
             for number in made:
                 context.buffers.free(number)

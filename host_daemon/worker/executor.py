@@ -20,14 +20,15 @@ from host_daemon.compiler.program import (
 from host_daemon.compiler.vxp import Identity
 from host_daemon.core.device import Card, DeviceModel
 from host_daemon.core.lasting import Lasting
-from host_daemon.worker.contexts import Context, Contexts, QueueTotals
+from host_daemon.worker.contexts import Context, Contexts
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
 from host_daemon.worker.limits import check_chunk, check_submission
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.program_cache import Pending, ProgramCache
-from host_daemon.worker.streams import check_waits
+from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.uploads import uploaded
+from host_daemon.worker.waits import marks_of
 from vaccel import bounds, ids
 from vaccel.aperture.journal import Journal
 from vaccel.commands import Command, Completion
@@ -70,6 +71,9 @@ class QueueLender(Protocol):
 
     def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
         """As ``Compute.lend_queue`` says."""
+
+    def look(self) -> bool:
+        """Take what is in the rings now; whether anything was."""
 
     def reset(self) -> None:
         """All contexts are about to end by a reset: tell their apps, and keep their slabs."""
@@ -333,9 +337,9 @@ class Executor:
         check_submission(commands, most)
         queue = owner.stream(stream)
         queue.check_fences(first_fence, commands)
-        fresh = commands[max(0, queue.accepted + 1 - first_fence) :]
-        check_waits(owner.streams, fresh)
-        count = queue.submit(first_fence, commands, sink)
+        streams_of = self._contexts.streams_of(owner)
+        marks = marks_of(commands, first_fence, queue.accepted + 1, streams_of, self._look)
+        count = queue.submit(first_fence, commands, sink, marks)
         owner.accepted(stream, queue.accepted)
         if promised is not None:
             promised(count)
@@ -384,6 +388,9 @@ class Executor:
         await self._engine.on_thread(owner, lambda _: copy(target.array))
 
     # --- helpers ----------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        return self.queues is not None and self.queues.look()
 
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:

@@ -28,19 +28,20 @@ from vaccel.model import (
 @dataclass(frozen=True, slots=True)
 class Harvest:
     """Values by output. ``fresh`` are bytes that await new buffers: the tensors among the values
-    that are at ``BufferRange(-1 - index)``.
+    that are at ``BufferRange(-1 - index)``. ``own_bytes`` are what the values carry themselves.
     """
 
     values: Mapping[str, Value]
     fresh: tuple[Bytes, ...]
-    inline_bytes: int
+    own_bytes: int
 
 
 def harvest(bound: Bound, results: Mapping[str, Any], *, lent: bool = False) -> Harvest:
     """Put results into their places; small ones travel themselves, others await new buffers.
 
-    ``lent``: what was given may be the kernels' own memory, for who only reads it and soon; never
-    device memory, which the next command may change.
+    ``lent``: values may carry tensors of any size, in the kernels' own memory, for who only reads
+    them and soon; never in device memory, which the next command may change. Those must get no
+    buffer: it could be written to by its number, and be a constant of the program.
 
     Raises InvalidArgument naming an output that its place is too small for, Exhausted where
     strings or items are more than travel.
@@ -53,7 +54,7 @@ def harvest(bound: Bound, results: Mapping[str, Any], *, lent: bool = False) -> 
             values[result.name] = _put(result.name, given, result.place, bound)
         else:
             values[result.name] = gathering.value(result.name, given)
-    return Harvest(values, tuple(gathering.fresh), gathering.inline)
+    return Harvest(values, tuple(gathering.fresh), gathering.inline + gathering.lent)
 
 
 def placed(value: Value, buffers: list[int]) -> Value:
@@ -71,7 +72,7 @@ class _Gathering:
         # What results are not lent from; None where none are lent.
         self._beside = lent_beside
         self.fresh: list[Bytes] = []
-        self.inline = 0
+        self.inline = self.lent = 0
         self._items = 0
 
     def value(self, name: str, given: Any) -> Value:
@@ -101,10 +102,13 @@ class _Gathering:
         if stays or self.inline + raw.nbytes <= bounds.INLINE_BYTES:
             self.inline += raw.nbytes
             self._check(name, "keys and values")
-            data = raw.data if self._is_lent(raw) else raw.tobytes()
-            return Tensor(tensor.dtype, tensor.shape, data=data)
-        self.fresh.append(raw if self._is_lent(raw) else raw.copy())
-        return Tensor(tensor.dtype, tensor.shape, place=BufferRange(-len(self.fresh)))
+        elif self._beside is not None:
+            self.lent += raw.nbytes
+        else:
+            self.fresh.append(raw.copy())
+            return Tensor(tensor.dtype, tensor.shape, place=BufferRange(-len(self.fresh)))
+        data = raw.data if self._is_lent(raw) else raw.tobytes()
+        return Tensor(tensor.dtype, tensor.shape, data=data)
 
     def _is_lent(self, raw: Bytes) -> bool:
         beside = self._beside

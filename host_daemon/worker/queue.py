@@ -11,49 +11,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from host_daemon.worker.calls import serve_call
-from host_daemon.worker.contexts import Context, QueueTotals
+from host_daemon.worker.contexts import Context
 from host_daemon.worker.executor import Executor
+from host_daemon.worker.faults import fault_of
 from host_daemon.worker.memory import Bytes, check_range
-from host_daemon.worker.numbers import Numbers
+from host_daemon.worker.queue_totals import QueueTotals
+from host_daemon.worker.recordings import Recordings
+from host_daemon.worker.slab import LentSlab
 from vaccel import bounds, commands
 from vaccel.aperture import layout, ring
-from vaccel.aperture.descriptors import DESCRIPTOR, TOO_LARGE, Completion, Op
+from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op
 from vaccel.aperture.journal import ACCEPTED, REACHED, SQ_HEAD, QueueJournal
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
-from vaccel.errors import (
-    Exhausted,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    TimedOut,
-    VaccelError,
-    WrongState,
-)
+from vaccel.errors import InvalidArgument, NotFound, TimedOut, VaccelError
 from vaccel.rpc import ring_calls
 
 log = logging.getLogger(__name__)
 
 Fields = tuple[int, int, int, int, int, int, int, int, int]
 _NOP: Final = commands.Nop()
+_NOP_OP: Final = int(Op.NOP)
 # Ops whose errors travel whole, as their reply.
 _CALLS: Final = frozenset({*ring_calls.CALLS, Op.CALL})
+# Ops that complete by nothing but the fence word of their stream.
+_FENCED: Final = frozenset({Op.NOP, Op.REPLAY})
 # What a request that makes no sense ends with, found when it is read and not before.
 _REFUSALS: Final = (InvalidArgument, NotFound)
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Commands that were copied and checked once. ``idle``: none of them does anything."""
-
-    commands: tuple[commands.Command, ...]
-    idle: bool
+_NAMES: Final = {op.value: op.name for op in Op}
 
 
 class Queue:
@@ -73,10 +63,10 @@ class Queue:
         self._journal = journal
         self._window, self.lease, self._totals = window, lease, totals
         self.after = after
+        self._slab = LentSlab(window, lease)
         self._base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = self._base + layout.FENCES.word
-        self._recordings: dict[int, Recording] = {}
-        self._recorded = Numbers("recording", context.epoch)
+        self._recordings = Recordings(context.memory, context.epoch)
         self._tasks: set[asyncio.Task[None]] = set()
         # Completions that may yet be posted: room is kept for each, so that none is ever lost.
         self._owed = 0
@@ -101,32 +91,38 @@ class Queue:
         if stream < layout.FENCE_WORDS and words[at] < fence:
             words[at] = fence
 
+    def stop(self) -> None:
+        """Take no more descriptors, and let go of what was recorded."""
+        self.broken = self._slab.closed = True
+        self._recordings.clear()
+
     async def close(self) -> None:
         """Stop everything, and return when nothing of it touches the slab any more."""
-        self.broken = True
+        self.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def lose(self) -> None:
         """The context is about to end by a reset: its app sees that all of it is lost."""
-        self.broken = True
+        self.stop()
         self._tell(layout.LOST)
 
     def _tell(self, state: int) -> None:
         self._window.words[self._base + layout.QUEUE_STATE.word] = state
 
     def serve(self) -> int:
-        """Take descriptors and start what they ask for; how many were taken."""
-        if self.broken:
-            return 0
+        """Take descriptors and start what they ask for; how many were taken. Raises nothing."""
         try:
-            room = self._poster.room - self._owed
-            first = self._taker.head
-            raw = self._taker.copy(min(room, bounds.DESCRIPTORS_PER_TURN)) if room > 0 else b""
-        except WrongState as fault:
+            return 0 if self.broken else self._serve()
+        except Exception as fault:  # an index that jumped, or what must not stop other queues
             self._break(fault)
             return 0
+
+    def _serve(self) -> int:
+        room = self._poster.room - self._owed
+        first = self._taker.head
+        raw = self._taker.copy(min(room, bounds.DESCRIPTORS_PER_TURN)) if room > 0 else b""
         if not raw:
             return 0
         taken: list[Fields] = list(DESCRIPTOR.iter_unpack(raw))
@@ -137,16 +133,43 @@ class Queue:
         return len(taken)
 
     def _write_down(self, first: int, taken: list[Fields]) -> list[int]:
-        """Into the journal, before the app may take them for accepted; the slot of each."""
+        """Into the journal, before the app may take them for accepted; the slot of each.
+
+        A null command needs none where it is certain to be accepted: its stream's fence then says
+        what became of it. So no fence is written down that a guest only claims.
+        """
         journal, slots = self._journal, []
-        for index, (op, flags, tag, stream, fence, *_) in enumerate(taken, first):
-            if op != Op.NOP or flags:
-                slots.append(journal.take(index, op, tag, stream, fence))
-                continue
-            slots.append(-1)  # its stream's fence says what became of it
-            self.accepted(stream, fence)
+        ends: dict[int, int] = {}  # by stream: the last fence accepted, and the last that can be
+        limits: dict[int, int] = {}
+        for index, (op, flags, tag, stream, fence, _, _, _, _) in enumerate(taken, first):
+            if op == _NOP_OP and not flags:
+                if stream not in ends:
+                    ends[stream], limits[stream] = self._span(stream, len(ends))
+                if fence == ends[stream] + 1 and fence <= limits[stream]:
+                    ends[stream] = fence
+                    slots.append(-1)
+                    continue
+            self._accepted_all(ends)  # a slot says that what is before it was taken
+            slots.append(journal.take(index, op, tag, stream, fence))
+        self._accepted_all(ends)
         journal.words[SQ_HEAD] = first + len(taken)
         return slots
+
+    def _accepted_all(self, ends: dict[int, int]) -> None:
+        for stream, fence in ends.items():
+            self.accepted(stream, fence)
+
+    def _span(self, stream: int, others: int) -> tuple[int, int]:
+        """What a stream has accepted, and how far it surely takes null commands now; ``others`` of
+        this turn may be new as well.
+        """
+        if stream >= layout.FENCE_WORDS:
+            return 0, 0
+        streams = self._context.streams
+        if (known := streams.get(stream)) is not None:
+            return known.accepted, known.accepted + known.room
+        fits = len(streams) + others < bounds.STREAMS_PER_CONTEXT
+        return 0, bounds.COMMANDS_QUEUED if fits else 0
 
     def _dispatch(self, taken: list[Fields], slots: list[int]) -> None:
         index = 0
@@ -165,7 +188,10 @@ class Queue:
                 and taken[end][3:5] == (stream, fence + end - index)
             ):
                 end += 1
-            self._nops(fields, end - index, -1)
+            try:
+                self._nops(fields, end - index, -1)
+            except Exception as fault:
+                self._refuse(fields, -1, fault)
             index = end
 
     def _one(self, fields: Fields, slot: int) -> None:
@@ -173,14 +199,22 @@ class Queue:
         try:
             if flags:
                 raise InvalidArgument(f"descriptor: flags {flags:#x}, 0 expected")
+            if op in _FENCED and stream >= layout.FENCE_WORDS:
+                raise InvalidArgument(
+                    f"descriptor: stream {stream} has no fence word, which streams 0 to"
+                    f" {layout.FENCE_WORDS - 1} have",
+                    hint="submit to it by a message",
+                )
             match op:
+                case Op.NOP:
+                    self._nops(fields, 1, slot)
                 case Op.REPLAY:
                     self._replay(fields, slot)
                 case Op.RECORD:
-                    self._post(Completion(op, tag, stream, fence, self._record(fields)), slot)
+                    number = self._recordings.add(self._slab.request(fields[5], fields[6]))
+                    self._post(Completion(op, tag, stream, fence, number), slot)
                 case Op.FORGET:
-                    if self._recordings.pop(fields[5], None) is None:
-                        raise self._recorded.unknown(fields[5])
+                    self._recordings.forget(fields[5])
                     self._post(Completion(op, tag, stream, fence), slot)
                 case Op.WRITE | Op.READ:
                     self._transfer(fields, slot)
@@ -188,9 +222,17 @@ class Queue:
                     self._call(fields, slot)
                 case _:
                     raise InvalidArgument(f"descriptor: op {op} is none of this layout")
-        except VaccelError as error:
-            self._totals.malformed += 1
-            self._post(Completion(op, tag, stream, fence, error=error), slot)
+        except Exception as fault:
+            self._refuse(fields, slot, fault)
+
+    def _refuse(self, fields: Fields, slot: int, fault: Exception) -> None:
+        """A descriptor ends with an error, and those behind it go on, whatever it was."""
+        op, _, tag, stream, fence, *_ = fields
+        self._totals.malformed += isinstance(fault, VaccelError)
+        if slot < 0:  # written down as accepted, which it was to be
+            self._journal.words[ACCEPTED + stream] = self._context.fence_accepted(stream)
+        error = fault_of(fault, f"descriptor of {_NAMES.get(op, f'op {op}')}")
+        self._post(Completion(op, tag, stream, fence, error=error), slot)
 
     # --- commands of streams ----------------------------------------------------------------
 
@@ -227,37 +269,23 @@ class Queue:
 
         try:
             self._executor.accept(self._context, stream, fence, queued, sink, promised)
-        except VaccelError as error:
-            self._totals.malformed += 1
-            self._post(Completion(op, tag, stream, fence, error=error), slot)
+        except Exception as fault:
+            if not told:
+                told = True
+                self._refuse(fields, slot, fault)
 
     def _replay(self, fields: Fields, slot: int) -> None:
-        found = self._recordings.get(fields[5])
-        if found is None:
-            raise self._recorded.unknown(fields[5])
+        found = self._recordings.find(fields[5])
         if found.idle:
             self._nops(fields, len(found.commands), slot)
         else:
             self._submit(fields, list(found.commands), slot)
 
-    def _record(self, fields: Fields) -> int:
-        if len(self._recordings) >= bounds.RECORDINGS_PER_QUEUE:
-            raise Exhausted(
-                f"queue holds {bounds.RECORDINGS_PER_QUEUE} recordings, the most there can be",
-                hint="forget some",
-            )
-        payload = self._copy(fields[5], fields[6])
-        made = ring_calls.recording_of(payload)
-        idle = all(isinstance(command, commands.Nop) for command in made)
-        number = self._recorded.next()
-        self._recordings[number] = Recording(made, idle)
-        return number
-
     # --- data -------------------------------------------------------------------------------
 
     def _transfer(self, fields: Fields, slot: int) -> None:
         op, _, tag, stream, fence, slab, buffer, offset, length = fields
-        self.check(slab, length)
+        self._slab.check(slab, length)
         found = self._context.buffers.find(buffer)
         check_range(found, offset, length, "write" if op == Op.WRITE else "read")
 
@@ -291,28 +319,17 @@ class Queue:
 
     def _call(self, fields: Fields, slot: int) -> None:
         op, _, _, _, _, place, length, reply, capacity = fields
-        payload = self._copy(place, length)
-        self.check(reply, capacity)
+        payload = self._slab.request(place, length)
+        self._slab.check(reply, capacity)
 
         async def work() -> int:
             if op == Op.CALL:
-                call = serve_call(self._executor, self._context, payload, self)
+                call = serve_call(self._executor, self._context, payload, self._slab)
             else:
                 call = ring_calls.answer(self._executor, Op(op), self._context.name, payload)
-            return self._reply(await call, reply, capacity)
+            return self._slab.reply(await call, reply, capacity)
 
         self._start(fields, slot, work())
-
-    def fetch(self, place: int, length: int) -> bytes:
-        """A copy of a piece of the slab. Raises InvalidArgument where it is not in it."""
-        self.check(place, length)
-        return bytes(self._window.bytes[place : place + length])
-
-    def put(self, place: int, data: bytes | memoryview) -> None:
-        """Put bytes into the slab. Raises InvalidArgument where they do not fit into it."""
-        self.check(place, len(data))
-        if not self.broken:
-            self._window.bytes[place : place + len(data)] = data
 
     def _start(self, fields: Fields, slot: int, work: Coroutine[Any, Any, int]) -> None:
         self._owed += 1
@@ -329,47 +346,24 @@ class Queue:
         try:
             async with asyncio.timeout(bounds.WAIT_SECONDS):
                 value = await work
-        except VaccelError as error:
-            fault = error
         except TimeoutError:
             fault = TimedOut(f"{Op(op).name} took more than {bounds.WAIT_SECONDS:g} s")
-        except Exception as bug:  # the border: what is not ours is a bug, and says so
-            log.exception("bug in %s", Op(op).name)
-            fault = Internal(f"{Op(op).name}: {bug!r}")
+        except Exception as bug:  # the border: whoever asked hears of it
+            fault = fault_of(bug, Op(op).name)
         finally:
             self._owed -= 1
         self._totals.malformed += isinstance(fault, _REFUSALS)
-        if fault is not None and op in _CALLS:
-            value = self._reply(ring_calls.encode_error(fault), reply, capacity)
+        try:
+            if fault is not None and op in _CALLS:
+                value = self._slab.reply(ring_calls.encode_error(fault), reply, capacity)
+        except Exception as bug:
+            return self._break(bug)
         self._post(Completion(op, tag, stream, fence, value, fault), slot)
 
-    def _reply(self, data: bytes, place: int, capacity: int) -> int:
-        if len(data) > capacity:
-            return TOO_LARGE
-        if not self.broken:
-            self._window.bytes[place : place + len(data)] = data
-        return len(data)
-
-    # --- the slab and the rings -------------------------------------------------------------
-
-    def _copy(self, place: int, length: int) -> bytes:
-        if length > bounds.MESSAGE_BYTES:
-            raise InvalidArgument(
-                f"a request of {length} bytes is more than {bounds.MESSAGE_BYTES}",
-                hint="write large tensors to buffers first",
-            )
-        return self.fetch(place, length)
-
-    def check(self, place: int, length: int) -> None:
-        """Raise InvalidArgument where a piece of the window is not in the slab."""
-        start = self.lease.slab_offset
-        if place < start or place + length > start + self.lease.slab_bytes:
-            raise InvalidArgument(
-                f"descriptor: bytes {place} to {place + length} of the window are outside the slab"
-                f" from {start} to {start + self.lease.slab_bytes}"
-            )
+    # --- completions ------------------------------------------------------------------------
 
     def _post(self, completion: Completion, slot: int) -> None:
+        """Post it, or else break the queue, so that nobody waits for it in vain."""
         if self.broken:
             return
         try:
@@ -377,12 +371,13 @@ class Queue:
             self._journal.post(slot, index)
             self._poster.publish()
             self._journal.settle(slot)
-        except (WrongState, Exhausted) as fault:
+        except Exception as fault:
             self._break(fault)
 
-    def _break(self, fault: VaccelError) -> None:
-        log.warning("queue %d is broken: %s", self.lease.queue, fault)
-        self.broken = True
+    def _break(self, fault: Exception) -> None:
+        what = f"queue {self.lease.queue}"
+        log.warning("%s is broken: %s", what, fault_of(fault, what))
+        self.stop()
         self._totals.broken += 1
         self._tell(layout.BROKEN)
         for task in self._tasks:

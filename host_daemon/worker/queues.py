@@ -14,9 +14,10 @@ import logging
 import os
 from collections.abc import Callable
 
-from host_daemon.worker.contexts import Context, QueueTotals
+from host_daemon.worker.contexts import Context
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.queue import Queue
+from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.recovery import end_lost
 from vaccel import bounds
 from vaccel.aperture import layout
@@ -49,10 +50,11 @@ class Queues:
         self._left: dict[str, Lease] = {}
         self._known_as: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._scanning = False
         self._again: asyncio.Handle | None = None
         self._period_end = 0.0
         self._empty = 0
-        self.totals = QueueTotals()
+        self.totals = QueueTotals(journal.counters)
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -164,7 +166,7 @@ class Queues:
 
     def _close(self, queue: Queue, then: Callable[[], None] = lambda: None) -> None:
         """What is under way may touch the slab: it is lent again only after."""
-        queue.broken = True
+        queue.stop()
 
         async def close() -> None:
             await queue.close()
@@ -200,13 +202,20 @@ class Queues:
             asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
             self._scan()
 
+    def look(self) -> bool:
+        """See ``executor.QueueLender``. Nothing, from within a look: queues are served in turn."""
+        turns = layout.SQ_ENTRIES // bounds.DESCRIPTORS_PER_TURN
+        return not self._scanning and sum(self._scan() for _ in range(turns)) > 0
+
     def _scan(self) -> bool:
         """Serve every queue once; whether any had something. More is taken after other tasks."""
         found = more = False
+        self._scanning = True
         for queue in list(self._queues.values()):
             taken = queue.serve()
             found |= taken > 0
             more |= taken == bounds.DESCRIPTORS_PER_TURN
+        self._scanning = False
         if more and self._again is None:
             self._again = asyncio.get_running_loop().call_soon(self._resume)
         return found

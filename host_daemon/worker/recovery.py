@@ -59,7 +59,10 @@ class _Ending:
         self._error = DeviceLost(
             f"the worker of context {found.context} was killed", hint="submit it again"
         )
-        self._accepted = dict(found.accepted)
+        # What is reached was accepted, also where nobody wrote that down by itself.
+        self._accepted = dict(found.reached)
+        for stream, fence in found.accepted.items():
+            self._accepted[stream] = max(fence, self._accepted.get(stream, 0))
         record.resume()
 
     def run(self) -> None:
@@ -74,8 +77,6 @@ class _Ending:
                     self._post(Completion(Op.NOP, 0, stream, reached + 1), -1)
         finally:
             fences = self._base + layout.FENCES.word
-            for stream, fence in self._found.reached.items():
-                self._window.words[fences + stream] = fence
             for stream, fence in self._accepted.items():
                 self._record.words[REACHED + stream] = fence
                 self._window.words[fences + stream] = fence
@@ -86,15 +87,18 @@ class _Ending:
         for index, fields in enumerate(DESCRIPTOR.iter_unpack(raw), first):
             op, flags, tag, stream, fence, *_ = fields
             slot = -1
-            if op != Op.NOP or flags:
+            if op == Op.NOP and not flags and self._is_next(stream, fence):
+                self._accepted[stream] = self._record.words[ACCEPTED + stream] = fence
+            else:
                 slot = self._record.take(index, op, tag, stream, fence)
-            elif stream < layout.FENCE_WORDS:
-                self._accepted[stream] = max(self._accepted.get(stream, 0), fence)
-                self._record.words[ACCEPTED + stream] = self._accepted[stream]
             self._record.words[SQ_HEAD] = index + 1
             if slot >= 0:
                 self._post(Completion(op, tag, stream, fence), slot)
         self._taker.publish()
+
+    def _is_next(self, stream: int, fence: int) -> bool:
+        """Whether a null command was to be accepted, so that its stream's fence answers it."""
+        return stream < layout.FENCE_WORDS and fence == self._accepted.get(stream, 0) + 1
 
     def _post(self, completion: Completion, slot: int) -> None:
         whole = Completion(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from host_daemon.worker.memory import DeviceMemory
+from host_daemon.worker.waits import Mark
 from vaccel import bounds
 from vaccel.commands import Command, Completion, Launch, Signal, Store, WaitFence
 from vaccel.compute import Progress
@@ -34,12 +35,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A command in its stream. ``held`` bytes of device memory are reserved for its data."""
+    """A command in its stream. ``held`` bytes of device memory are reserved for its data; a
+    ``WaitFence`` waits for ``mark``.
+    """
 
     fence: int
     command: Command
     submission: Submission
     held: int
+    mark: Mark | None = None
 
 
 class Stream:
@@ -54,29 +58,45 @@ class Stream:
         self.number = number
         self._on_reached = on_reached
         self.accepted = 0
-        self.reached = 0
-        self.closed: VaccelError | None = None
-        # Streams that hold until this one has reached a fence, and how to wake each.
-        self.parked: dict[int, tuple[int, Callable[[], None]]] = {}
+        self.mark = Mark()
+        self._parked_at: Mark | None = None
         self._memory = memory
         self._queue: deque[Queued] = deque()
         self._completions: deque[tuple[Completion, int]] = deque()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
+    def reached(self) -> int:
+        """The last fence that is reached."""
+        return self.mark.reached
+
+    @property
+    def closed(self) -> VaccelError | None:
+        """Why it takes no more commands; None while it does."""
+        return self.mark.closed
+
+    @property
     def head(self) -> Queued | None:
         """The next command to do."""
         return self._queue[0] if self._queue else None
+
+    @property
+    def room(self) -> int:
+        """Null commands that it would accept now."""
+        queued = len(self._queue)
+        kept = queued + len(self._completions)
+        return min(bounds.COMMANDS_QUEUED - queued, bounds.COMPLETIONS_KEPT - kept)
 
     def submit(
         self,
         first_fence: int,
         commands: Sequence[Command],
         sink: Callable[[Completion], None] | None = None,
+        marks: Mapping[int, Mark] | None = None,
     ) -> int:
         """Accept commands; those accepted before are passed over. All are accepted, or none.
 
-        Returns how many are new.
+        Returns how many are new. ``marks`` are those of ``waits.marks_of``.
 
         Raises InvalidArgument for a gap before ``first_fence``, Exhausted where a queue is full.
         """
@@ -103,7 +123,8 @@ class Stream:
         submission = Submission(sink=sink)
         for command, held in zip(new, sizes, strict=True):
             self.accepted += 1
-            self._queue.append(Queued(self.accepted, command, submission, held))
+            mark = marks.get(self.accepted) if marks else None
+            self._queue.append(Queued(self.accepted, command, submission, held, mark))
         return len(new)
 
     def pass_over(self, first_fence: int, count: int) -> bool:
@@ -111,10 +132,24 @@ class Stream:
         if self._queue or first_fence != self.accepted + 1 or self.closed is not None:
             return False
         self.accepted += count
-        self.reached = self.accepted
-        self._on_reached(self.number, self.reached)
-        if self._waiters or self.parked:
+        self._reach(self.accepted)
+        return True
+
+    def _reach(self, fence: int) -> None:
+        self.mark.reached = fence
+        self._on_reached(self.number, fence)
+        if self._waiters or self.mark.parked:
             self._tell()
+
+    def holds(self, wake: Callable[[], None]) -> bool:
+        """Whether the head waits for what is not reached; ``wake`` is called when to look again."""
+        head = self._queue[0]
+        if not isinstance(head.command, WaitFence) or head.mark is None:
+            return False
+        if head.mark.settled(head.command.fence):
+            return False
+        head.mark.parked[self] = (head.command.fence, wake)
+        self._parked_at = head.mark
         return True
 
     def check_fences(self, first_fence: int, commands: Sequence[Command]) -> None:
@@ -161,10 +196,7 @@ class Stream:
             # Before the fence is seen to be reached, so that its error is there by then.
             self._memory.release(held)
             submission.sink(completion)
-        self.reached = done.fence
-        self._on_reached(self.number, done.fence)
-        if self._waiters or self.parked:
-            self._tell()
+        self._reach(done.fence)
 
     async def wait(self, fence: int, timeout: float, acknowledged: int) -> Progress:
         """As ``Compute.wait`` says."""
@@ -181,7 +213,9 @@ class Stream:
 
     def close(self, reason: VaccelError) -> None:
         """Drop what is queued and kept; whoever waits gets the reason."""
-        self.closed = reason
+        self.mark.closed = reason
+        if self._parked_at is not None:
+            self._parked_at.parked.pop(self, None)
         self._memory.release(sum(queued.held for queued in self._queue))
         self._memory.release(sum(held for _, held in self._completions))
         self._queue.clear()
@@ -190,7 +224,7 @@ class Stream:
             if not future.done():
                 future.set_exception(reason)
         self._waiters.clear()
-        self.parked.clear()
+        self.mark.wake()
 
     def _acknowledge(self, fence: int) -> None:
         while self._completions and self._completions[0][0].fence <= fence:
@@ -229,24 +263,7 @@ class Stream:
         for fence, future in self._waiters:
             if fence <= self.reached and not future.done():
                 future.set_result(None)
-        ready = [n for n, (fence, _) in self.parked.items() if fence <= self.reached]
-        for number in ready:
-            _, wake = self.parked.pop(number)
-            wake()
-
-
-def check_waits(streams: Mapping[int, Stream], commands: Sequence[Command]) -> None:
-    """Raise InvalidArgument for a WaitFence on what is not submitted: it could wait forever."""
-    for command in commands:
-        if isinstance(command, WaitFence):
-            other = streams.get(command.stream)
-            accepted = other.accepted if other else 0
-            if not 0 <= command.fence <= accepted:
-                raise InvalidArgument(
-                    f"wait for stream {command.stream} fence {command.fence}: it is from the"
-                    f" future, {accepted} is the last that was submitted there",
-                    hint="submit what is waited for first",
-                )
+        self.mark.wake()
 
 
 def values_bytes(values: Mapping[str, Value]) -> int:

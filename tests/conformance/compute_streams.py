@@ -120,6 +120,79 @@ async def streams_wait_for_each_other(compute: Compute, model: Model) -> None:
 
 
 @check
+async def streams_of_two_contexts_wait_for_each_other(compute: Compute, model: Model) -> None:
+    async with opened(compute) as one, opened(compute) as two:
+        program = (await one.load(model("affine"))).id
+        source = await one.buffer(ones(2, 4).tobytes())
+        x = {"x": Tensor(DType.FLOAT32, (2, 4), place=BufferRange(source))}
+        # There and back: what each waits for was submitted before.
+        await one.submit(*[Launch(program, x)] * 3, stream=1)
+        await two.submit(WaitFence(1, 3, one.context), Nop(), stream=1)
+        await one.submit(WaitFence(1, 2, two.context), Nop(), stream=2)
+        await two.submit(WaitFence(2, 1, one.context), WaitFence(1, 1, two.context), stream=3)
+        assert [c.error for c in await two.wait(2, 3)] == [None, None]
+        assert [c.error for c in await one.wait(2, 2)] == [None, None]
+        # By then all of them are reached.
+        for session, stream, fence in ((one, 1, 3), (two, 1, 2), (one, 2, 2)):
+            progress = await compute.wait(session.context, stream, fence, 0)
+            assert progress.reached == fence
+
+
+@check
+async def a_wait_for_another_context_is_refused_by_name(compute: Compute, model: Model) -> None:
+    absent = "ctx-00000000000000000000000000"
+    async with opened(compute) as one, opened(compute) as two:
+        await two.run(Nop(), stream=1)
+        with refused(NotFound, absent):
+            await one.submit(WaitFence(1, 1, absent))
+        with refused(InvalidArgument, "future", "stream 1", "fence 2", two.context):
+            await one.submit(WaitFence(1, 2, two.context))
+        with refused(InvalidArgument, "future", "stream 2"):
+            await one.submit(WaitFence(2, 1, two.context))
+        # Numbers are each context's own: that stream is not this one's.
+        with refused(InvalidArgument, "future"):
+            await one.submit(WaitFence(1, 1))
+        (done,) = await one.run(WaitFence(1, 1, two.context))
+        assert done.error is None
+
+
+@check
+async def a_wait_ends_when_its_context_closes(compute: Compute, model: Model) -> None:
+    async with opened(compute) as one:
+        two = await compute.open_context()
+        try:
+            size = 16 << 20
+            buffer = await compute.allocate(two, size)
+            slow = [Fill(BufferRange(buffer), size, b"ab")] * bounds.COMMANDS_PER_SUBMIT
+            await compute.submit(two, 1, 1, slow)
+            await compute.submit(two, 2, 1, [Nop()])
+            wait = WaitFence(1, len(slow), two)
+            await one.submit(wait, Nop(), stream=1)
+            await one.submit(WaitFence(2, 1, two), Nop(), stream=2)
+            # One that has come to its wait, and one that stands behind it.
+            await one.submit(wait, stream=1, first=3)
+            assert [c.error for c in await one.wait(2, 2)] == [None, None]
+        finally:
+            await compute.close_context(two)
+        failed, cancelled, behind = await one.wait(3, 1)
+        is_error(failed.error, NotFound, two, "closed", f"fence {len(slow)}")
+        is_error(cancelled.error, Cancelled, "1")
+        is_error(behind.error, NotFound, two, "closed")
+        (done,) = await one.run(Nop(), stream=1, first=4)
+        assert done.error is None
+        with refused(NotFound, two):
+            await one.submit(WaitFence(2, 1, two), stream=2, first=3)
+
+
+@check
+async def a_stream_may_have_any_number(compute: Compute, model: Model) -> None:
+    async with opened(compute) as session:
+        for stream in (127, 128, 1000, 1 << 40, (1 << 64) - 1):
+            done = await session.run(Nop(), Nop(), stream=stream)
+            assert [(c.fence, c.error) for c in done] == [(1, None), (2, None)]
+
+
+@check
 async def memory_commands_do_what_they_say(compute: Compute, model: Model) -> None:
     async with opened(compute) as session:
         buffer = await session.buffer(b"0123456789")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from host_daemon.worker import queue as worker_queue
+from host_daemon.worker.slab import LentSlab
 from tests.integration.aperture_host import WINDOW, ApertureHost, host
 from tests.unit.host_daemon.worker.test_queues import App
 from vaccel.aperture import layout
@@ -164,12 +164,12 @@ async def test_arguments_are_read_once(tmp_path: Path) -> None:
 async def test_a_planted_double_fetch_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def careless(self: worker_queue.Queue, place: int, length: int) -> Any:
+    def careless(self: LentSlab, place: int, length: int) -> Any:
         """The argument itself, where it lies; the message still as a copy."""
         view = self._window.bytes[place : place + length]
         return view if length > REPLY else bytes(view)
 
-    monkeypatch.setattr(worker_queue.Queue, "fetch", careless)
+    monkeypatch.setattr(LentSlab, "fetch", careless)
     async with host(tmp_path) as served, raw_app(served) as app:
         # The endless flipper is ended at the first find.
         assert await torn(served, app, 100 * FLIPS) > 0

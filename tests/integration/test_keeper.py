@@ -19,9 +19,12 @@ from tests.conformance import models
 from tests.conformance.compute_session import affine
 from tests.integration.daemon_host import SECONDS, DaemonHost, alive, listeners
 from vaccel import bounds
+from vaccel.aperture import layout
 from vaccel.commands import Fill, Nop
 from vaccel.errors import DeviceLost, NotFound
+from vaccel.fastpath.queue import AppQueue
 from vaccel.inventory import VF
+from vaccel.model import Usage
 
 X = np.ones((2, 4), np.float32)
 # What a program may wait for its VF after a worker was killed.
@@ -65,6 +68,13 @@ def keepers(host: DaemonHost) -> set[int]:
 def is_keeper(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return b"host_daemon.keeper.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def holds(pid: int, window: int) -> bool:
+    """Whether a process has that memory."""
+    with contextlib.suppress(OSError, AssertionError):
+        return window_of(pid) == window
     return False
 
 
@@ -189,18 +199,42 @@ def test_a_worker_that_is_killed_again_and_again(host: DaemonHost) -> None:
 
 
 def test_usage_outlives_a_worker(host: DaemonHost) -> None:
-    with host.vf("metered") as vf, vaccel.open(address=vf.socket) as device:
-        model = device.load(models.build("affine"))
+    with host.vf("metered") as vf, vaccel.open(address=vf.socket, path="aperture") as device:
+        model, stream = device.load(models.build("affine")), device.stream()
         for _ in range(5):
             model(X)
-        before = host.admin.vf(vf.id).usage
+        # An app that does what it should not: commands of the future, and then an index that jumps.
+        queue = device._queue
+        assert queue is not None
+        for _ in range(3):
+            queue.nop(stream.id, 1 << 40)
+        until(lambda: counted(host, vf).malformed == 3)
+        jump(queue)
+        until(lambda: counted(host, vf).broken_queues == 1)
+        before = counted(host, vf)
         kill_worker(host, vf)
         until(lambda: host.admin.vf(vf.id).worker_pid != vf.worker_pid)
-        until(lambda: host.admin.vf(vf.id).usage is not None)
-        after = host.admin.vf(vf.id).usage
-        assert before is not None and after is not None
+        after = counted(host, vf)
         assert (after.launches, after.device_ns) == (before.launches, before.device_ns)
         assert after.joules == before.joules
+        assert before.descriptors >= 8 and after.descriptors == before.descriptors
+        assert (after.malformed, after.broken_queues) == (3, 1)
+        assert after.empty_doorbells >= before.empty_doorbells
+
+
+def counted(host: DaemonHost, vf: VF) -> Usage:
+    """What the VF has done, as soon as its worker says so."""
+    until(lambda: host.admin.vf(vf.id).usage is not None)
+    usage = host.admin.vf(vf.id).usage
+    assert usage is not None
+    return usage
+
+
+def jump(queue: AppQueue) -> None:
+    """Write an index that cannot be, and ring."""
+    base = layout.queue_offset(queue.lease.queue) // layout.WORD
+    queue.window.words[base + layout.SQ_TAIL.word] = 1 << 40
+    queue._ring_bell()
 
 
 def test_the_fast_path_does_not_notice_that_the_daemon_is_killed(host: DaemonHost) -> None:
@@ -229,8 +263,8 @@ def test_daemon_and_worker_are_killed_together(host: DaemonHost) -> None:
         staged = device.staging((4096,), "uint8")
         staged[:] = 5
         window = window_of(vf.worker_pid)
-        kill_worker(host, vf)
-        host.kill()
+        host.kill()  # first, or it may have begun another epoch by then
+        os.kill(vf.worker_pid, signal.SIGKILL)
         fence = stream.submit(Nop())
         host.start()
         with pytest.raises(DeviceLost):
@@ -289,8 +323,9 @@ def test_a_keeper_that_is_killed_is_replaced_and_holds_all_again(host: DaemonHos
         stream = device.stream()
         old = keeper_of(host)
         os.kill(old, signal.SIGKILL)
-        until(lambda: bool(keepers(host) - {old}))
         window = window_of(vf.worker_pid)
+        # It is there before it has been given anything.
+        until(lambda: any(holds(pid, window) for pid in keepers(host) - {old}))
         kill_worker(host, vf)
         host.kill()
         fence = stream.submit(Nop())  # else a stream that is idle gets over it without a word

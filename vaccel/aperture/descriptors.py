@@ -20,9 +20,10 @@ FORGET    number of a recording
 CALL      as SUBMIT: one launch with its tensors in the slab, and its results
 ========  ==================================================================================
 
-``flags`` must be 0. ``tag`` is the app's own and comes back in the completion. ``code`` is 0, or
-the number of an error class (``CODES``), with the reason as text; a reply that does not fit gives
-``code`` 0, ``value`` ``TOO_LARGE``, and is asked for over gRPC.
+The streams of NOP and REPLAY have a fence word: 0 to 127. ``flags`` must be 0. ``tag`` is the app's
+own and comes back in the completion. ``code`` is 0, or the number of an error class (``CODES``),
+with the reason as text; a reply that does not fit gives ``code`` 0, ``value`` ``TOO_LARGE``, and is
+asked for over gRPC.
 """
 
 from __future__ import annotations

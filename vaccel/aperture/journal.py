@@ -2,7 +2,8 @@
 
 ::
 
-    0 totals (two copies, and which is good) | 4 KiB record of queue pair 0 | 16 KiB more: 1 ...
+    0 totals (two copies, and which is good) | 320 counters | 4 KiB record of queue pair 0
+            | 16 KiB more: 1 ...
     record: 0 lent, sq head, cq tail | 64 two leases | 1 KiB fences reached | 2 KiB accepted
             | 4 KiB slots, one for each descriptor that is owed a completion
     lease:  0 slab | 16 context | 80 the context that had it before
@@ -12,8 +13,9 @@ passes its descriptor, and before the guest sees that head. The index at which a
 posted goes into the slot before the tail of the journal passes it, and that before the guest's. So
 whoever reads the journal knows of each descriptor whether it was taken, and whether it was
 answered. A queue pair that is lent on keeps its old lease until the new one is whole, and the new
-one names the old one's context: whoever is killed meanwhile, its slab stays with its app. Words are
-written by aligned 8-byte stores, as in the window.
+one names the old one's context: whoever is killed meanwhile, its slab stays with its app. Totals
+that belong together have two copies; each counter stands for itself. Words are written by aligned
+8-byte stores, as in the window.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ FENCE: Final = 5
 # Two copies of the totals, from these words on; the first word says which is good.
 _TOTALS: Final = (8, 24)
 TOTALS_WORDS: Final = 16
+_COUNTERS: Final = 40
+COUNTERS_WORDS: Final = 16
 
 
 def journal_bytes(window_bytes: int) -> int:
@@ -82,6 +86,8 @@ class Journal:
         self._memory = mmap.mmap(fd, size)
         self.bytes = memoryview(self._memory)
         self.words = self.bytes.cast("Q")
+        # Numbers that survive one by one, counted where they lie.
+        self.counters = self.words[_COUNTERS : _COUNTERS + COUNTERS_WORDS]
         self._queues = [
             QueueJournal(self, number) for number in range(layout.queue_pairs(window_bytes))
         ]
@@ -107,6 +113,7 @@ class Journal:
         """Unmap."""
         for queue in self._queues:
             queue.release()
+        self.counters.release()
         self.words.release()
         self.bytes.release()
         self._memory.close()

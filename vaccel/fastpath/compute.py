@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from vaccel import bounds
 from vaccel.aperture import lending
-from vaccel.errors import DeviceLost, NotFound, Unavailable, VaccelError
+from vaccel.errors import DeviceLost, NotFound, Unavailable, VaccelError, WrongState
 from vaccel.fastpath.queue import AppQueue
 from vaccel.fastpath.ringed import RingedCompute, open_doorbell, open_queue
 
@@ -47,6 +47,7 @@ class ApertureCompute(RingedCompute):
         self._borrowed: dict[str, lending.Borrowed] = {}
         self._queues: dict[str, AppQueue] = {}
         self._seeking: dict[str, asyncio.Task[None]] = {}
+        self._mending = asyncio.Lock()
 
     def queue(self, context: str) -> AppQueue | None:
         """The queue pair of a context, where it has one that works."""
@@ -111,6 +112,20 @@ class ApertureCompute(RingedCompute):
             raise
         self._forget(context, but=loan)
         self._keep_loan(fresh, queue.successor(lease), loan)
+
+    async def mend(self, context: str) -> None:
+        """Have a queue pair that broke lent again, with its slab; where that fails gRPC goes on."""
+        async with self._mending:
+            queue = self._queues.get(context)
+            if queue is None or not isinstance(queue.dead, WrongState):
+                return  # somebody else has done it meanwhile
+            try:
+                lease = await self.lend_queue(context, queue.lease.slab_bytes)
+            except VaccelError as error:
+                log.info("the queue pair of %s stays broken: %s", context, error)
+                return
+            if self._queues.get(context) is queue and isinstance(queue.dead, WrongState):
+                self._queues[context] = queue.successor(lease)
 
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""

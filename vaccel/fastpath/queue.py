@@ -29,6 +29,8 @@ _FIRST_LOOKS: Final = range(_LOOKS)
 # Errors of commands that nobody has asked about yet: the oldest go first.
 _FAULTS_KEPT: Final = 4096
 
+_BROKEN_HINT: Final = "submit again: it is lent anew; recordings are gone, buffers are not"
+
 Callback = Callable[[Completion], None]
 _pack = DESCRIPTOR.pack
 _pack_into = DESCRIPTOR.pack_into
@@ -72,7 +74,10 @@ class AppQueue:
         with self._lock:
             if self.dead is not None:
                 raise self.dead
-            self._put_one(_pack_into, _NOP, 0, 0, stream, fence, 0, 0, 0, 0)
+            try:
+                self._put_one(_pack_into, _NOP, 0, 0, stream, fence, 0, 0, 0, 0)
+            except WrongState as fault:
+                raise self._blame(fault) from None
         self._ring_bell()
 
     def nops(self, stream: int, first_fence: int, count: int) -> None:
@@ -94,7 +99,10 @@ class AppQueue:
             if self.dead is not None:
                 raise self.dead
             tag = self._tags = self._tags + 1
-            self._put_one(_pack_into, int(op), 0, tag, 0, 0, *operands)
+            try:
+                self._put_one(_pack_into, int(op), 0, tag, 0, 0, *operands)
+            except WrongState as fault:
+                raise self._blame(fault) from None
             self._pending[tag] = done
         self._ring_bell()
 
@@ -102,7 +110,10 @@ class AppQueue:
         with self._lock:
             if self.dead is not None:
                 raise self.dead
-            self._poster.put(entries)
+            try:
+                self._poster.put(entries)
+            except WrongState as fault:
+                raise self._blame(fault) from None
         self._ring_bell()
 
     # --- completions ------------------------------------------------------------------------
@@ -139,13 +150,17 @@ class AppQueue:
             self.die(lost[0])
         return True
 
-    def _blame(self, fault: WrongState) -> None:
-        """An index jumped. Where the header is another one too, so is the window."""
+    def _blame(self, fault: WrongState) -> VaccelError:
+        """An index jumped; why the queue is dead now. Where the header is another one too, so is
+        the window.
+        """
         if self._replaced:  # the function was pulled by force, and another came to its address
             gone = Detached("the VF was taken away", hint="open another device")
             self.die(gone, revoke=True)
-        else:
-            self.die(fault)
+            return gone
+        broken = WrongState(fault.message, hint=_BROKEN_HINT)
+        self.die(broken)
+        return broken
 
     @property
     def _replaced(self) -> bool:
@@ -159,7 +174,7 @@ class AppQueue:
         if state == layout.LOST:
             self.die(DeviceLost("the VF was reset", hint="submit again; buffers are gone"))
         else:
-            self.die(WrongState("the queue pair is broken", hint="open the device again"))
+            self.die(WrongState("the queue pair is broken", hint=_BROKEN_HINT))
 
     def _sort(self, completion: Completion) -> tuple[Callback | None, Completion]:
         callback = self._pending.pop(completion.tag, None)

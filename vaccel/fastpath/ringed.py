@@ -20,7 +20,7 @@ from vaccel.aperture.descriptors import TOO_LARGE, Completion, Op
 from vaccel.aperture.doorbell import Doorbell, EventDoorbell, RegisterDoorbell
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
-from vaccel.errors import Detached, DeviceLost, Exhausted, TimedOut, Unavailable
+from vaccel.errors import Detached, DeviceLost, Exhausted, TimedOut, Unavailable, WrongState
 from vaccel.fastpath.poller import poller
 from vaccel.fastpath.queue import AppQueue
 from vaccel.rpc import ring_calls
@@ -165,7 +165,7 @@ class _Piece:
                 self._queue.reap()
                 await asyncio.sleep(_FULL_SECONDS)
                 continue
-            except (Detached, DeviceLost) as gone:
+            except (Detached, DeviceLost, WrongState) as gone:
                 raise Unavailable(f"the queue pair has ended: {gone}") from None
             self._posted = True
             return

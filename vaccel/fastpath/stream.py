@@ -32,10 +32,22 @@ class FastState(StreamState):
     def __init__(self, session: Session, number: int, queue: AppQueue) -> None:
         super().__init__(session, number)
         self.queue = queue
+        self._context = session.context
         self._lock = threading.Lock()
         self._fetched: dict[int, Completion] = {}
         self._general: set[int] = set()
         self._acknowledged = 0
+
+    @property
+    def context(self) -> str:
+        """See ``StreamState``; that of the queue pair, also where another took its place."""
+        return self._context
+
+    def check(self, number: int) -> None:
+        """See ``StreamState``. Raises why the queue pair is dead."""
+        if self.queue.dead is not None:
+            raise self.queue.dead
+        super().check(number)
 
     @property
     def reached(self) -> int:
@@ -137,11 +149,11 @@ class FastStream(client.Stream):
 
     def _renewed(self) -> bool:
         """After a reset the stream goes on in the context that took the old one's place, and in
-        another queue pair where the lender of the old one had gone. Whether there is one: without,
-        it goes on by gRPC.
+        another queue pair where the lender of the old one had gone, or it was broken. Whether there
+        is one: without, it goes on by gRPC.
         """
         dead, queue = self._fast.queue.dead, self._device._queue
-        if not isinstance(dead, (DeviceLost, Unavailable)):
+        if not isinstance(dead, (DeviceLost, Unavailable, WrongState)):
             raise dead or Unavailable("the device has no queue pair any more")
         session = self._device._session
         if queue is not None:

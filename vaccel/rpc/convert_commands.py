@@ -31,7 +31,7 @@ _COMMANDS: Final[dict[str, Callable[[Any], commands.Command]]] = {
     "store": lambda store: commands.Store(range_of(store.to), store.data),
     "launch": _launch_of,
     "signal": lambda signal: commands.Signal(signal.stream, signal.fence),
-    "wait": lambda wait: commands.WaitFence(wait.stream, wait.fence),
+    "wait": lambda wait: commands.WaitFence(wait.stream, wait.fence, wait.context),
 }
 
 
@@ -71,6 +71,7 @@ def to_command(command: commands.Command) -> compute_pb2.Command:
             message.signal.stream, message.signal.fence = command.stream, command.fence
         case commands.WaitFence():
             message.wait.stream, message.wait.fence = command.stream, command.fence
+            message.wait.context = command.context
         case _:
             raise errors.InvalidArgument(
                 f"submit: a {type(command).__name__} is no command",

@@ -297,12 +297,14 @@ class Signal(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., fence: _Optional[int] = ...) -> None: ...
 
 class WaitFence(_message.Message):
-    __slots__ = ("stream", "fence")
+    __slots__ = ("stream", "fence", "context")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     stream: int
     fence: int
-    def __init__(self, stream: _Optional[int] = ..., fence: _Optional[int] = ...) -> None: ...
+    context: str
+    def __init__(self, stream: _Optional[int] = ..., fence: _Optional[int] = ..., context: _Optional[str] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("nop", "copy", "fill", "store", "launch", "signal", "wait")

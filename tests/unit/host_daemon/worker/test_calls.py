@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
+from onnx.numpy_helper import from_array
 
 from tests.conformance import models
 from tests.unit.host_daemon.worker.test_queues import App, app  # noqa: F401 - a fixture
+from vaccel import bounds
 from vaccel.aperture.descriptors import Op
+from vaccel.commands import Completion
 from vaccel.compute import OnnxSource
 from vaccel.errors import InvalidArgument, NotFound, VaccelError
 from vaccel.rpc import ring_calls, ring_launch
@@ -18,8 +24,7 @@ U64 = (1 << 64) - 1
 REPLY = 1 << 16
 
 
-async def program(app: App) -> int:  # noqa: F811
-    data = models.build("affine")
+async def program(app: App, data: bytes = models.build("affine")) -> int:  # noqa: F811
     buffer = await app.executor.allocate(app.context, len(data))
     await app.executor.write(app.context, buffer, 0, data)
     loaded = await app.executor.load_program(app.context, OnnxSource(buffer, 0, len(data)))
@@ -102,6 +107,75 @@ async def test_a_bad_call_is_refused_by_name(
     # And the next one works.
     done, reply = await ask(app, request(number, start + 4096).SerializeToString())
     assert ring_launch.reply_of(reply).completion.error is None
+
+
+ELEMENTS = 1 << 14  # of 2 bytes
+
+
+def constant_too() -> bytes:
+    """y = x + k and k itself, which the program computes once and keeps for all its launches."""
+    kind = TensorProto.BFLOAT16  # ONNX Runtime has no such sum: the program holds k itself
+    one = from_array(np.ones(ELEMENTS, ml_dtypes.bfloat16), "one")
+    nodes = [helper.make_node("Neg", ["one"], ["k"]), helper.make_node("Add", ["x", "k"], ["y"])]
+    x = helper.make_tensor_value_info("x", kind, [1])
+    outputs = [helper.make_tensor_value_info(name, kind, [ELEMENTS]) for name in "ky"]
+    made = helper.make_graph(nodes, "constant", [x], outputs, [one])
+    opset = [helper.make_opsetid("", 21)]
+    return bytes(helper.make_model(made, opset_imports=opset, ir_version=10).SerializeToString())
+
+
+def results(app: App, reply: bytes) -> dict[str, set[int]]:  # noqa: F811
+    """The values that are found in each result, wherever it lies."""
+    found = ring_launch.reply_of(reply)
+    assert found.completion.error is None, found.completion.error
+    buffers = app.executor._contexts.find(app.context).buffers
+    seen = {}
+    for name, staged in found.staged.items():
+        seen[name] = app.window.bytes[staged.offset : staged.offset + staged.nbytes]
+    for name, value in found.completion.results.items():
+        seen[name] = buffers.view(value.place, value.nbytes, name).data  # type: ignore[union-attr,arg-type]
+    return {name: set(np.frombuffer(each, np.uint16).tolist()) for name, each in seen.items()}
+
+
+@pytest.mark.parametrize("room", [0, 1 << 17])
+async def test_results_on_their_way_have_no_number_that_a_descriptor_could_name(
+    app: App,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    room: int,
+) -> None:
+    monkeypatch.setattr(bounds, "INLINE_BYTES", ELEMENTS)  # so that these are large results
+    number, start = await program(app, constant_too()), app.lease.slab_offset
+    accept, guesses = app.executor.accept, range(3 * 10**9, 3 * 10**9 + 8)
+
+    def attack(*arguments: Any, **options: Any) -> None:
+        owner, stream, first, commands, sink = arguments
+
+        def told(completion: Completion) -> None:
+            sink(completion)
+            # A doorbell may be heard at any moment, so also before the results find their place.
+            for guess in guesses:
+                app.send(Op.WRITE, 0, 77, 0, 0, start, guess, 0, 64)
+            app.queues._rung()
+
+        accept(owner, stream, first, commands, told, **options)
+
+    made = ring_pb2.CallRequest(stream=3, program=number, room_offset=start, room_bytes=room)
+    made.arguments["x"].tensor.dtype = "bfloat16"
+    made.arguments["x"].tensor.shape.append(1)
+    made.arguments["x"].tensor.inline = bytes(2)
+    payload = made.SerializeToString()
+    expected = {"k": {0xBF80}, "y": {0xBF80}}  # -1
+    for attacked in (True, False):
+        monkeypatch.setattr(app.executor, "accept", attack if attacked else accept)
+        at = start + app.lease.slab_bytes - 2 * REPLY
+        app.window.bytes[at : at + len(payload)] = payload
+        app.send(Op.CALL, 0, 1, 0, 0, at, len(payload), at + REPLY, REPLY)
+        done = await app.answers(1 + len(guesses) * attacked)
+        assert all(isinstance(one.error, NotFound) for one in done if one.tag == 77)
+        (call,) = (one for one in done if one.tag == 1)
+        assert call.error is None
+        reply = bytes(app.window.bytes[at + REPLY : at + REPLY + call.value])
+        assert results(app, reply) == expected
 
 
 async def test_an_argument_twice_and_noise_are_refused(app: App) -> None:  # noqa: F811

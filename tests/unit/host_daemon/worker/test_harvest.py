@@ -37,17 +37,24 @@ def test_results_that_stay_are_copies() -> None:
 def test_lent_results_are_the_kernels_own_memory() -> None:
     given = {"small": np.zeros(SMALL, np.uint8), "large": np.zeros(LARGE, np.uint8)}
     found = harvest(bound(buffers(), *given), given, lent=True)
-    small = found.values["small"]
-    assert isinstance(small, Tensor)
-    assert np.shares_memory(np.frombuffer(small.data or b"", np.uint8), given["small"])
-    assert np.shares_memory(found.fresh[0], given["large"])
+    for name, array in given.items():
+        value = found.values[name]
+        assert isinstance(value, Tensor)
+        assert np.shares_memory(np.frombuffer(value.data or b"", np.uint8), array)
+    # Of any size, and counted: a buffer around them could be written to.
+    assert not found.fresh
+    assert found.own_bytes == SMALL + LARGE
 
 
 def test_device_memory_and_what_a_list_holds_are_never_lent() -> None:
-    where = bound(buffers(), "own", "many")
+    where = bound(buffers(), "own", "many", "behind")
     (buffer,) = where.buffers.values()
     many = [np.zeros(LARGE, np.uint8)]
-    found = harvest(where, {"own": buffer.array, "many": many}, lent=True)
-    assert isinstance(found.values["many"], Items)
-    for raw, array in zip(found.fresh, (buffer.array, *many), strict=True):
+    behind = np.zeros(LARGE, np.uint8)
+    given = {"own": buffer.array, "many": many, "behind": behind}
+    found = harvest(where, given, lent=True)
+    own = found.values["own"]
+    assert isinstance(own, Tensor) and isinstance(found.values["many"], Items)
+    assert not np.shares_memory(np.frombuffer(own.data or b"", np.uint8), buffer.array)
+    for raw, array in zip(found.fresh, (*many, behind), strict=True):
         assert not np.shares_memory(raw, array)

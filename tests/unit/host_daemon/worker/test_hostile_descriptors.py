@@ -136,10 +136,11 @@ def bad_values(target: Target, op: Op) -> dict[int, list[int]]:
     """By word: what makes no sense there."""
     fences = [0, 2, 1 << 40, TOP, U64]
     flags = {FLAGS: [1, 2, 1 << 31, (1 << 32) - 1]}
+    streams = {STREAM: [layout.FENCE_WORDS, layout.SQ_ENTRIES, 1 << 40, TOP, U64]}
     calls = {A: offsets(target, 8), B: lengths(target), C: offsets(target, REPLY_BYTES)}
     match op:
         case Op.NOP:
-            return flags | {FENCE: fences}
+            return flags | streams | {FENCE: fences}
         case Op.WRITE | Op.READ:
             inside = [BYTES - LENGTH + 1, BYTES, TOP, U64, U64 - LENGTH + 1]
             return flags | {
@@ -151,7 +152,7 @@ def bad_values(target: Target, op: Op) -> dict[int, list[int]]:
         case Op.RECORD:
             return flags | {A: calls[A], B: [0, *lengths(target)]}
         case Op.REPLAY:
-            return flags | {A: numbers(target), FENCE: fences}
+            return flags | streams | {A: numbers(target), FENCE: fences}
         case Op.FORGET:
             return flags | {A: numbers(target)}
         case Op.WAIT | Op.SUBMIT | Op.RUN | Op.CALL:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from host_daemon.worker.executor import Executor
+from host_daemon.worker.queue import Queue
 from host_daemon.worker.queues import Queues
 from vaccel import bounds
 from vaccel.aperture import descriptors, layout, ring
@@ -47,6 +48,11 @@ class App:
         views = self.window.bytes, self.window.words
         self.poster = ring.Producer(*views, ring.submission(self.lease.queue))
         self.taker = ring.Consumer(*views, ring.completion(self.lease.queue))
+
+    @property
+    def queue(self) -> Queue:
+        """What the worker has of it."""
+        return self.queues._queues[self.context]
 
     def knock(self) -> None:
         os.write(self.doorbell, (1).to_bytes(8, "little"))

@@ -116,7 +116,12 @@ def word(memory: Shared, queue: int, field: layout.Field, more: int = 0) -> int:
     return int(memory.window.words[at])
 
 
-async def run_and_record(executor: Executor) -> tuple[list[tuple[bytes, bytes]], set[int], str]:
+Submit = Callable[[Shared, Lease, ring.Producer], set[int]]
+
+
+async def run_and_record(
+    executor: Executor, submit: Submit = submitted
+) -> tuple[list[tuple[bytes, bytes]], set[int], str]:
     """Everything that is seen between two stores of a worker, from the lending on."""
     moments: list[tuple[bytes, bytes]] = []
     with shared() as memory:
@@ -125,7 +130,7 @@ async def run_and_record(executor: Executor) -> tuple[list[tuple[bytes, bytes]],
             context = await executor.open_context()
             lease = await executor.lend_queue(context, 1 << 16)
             views = memory.window.bytes, memory.window.words
-            tags = submitted(memory, lease, ring.Producer(*views, ring.submission(lease.queue)))
+            tags = submit(memory, lease, ring.Producer(*views, ring.submission(lease.queue)))
             watch(memory, lambda: moments.append(memory.copy()))
             os.write(doorbell, (1).to_bytes(8, "little"))
             async with asyncio.timeout(10):
@@ -165,6 +170,100 @@ async def test_each_descriptor_is_answered_once_whenever_the_worker_is_killed(
             end_lost(memory.window, memory.journal, Slab(0, SIZE))
             assert len([one for one in completions(memory, 0)[again:] if one.tag]) == 0
     assert lost > len(moments)
+
+
+U64 = (1 << 64) - 1
+# Null commands that are refused: fences of the past and of the future, and streams without a word.
+CLAIMS = [
+    (STREAM, U64),
+    (STREAM, 0),
+    (STREAM, NOPS + 2),
+    (9, 2),
+    (9, U64),
+    (layout.FENCE_WORDS, 1),
+    (U64, 1),
+    (U64, U64),
+]
+
+
+def claimed(memory: Shared, lease: Lease, app: ring.Producer) -> set[int]:
+    """Null commands, good ones among those that claim what is not so."""
+    entries = [(Op.NOP, 0, 0, STREAM, n, 0, 0, 0, 0) for n in range(1, NOPS + 1)]
+    for tag, (stream, fence) in enumerate(CLAIMS, 1):
+        entries.insert(tag % NOPS, (Op.NOP, 0, tag, stream, fence, 0, 0, 0, 0))
+    app.put(b"".join(DESCRIPTOR.pack(*one) for one in entries))
+    return set(range(1, len(CLAIMS) + 1))
+
+
+async def test_a_fence_that_was_only_claimed_is_never_reached(executor: Executor) -> None:
+    moments, tags, _ = await run_and_record(executor, claimed)
+    assert len(moments) > 40
+    for number, (window, record) in enumerate(moments):
+        assert journal_word(record, journal.ACCEPTED + STREAM) <= NOPS
+        with shared(window, record) as memory:
+            end_lost(memory.window, memory.journal, Slab(0, SIZE))
+            fences = [word(memory, 0, layout.FENCES, n) for n in range(layout.FENCE_WORDS)]
+            reached = {stream: fence for stream, fence in enumerate(fences) if fence}
+            assert reached == {STREAM: NOPS}, f"killed before store {number}"
+            answered = [one.tag for one in completions(memory, 0) if one.tag]
+            assert sorted(answered) == sorted(tags), f"killed before store {number}"
+
+
+async def test_a_null_command_behind_others_of_its_stream_is_answered(executor: Executor) -> None:
+    """Whether it will be accepted is known only when those before it were."""
+
+    def behind(memory: Shared, lease: Lease, app: ring.Producer) -> set[int]:
+        payload = ring_calls.to_recording([Nop()] * 3)
+        at = lease.slab_offset
+        memory.window.bytes[at : at + len(payload)] = payload
+        first = executor.epoch * 10**9 + 1
+        entries = [
+            (Op.RECORD, 0, 1, 0, 0, at, len(payload), 0, 0),
+            (Op.REPLAY, 0, 0, STREAM, 1, first, 0, 0, 0),
+            *((Op.NOP, 0, 0, STREAM, n, 0, 0, 0, 0) for n in range(4, NOPS + 1)),
+            (77, 0, 2, 0, 0, 0, 0, 0, 0),
+        ]
+        app.put(b"".join(DESCRIPTOR.pack(*one) for one in entries))
+        return {1, 2}
+
+    moments, _, _ = await run_and_record(executor, behind)
+    for number, (window, record) in enumerate(moments):
+        with shared(window, record) as memory:
+            before = word(memory, 0, layout.FENCES, STREAM)
+            end_lost(memory.window, memory.journal, Slab(0, SIZE))
+            after = completions(memory, 0)
+            assert before <= word(memory, 0, layout.FENCES, STREAM)
+            lost = {one.fence for one in after if isinstance(one.error, DeviceLost)}
+            reached = word(memory, 0, layout.FENCES, STREAM)
+            for fence in (1, *range(4, NOPS + 1)):
+                assert fence in lost or fence <= reached, f"killed before store {number}"
+    assert reached == NOPS
+
+
+async def test_counters_go_on_where_the_worker_before_was_killed(executor: Executor) -> None:
+    with shared() as memory:
+        doorbell = os.eventfd(0, os.EFD_NONBLOCK)
+        for worker in range(1, 4):
+            async with Queues(executor, memory.window, doorbell, memory.journal) as queues:
+                lease = await executor.lend_queue(await executor.open_context(), 1 << 16)
+                views = memory.window.bytes, memory.window.words
+                app = ring.Producer(*views, ring.submission(lease.queue))
+                app.put(DESCRIPTOR.pack(77, 0, 1, 0, 0, 0, 0, 0, 0))
+                os.write(doorbell, (1).to_bytes(8, "little"))
+                async with asyncio.timeout(10):
+                    while queues.totals.malformed < worker:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+                for at in (layout.SQ_TAIL, layout.CQ_HEAD):
+                    memory.window.words[(layout.queue_offset(lease.queue) + at.offset) // 8] = U64
+                os.write(doorbell, (1).to_bytes(8, "little"))
+                async with asyncio.timeout(10):
+                    while queues.totals.broken < worker:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+                counted = executor.usage()
+                assert counted.descriptors == counted.malformed == counted.broken_queues == worker
+                moment = memory.copy()[1]
+            os.pwrite(memory.journal_fd, moment, 0)  # as a worker leaves it that is killed now
+        os.close(doorbell)
 
 
 def journal_word(record: bytes, at: int) -> int:
