@@ -101,6 +101,11 @@ class Queue:
         if stream < layout.FENCE_WORDS and words[at] < fence:
             words[at] = fence
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked for is under way."""
+        return bool(self._tasks or self._owed)
+
     async def close(self) -> None:
         """Stop everything, and return when nothing of it touches the slab any more."""
         self.broken = True

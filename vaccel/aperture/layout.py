@@ -75,6 +75,31 @@ def _slot(name: str, offset: int, capacity: int, text: str) -> Slot:
     )
 
 
+# The status page. The worker alone writes it, and nobody on the host reads it.
+STATUS_GENERATION: Final = _word(
+    "generation", 0, "odd while the page is written; rises with each change, not with time"
+)
+STATUS_STATE: Final = _word(
+    "state", 8, "0 no worker, 1 serving, 2 lost: what was under way is being ended"
+)
+STATUS_FIELDS: Final = (
+    STATUS_GENERATION,
+    STATUS_STATE,
+    _word("epoch", 16, "the VF's epoch"),
+    _word("queues.lent", 24, "queue pairs that are lent, or kept for an app that may come back"),
+    _word("queues", 32, "queue pairs in all"),
+    _word("slabs.lent", 40, "bytes of slabs that are lent, or kept"),
+    _word("slabs.largest_free", 48, "bytes of the largest slab that could be lent"),
+    _word("descriptors", 56, "descriptors taken"),
+    _word("malformed", 64, "descriptors refused"),
+    _word("broken", 72, "queue pairs that broke"),
+    _word("doorbells", 80, "times that this worker was woken; rings in a row may be one"),
+    _word("doorbells.empty", 88, "of these, with no descriptor behind them"),
+)
+NO_WORKER: Final = 0
+SERVING: Final = 1
+RECOVERING: Final = 2
+
 # A queue pair. Indices rise for ever, each on a cache line of its own: one side writes each.
 QUEUE_BYTES: Final = 64 * bounds.KIB
 SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted; written by the app")
@@ -165,6 +190,11 @@ def queue_pairs(window_bytes: int) -> int:
 def queue_offset(number: int) -> int:
     """Where a queue pair begins in the window."""
     return RINGS_OFFSET + number * QUEUE_BYTES
+
+
+def status_table() -> str:
+    """The status page as a Markdown table, for the documentation (a test compares it)."""
+    return _markdown(STATUS_FIELDS)
 
 
 def queue_table() -> str:

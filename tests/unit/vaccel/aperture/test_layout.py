@@ -37,7 +37,14 @@ def test_odd_sizes_are_refused_by_value(size: int) -> None:
 
 def test_documentation_shows_the_table() -> None:
     assert layout.table() in DOCUMENT.read_text()
+    assert layout.status_table() in DOCUMENT.read_text()
     assert layout.queue_table() in DOCUMENT.read_text()
+
+
+def test_words_of_the_status_page_follow_one_another() -> None:
+    offsets = [field.offset for field in layout.STATUS_FIELDS]
+    assert offsets == [layout.WORD * number for number in range(len(offsets))]
+    assert offsets[-1] + layout.WORD <= layout.STATUS_BYTES
 
 
 def test_indices_have_a_cache_line_each() -> None:
