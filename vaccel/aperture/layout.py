@@ -36,17 +36,29 @@ RINGS_SHARE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A place in the header: ``size`` bytes at ``offset``."""
+    """A place in an area: ``size`` bytes at ``offset``. ``writer`` is who alone writes there, where
+    the area has two sides.
+    """
 
     name: str
     offset: int
     size: int
     text: str
+    writer: str = ""
 
     @property
     def word(self) -> int:
         """Index of the field's (first) word in a ``memoryview.cast("Q")`` of the window."""
         return self.offset // WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of the window, from ``start`` up to ``end``."""
+
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,8 @@ class Slot:
         return self.data.size
 
 
-def _word(name: str, offset: int, text: str) -> Field:
-    return Field(name, offset, WORD, text)
+def _word(name: str, offset: int, text: str, writer: str = "") -> Field:
+    return Field(name, offset, WORD, text, writer)
 
 
 def _slot(name: str, offset: int, capacity: int, text: str) -> Slot:
@@ -102,20 +114,26 @@ RECOVERING: Final = 2
 
 # A queue pair. Indices rise for ever, each on a cache line of its own: one side writes each.
 QUEUE_BYTES: Final = 64 * bounds.KIB
-SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted; written by the app")
-SQ_HEAD: Final = _word("sq.head", 64, "descriptors copied; written by the worker")
-CQ_TAIL: Final = _word("cq.tail", 128, "completions posted; written by the worker")
-CQ_HEAD: Final = _word("cq.head", 192, "completions taken; written by the app")
+APP: Final = "app"
+WORKER: Final = "worker"
+SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted", APP)
+SQ_HEAD: Final = _word("sq.head", 64, "descriptors copied", WORKER)
+CQ_TAIL: Final = _word("cq.tail", 128, "completions posted", WORKER)
+CQ_HEAD: Final = _word("cq.head", 192, "completions taken", APP)
 QUEUE_STATE: Final = _word(
-    "state", 256, "0 works, 1 broken: an index jumped, 2 lost: the VF was reset; by the worker"
+    "state", 256, "0 works, 1 broken: an index jumped, 2 lost: the VF was reset", WORKER
 )
 BROKEN: Final = 1
 LOST: Final = 2
 FENCES: Final = Field(
-    "fences", 4096, 128 * WORD, "reached fence of streams 0 to 127, a word each; by the worker"
+    "fences", 4096, 128 * WORD, "reached fence of streams 0 to 127, a word each", WORKER
 )
-SQ_RING: Final = Field("sq.ring", 16 * bounds.KIB, 16 * bounds.KIB, "256 descriptors of 64 bytes")
-CQ_RING: Final = Field("cq.ring", 32 * bounds.KIB, 32 * bounds.KIB, "128 completions of 256 bytes")
+SQ_RING: Final = Field(
+    "sq.ring", 16 * bounds.KIB, 16 * bounds.KIB, "256 descriptors of 64 bytes", APP
+)
+CQ_RING: Final = Field(
+    "cq.ring", 32 * bounds.KIB, 32 * bounds.KIB, "128 completions of 256 bytes", WORKER
+)
 QUEUE_FIELDS: Final = (
     SQ_TAIL,
     SQ_HEAD,
@@ -192,6 +210,14 @@ def queue_offset(number: int) -> int:
     return RINGS_OFFSET + number * QUEUE_BYTES
 
 
+def areas(window_bytes: int) -> tuple[Area, ...]:
+    """The parts of a window in order; they leave no byte out."""
+    slabs = slabs_offset(window_bytes)
+    ends = (STATUS_OFFSET, STATUS_OFFSET + STATUS_BYTES, RINGS_OFFSET, slabs, window_bytes)
+    names = ("header", "status page", "reserved", "queue pairs", "slabs")
+    return tuple(map(Area, names, (HEADER_OFFSET, *ends), ends))
+
+
 def status_table() -> str:
     """The status page as a Markdown table, for the documentation (a test compares it)."""
     return _markdown(STATUS_FIELDS)
@@ -214,7 +240,11 @@ def table() -> str:
 
 
 def _markdown(shown: tuple[Field, ...]) -> str:
-    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {f.text} |" for f in shown]
+    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {_text(f)} |" for f in shown]
     return "\n".join(
         ["| offset | bytes | field | what it holds |", "| --- | --- | --- | --- |", *rows]
     )
+
+
+def _text(field: Field) -> str:
+    return f"{field.text}; written by the {field.writer}" if field.writer else field.text

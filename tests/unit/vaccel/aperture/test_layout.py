@@ -27,6 +27,9 @@ def test_areas_follow_one_another(size: int) -> None:
     assert layout.STATUS_OFFSET + layout.STATUS_BYTES <= layout.RINGS_OFFSET
     assert layout.RINGS_OFFSET < layout.slabs_offset(size) < size
     assert layout.slabs_offset(size) % (4 * bounds.KIB) == 0
+    areas = layout.areas(size)
+    assert [area.start for area in areas] == [0, *(area.end for area in areas[:-1])]
+    assert areas[-1].end == size
 
 
 @pytest.mark.parametrize("size", [0, -1, 1, 4096, 3 << 20, (1 << 20) + 1, 1 << 35])
