@@ -9,11 +9,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from guest_agent.config import Config, load
 from vaccel import __version__
 from vaccel.errors import VaccelError
+
+if TYPE_CHECKING:
+    from vaccel.aperture.status import Status
 
 _EPILOG = """\
 files:
@@ -24,8 +29,9 @@ files:
 It notices VFs as they come and go. On SIGTERM or SIGINT it leaves, and the next one takes over
 what programs had open.
 
-exit status: 0 after a signal; with --once 0 where there is a VF, 8 where there is none; 2 for a
-wrong configuration, 3 for one that is missing
+exit status: 0 after a signal; with --once 0 where there is a VF, 8 where there is none; with
+--status 0 where each has a worker that serves it, else 8; 2 for a wrong configuration, 3 for one
+that is missing
 """
 
 
@@ -34,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load(Path(options.config) if options.config else None)
-        if options.once:
-            return _once(config)
+        if options.once or options.status:
+            return _once(config, options.status)
         return _run(config)
     except VaccelError as error:
         sys.stderr.write(f"vaccel-agent: {error.message}\n")
@@ -59,29 +65,46 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--once", action="store_true", help="print the VFs that are there, then leave"
     )
+    parser.add_argument(
+        "--status",
+        action="store_true",
+        help="print the VFs, and what the worker of each says of itself, then leave",
+    )
     parser.add_argument("--version", action="version", version=f"vaccel-agent {__version__}")
     return parser
 
 
-def _once(config: Config) -> int:
+def _once(config: Config, with_status: bool) -> int:
     from guest_agent.pci import PciBus
+    from vaccel.aperture.status import read
     from vaccel.errors import Unavailable
 
     bus = PciBus(Path(config.sysfs))
-    good = 0
+    good = silent = 0
     for function in sorted(bus.scan()):
         try:
             header = bus.read_header(function)
+            status = bus.read(function, read) if with_status else None
         except VaccelError as error:
             sys.stdout.write(f"{function.address}  {error}\n")
+            silent += 1
             continue
         good += 1
         sys.stdout.write(
             f"{function.address}  {header.vf}  epoch {header.epoch}  {header.endpoint}\n"
         )
+        if status is not None:
+            silent += not status.serving
+            sys.stdout.write(_shown(status))
     if not good:
         raise Unavailable("no VF in this VM", hint="on the host: vaccelctl vf attach VF --vm NAME")
-    return 0
+    return Unavailable.exit_code if with_status and silent else 0
+
+
+def _shown(status: Status) -> str:
+    """What a worker says of itself, a line for each field."""
+    fields = asdict(status) | {"state": status.state_name}
+    return "".join(f"    {name:<20}{value}\n" for name, value in fields.items())
 
 
 def _run(config: Config) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from vaccel.aperture.header import Header
 from vaccel.aperture.window import Window
@@ -15,6 +16,8 @@ from vaccel.errors import HostFault, Unavailable
 # QEMU's ivshmem devices (Red Hat's vendor id), docs/specs/ivshmem-spec.rst of QEMU.
 VENDOR: Final = "0x1af4"
 DEVICE: Final = "0x1110"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,20 +54,28 @@ class PciBus:
     def read_header(self, function: Function) -> Header:
         """Enable the function and read its window's header.
 
+        Raises as ``read`` does; Unavailable also where the header is torn, InvalidArgument naming
+        the field that is wrong.
+        """
+        return self.read(function, Window.read_header)
+
+    def read(self, function: Function, look: Callable[[Window], T]) -> T:
+        """Enable the function, and look at its window.
+
         Maps afresh each time: a mapping outlives its device and would show the next one at that
-        address. Raises Unavailable where the function has gone or the header is torn, HostFault
-        naming what stops the map, InvalidArgument naming the field that is wrong.
+        address. Raises Unavailable where the function has gone, HostFault naming what stops the
+        map.
         """
         folder = self._devices / function.address
         self._enable(folder)
         window = Window.from_resource(folder / "resource2")
         try:
-            header = window.read_header()
+            found = look(window)
         finally:
             window.close()
         if not self._same(folder, function):
             raise Unavailable(f"PCI function {function.address} was replaced by another device")
-        return header
+        return found
 
     def open_window(self, function: Function) -> tuple[int, int, int]:
         """(BAR2, BAR0, bytes of BAR2) of an enabled function; the descriptors are the caller's.

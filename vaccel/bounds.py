@@ -104,6 +104,8 @@ CALL_ROOM_BYTES: Final = 256 * KIB
 # until its end: 256 scans of a few microseconds are a few percent of a core.
 DOORBELLS_EMPTY: Final = 256
 DOORBELL_PERIOD_SECONDS: Final = 0.1
+# From a change until it is in the window's status page: ten writes of microseconds in a second.
+STATUS_SECONDS: Final = 0.1
 # Descriptors of one queue that are done before other queues and calls get their turn.
 DESCRIPTORS_PER_TURN: Final = 64
 # Recorded command buffers of a queue, each of at most COMMANDS_PER_SUBMIT commands. Their bytes are

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaccel import binding, bounds, errors, given, loop, model
+from vaccel.aperture.status import Status
+from vaccel.aperture.status import read as read_status
 from vaccel.buffer import Buffer
 from vaccel.commands import Command, Completion, Launch, Result, WaitFence
 from vaccel.compute import KernelSource
@@ -129,6 +131,17 @@ class Device:
         compute = self._compute
         fast = isinstance(compute, ApertureCompute) and compute.queue(self._session.context)
         return "aperture" if fast else "grpc"
+
+    @property
+    def status(self) -> Status | None:
+        """What the worker says of itself in the window: queue pairs, slabs, counters. None where
+        there is no window. For people; it decides nothing. Raises Unavailable while it is written.
+        """
+        compute = self._compute
+        if not isinstance(compute, ApertureCompute):
+            return None
+        queue = compute.queue(self._session.context)
+        return None if queue is None else read_status(queue.window)
 
     def __enter__(self) -> Device:
         return self

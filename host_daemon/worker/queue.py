@@ -96,6 +96,11 @@ class Queue:
         self.broken = self._slab.closed = True
         self._recordings.clear()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked for is under way."""
+        return bool(self._tasks or self._owed)
+
     async def close(self) -> None:
         """Stop everything, and return when nothing of it touches the slab any more."""
         self.stop()

@@ -19,6 +19,7 @@ from host_daemon.worker.executor import Executor
 from host_daemon.worker.queue import Queue
 from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.recovery import end_lost
+from host_daemon.worker.status import StatusPage
 from vaccel import bounds
 from vaccel.aperture import layout
 from vaccel.aperture.journal import Journal
@@ -55,6 +56,7 @@ class Queues:
         self._period_end = 0.0
         self._empty = 0
         self.totals = QueueTotals(journal.counters)
+        self._status = StatusPage(window, executor, self, self._slabs)
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -64,16 +66,24 @@ class Queues:
         """Queue pairs that could be lent now."""
         return len(self._numbers)
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything that a queue pair asked for is under way."""
+        return any(queue.busy for queue in self._queues.values())
+
     async def __aenter__(self) -> Queues:
+        self._status.show(layout.RECOVERING)
         self._executor.queues = self
         self._executor.keep_totals(self._journal)
         for context, lost in end_lost(self._window, self._journal, self._slabs).items():
             self._numbers.discard(lost.lease.queue)
             self._leave(context, lost.lease, lost.after)
         asyncio.get_running_loop().add_reader(self._doorbell, self._rung)
+        self._status.show(layout.SERVING)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        self._status.end()
         asyncio.get_running_loop().remove_reader(self._doorbell)
         self._executor.queues = None
         if self._again is not None:
@@ -102,10 +112,12 @@ class Queues:
         self._queues[context.name] = queue
         context.reached, context.accepted = queue.reached, queue.accepted
         context.ended = lambda: self._end(context.name)
+        self._status.touch()
         return lease
 
     def reset(self) -> None:
         """See ``executor.QueueLender``."""
+        self._status.show(layout.RECOVERING)
         for name in list(self._queues):
             queue = self._queues.pop(name)
             queue.lose()
@@ -114,6 +126,7 @@ class Queues:
     async def settle(self) -> None:
         """See ``executor.QueueLender``."""
         await asyncio.gather(*self._closing)
+        self._status.show(layout.SERVING)
 
     def _leave(self, context: str, lease: Lease, after: str) -> None:
         """Keep the lease of a context that is gone, for a while."""
@@ -132,6 +145,7 @@ class Queues:
         self._journal.queue(lease.queue).free()
         self._slabs.free(lease.slab_offset)
         self._numbers.add(lease.queue)
+        self._status.touch()
 
     def _take(self, slab_bytes: int) -> Lease:
         try:
@@ -179,6 +193,7 @@ class Queues:
     # --- the doorbell -----------------------------------------------------------------------
 
     def _rung(self) -> None:
+        self._status.rang()
         found = self._scan()
         with contextlib.suppress(BlockingIOError):  # somebody else emptied it
             os.read(self._doorbell, 8)

@@ -36,17 +36,29 @@ RINGS_SHARE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A place in the header: ``size`` bytes at ``offset``."""
+    """A place in an area: ``size`` bytes at ``offset``. ``writer`` is who alone writes there, where
+    the area has two sides.
+    """
 
     name: str
     offset: int
     size: int
     text: str
+    writer: str = ""
 
     @property
     def word(self) -> int:
         """Index of the field's (first) word in a ``memoryview.cast("Q")`` of the window."""
         return self.offset // WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of the window, from ``start`` up to ``end``."""
+
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,8 @@ class Slot:
         return self.data.size
 
 
-def _word(name: str, offset: int, text: str) -> Field:
-    return Field(name, offset, WORD, text)
+def _word(name: str, offset: int, text: str, writer: str = "") -> Field:
+    return Field(name, offset, WORD, text, writer)
 
 
 def _slot(name: str, offset: int, capacity: int, text: str) -> Slot:
@@ -75,22 +87,53 @@ def _slot(name: str, offset: int, capacity: int, text: str) -> Slot:
     )
 
 
+# The status page. The worker alone writes it, and nobody on the host reads it.
+STATUS_GENERATION: Final = _word(
+    "generation", 0, "odd while the page is written; rises with each change, not with time"
+)
+STATUS_STATE: Final = _word(
+    "state", 8, "0 no worker, 1 serving, 2 lost: what was under way is being ended"
+)
+STATUS_FIELDS: Final = (
+    STATUS_GENERATION,
+    STATUS_STATE,
+    _word("epoch", 16, "the VF's epoch"),
+    _word("queues.lent", 24, "queue pairs that are lent, or kept for an app that may come back"),
+    _word("queues", 32, "queue pairs in all"),
+    _word("slabs.lent", 40, "bytes of slabs that are lent, or kept"),
+    _word("slabs.largest_free", 48, "bytes of the largest slab that could be lent"),
+    _word("descriptors", 56, "descriptors taken"),
+    _word("malformed", 64, "descriptors refused"),
+    _word("broken", 72, "queue pairs that broke"),
+    _word("doorbells", 80, "times that this worker was woken; rings in a row may be one"),
+    _word("doorbells.empty", 88, "of these, with no descriptor behind them"),
+)
+NO_WORKER: Final = 0
+SERVING: Final = 1
+RECOVERING: Final = 2
+
 # A queue pair. Indices rise for ever, each on a cache line of its own: one side writes each.
 QUEUE_BYTES: Final = 64 * bounds.KIB
-SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted; written by the app")
-SQ_HEAD: Final = _word("sq.head", 64, "descriptors copied; written by the worker")
-CQ_TAIL: Final = _word("cq.tail", 128, "completions posted; written by the worker")
-CQ_HEAD: Final = _word("cq.head", 192, "completions taken; written by the app")
+APP: Final = "app"
+WORKER: Final = "worker"
+SQ_TAIL: Final = _word("sq.tail", 0, "descriptors submitted", APP)
+SQ_HEAD: Final = _word("sq.head", 64, "descriptors copied", WORKER)
+CQ_TAIL: Final = _word("cq.tail", 128, "completions posted", WORKER)
+CQ_HEAD: Final = _word("cq.head", 192, "completions taken", APP)
 QUEUE_STATE: Final = _word(
-    "state", 256, "0 works, 1 broken: an index jumped, 2 lost: the VF was reset; by the worker"
+    "state", 256, "0 works, 1 broken: an index jumped, 2 lost: the VF was reset", WORKER
 )
 BROKEN: Final = 1
 LOST: Final = 2
 FENCES: Final = Field(
-    "fences", 4096, 128 * WORD, "reached fence of streams 0 to 127, a word each; by the worker"
+    "fences", 4096, 128 * WORD, "reached fence of streams 0 to 127, a word each", WORKER
 )
-SQ_RING: Final = Field("sq.ring", 16 * bounds.KIB, 16 * bounds.KIB, "256 descriptors of 64 bytes")
-CQ_RING: Final = Field("cq.ring", 32 * bounds.KIB, 32 * bounds.KIB, "128 completions of 256 bytes")
+SQ_RING: Final = Field(
+    "sq.ring", 16 * bounds.KIB, 16 * bounds.KIB, "256 descriptors of 64 bytes", APP
+)
+CQ_RING: Final = Field(
+    "cq.ring", 32 * bounds.KIB, 32 * bounds.KIB, "128 completions of 256 bytes", WORKER
+)
 QUEUE_FIELDS: Final = (
     SQ_TAIL,
     SQ_HEAD,
@@ -167,6 +210,19 @@ def queue_offset(number: int) -> int:
     return RINGS_OFFSET + number * QUEUE_BYTES
 
 
+def areas(window_bytes: int) -> tuple[Area, ...]:
+    """The parts of a window in order; they leave no byte out."""
+    slabs = slabs_offset(window_bytes)
+    ends = (STATUS_OFFSET, STATUS_OFFSET + STATUS_BYTES, RINGS_OFFSET, slabs, window_bytes)
+    names = ("header", "status page", "reserved", "queue pairs", "slabs")
+    return tuple(map(Area, names, (HEADER_OFFSET, *ends), ends))
+
+
+def status_table() -> str:
+    """The status page as a Markdown table, for the documentation (a test compares it)."""
+    return _markdown(STATUS_FIELDS)
+
+
 def queue_table() -> str:
     """A queue pair as a Markdown table, for the documentation (a test compares it)."""
     return _markdown(QUEUE_FIELDS)
@@ -184,7 +240,11 @@ def table() -> str:
 
 
 def _markdown(shown: tuple[Field, ...]) -> str:
-    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {f.text} |" for f in shown]
+    rows = [f"| {f.offset} | {f.size} | `{f.name}` | {_text(f)} |" for f in shown]
     return "\n".join(
         ["| offset | bytes | field | what it holds |", "| --- | --- | --- | --- |", *rows]
     )
+
+
+def _text(field: Field) -> str:
+    return f"{field.text}; written by the {field.writer}" if field.writer else field.text

@@ -22,7 +22,7 @@ import numpy as np
 from vaccel import __version__
 from vaccel.bench import data
 from vaccel.bench.guest import timed
-from vaccel.bench.place import Place, open_place
+from vaccel.bench.place import GUEST_MEMORY, WINDOW, Place, open_place
 from vaccel.bench.private_host import PrivateHost, Progress
 from vaccel.bench.reference import Reference
 from vaccel.bench.where import Where
@@ -63,11 +63,11 @@ class Result:
 
 def run(where: Where, progress: Progress) -> Result:
     """Start what is needed, measure, stop. Raises ``vaccel.errors``."""
-    with PrivateHost(threads=THREADS, progress=progress) as host:
+    with PrivateHost(threads=THREADS, progress=progress, window=WINDOW) as host:
         folder = host.folder / "data"
         folder.mkdir()
         data.prepare(folder, progress, timed=True)
-        place = open_place(where, host, folder, progress)
+        place = open_place(where, host, folder, progress, GUEST_MEMORY)
         accelerator = host.admin.status().accelerator
         guest, native = measure(place, folder, progress)
     rows = tuple(row(name, guest[name], native[name]) for name in guest)

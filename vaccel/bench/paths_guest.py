@@ -1,4 +1,5 @@
-"""What the benchmarks of the fast path run beside a VF: ``python -m`` this, ``latency DIR``.
+"""What the benchmarks of the fast path run beside a VF: ``python -m`` this, ``latency DIR``, with
+``--brief`` for a look of seconds.
 
 It prints one JSON object. The gRPC baseline is an empty unary call (the standard health check) on a
 warmed channel with the synchronous stub, to the same daemon: over the guest's network where the
@@ -11,8 +12,8 @@ import json
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -22,19 +23,33 @@ import vaccel
 from vaccel import bounds, errors
 from vaccel.commands import Nop
 
-WARM: Final = 1000
-ROUNDS: Final = 20
-COMMANDS: Final = 500  # each round
-CALLS: Final = 100
 BATCH: Final = 64
-BATCHES: Final = 50
-PASSES: Final = 9
-SIZES: Final = (64 << 10, 1 << 20, 16 << 20, 64 << 20, 128 << 20)
 GRPC_MOST: Final = 16 << 20
-STAGING: Final = 160 << 20
+# Of staging beside the largest array.
+_BESIDE: Final = 32 << 20
+# What a pass copies each way, and how often at least: its figure is the median of its copies.
+_PASS_BYTES: Final = 8 << 20
+_PASS_COPIES: Final = 3
 
 
-def latency() -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured: commands, calls and batches in each of the rounds."""
+
+    warm: int = 1000
+    rounds: int = 20
+    commands: int = 500
+    calls: int = 100
+    batches: int = 50
+    passes: int = 9
+    sizes: tuple[int, ...] = (64 << 10, 1 << 20, 16 << 20, 64 << 20, 128 << 20)
+
+
+FULL: Final = Effort()
+BRIEF: Final = Effort(100, 4, 100, 20, 5, 3, (64 << 10, 1 << 20, 32 << 20))
+
+
+def latency(effort: Effort) -> dict[str, float]:
     """Microseconds from submit to completion as an app sees it, and of the baseline."""
     with vaccel.open(path="aperture") as device:
         stream, nop = device.stream(), Nop()
@@ -45,15 +60,15 @@ def latency() -> dict[str, float]:
         def command() -> None:
             stream.submit(nop).wait()
 
-        for _ in range(WARM):
+        for _ in range(effort.warm):
             command()
-        _times(call, CALLS)
+        _times(call, effort.calls)
         times: dict[str, list[float]] = {"command": [], "grpc": [], "batch": [], "replay": []}
-        for _ in range(ROUNDS):
-            times["command"] += _times(command, COMMANDS)
-            times["grpc"] += _times(call, CALLS)
-            times["batch"] += _times(lambda: stream.submit(*batch).wait(), BATCHES)
-            times["replay"] += _times(lambda: recorded.replay().wait(), BATCHES)
+        for _ in range(effort.rounds):
+            times["command"] += _times(command, effort.commands)
+            times["grpc"] += _times(call, effort.calls)
+            times["batch"] += _times(lambda: stream.submit(*batch).wait(), effort.batches)
+            times["replay"] += _times(lambda: recorded.replay().wait(), effort.batches)
     p50, p99 = np.percentile(times["command"], (50, 99)) * 1e6
     grpc_p50, grpc_p99 = np.percentile(times["grpc"], (50, 99)) * 1e6
     return {
@@ -67,17 +82,20 @@ def latency() -> dict[str, float]:
     }
 
 
-def bandwidth() -> dict[str, Any]:
+def bandwidth(effort: Effort) -> dict[str, Any]:
     """MB/s (10^6 bytes) of filling and emptying staging arrays, by size."""
     with (
-        vaccel.open(path="aperture", staging_bytes=STAGING) as device,
+        vaccel.open(path="aperture", staging_bytes=max(effort.sizes) + _BESIDE) as device,
         vaccel.open(path="grpc") as slow,
     ):
-        return {"rows": [_row(device, slow, size) for size in SIZES]}
+        return {"rows": [_row(device, slow, size, effort.passes) for size in effort.sizes]}
 
 
-def _row(device: vaccel.Device, slow: vaccel.Device, size: int) -> dict[str, Any]:
-    source = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+def _row(
+    device: vaccel.Device, slow: vaccel.Device, size: int, passes: int
+) -> dict[str, Any]:
+    rng = np.random.default_rng(size)
+    source = rng.integers(0, 256, size, np.uint8)
     target, other = np.zeros_like(source), np.zeros_like(source)
     staged = device.staging(size, "uint8")
     steps: dict[str, Callable[[], Any]] = {
@@ -88,20 +106,20 @@ def _row(device: vaccel.Device, slow: vaccel.Device, size: int) -> dict[str, Any
     if size <= GRPC_MOST:
         far = slow.buffer(size)
         steps["grpc_MBps"] = lambda: far.write(source)
+        far.write(source)
     times: dict[str, list[float]] = {name: [] for name in steps}
-    order = deque(steps)
-    for turn in range(PASSES):
-        # Whoever comes first finds the caches cold: each in its turn, and each once before.
-        order.rotate()
-        for name in order:
+    for _ in range(passes):
+        # What a step leaves behind meets the next one: caches, and after gRPC processes that are
+        # not done yet. So each pass has an order of its own, and the first copy does not count.
+        for name in rng.permutation(list(steps)):
             if name == "grpc_MBps":
-                # A slow network's times vary little: three of them say as much, in less time.
-                times[name] += [] if turn % 3 else _times(steps[name], 1)
+                times[name] += _times(steps[name], 1)
             else:
-                times[name] += _times(steps[name], 2)[1:]
+                copies = _times(steps[name], 1 + max(_PASS_COPIES, _PASS_BYTES // size))
+                times[name].append(float(np.median(copies[1:])))
     _check(device, staged, source, target)
     found = {name: size / 1e6 / float(np.median(some)) for name, some in times.items()}
-    return {"size": size, "grpc_MBps": None} | found
+    return {"size": size} | found | {"grpc_MBps": found.get("grpc_MBps")}
 
 
 def _check(
@@ -151,7 +169,8 @@ def _as_is(message: bytes) -> bytes:
 def main(arguments: Sequence[str]) -> int:
     """The program; its exit code is that of the error class."""
     try:
-        print(json.dumps({"latency": latency, "bandwidth": bandwidth}[arguments[0]]()))
+        measure = {"latency": latency, "bandwidth": bandwidth}[arguments[0]]
+        print(json.dumps(measure(BRIEF if "--brief" in arguments else FULL)))
     except errors.VaccelError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code

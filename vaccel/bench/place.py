@@ -17,6 +17,9 @@ from vaccel.errors import HostFault
 from vaccel.inventory import Output
 
 PROFILE = "npu.2c.12g"
+# Of every benchmark in a VM: the guest's memory; its VF's window, as a configuration has it.
+GUEST_MEMORY = 2 << 30
+WINDOW = "512 MiB"
 # An ordinary user of the guest image, and where it mounts a VM's data.
 USER = "app"
 GUEST_DATA = "/srv/data"

@@ -117,6 +117,8 @@ def show_latency(result: Found) -> None:
     rows.append(("speedup_p50", f"{result['speedup_p50']:.0f} x"))
     title = f"a null command from submit to completion ({result['where']})"
     draw(title, ("", "time"), rows, [(key, result[key]) for key in times], "us")
+    if result["void"]:
+        render.say(f"\nthis run is void: {result['void_reason']}")
 
 
 def show_bandwidth(result: Found) -> None:
@@ -134,6 +136,8 @@ def show_bandwidth(result: Found) -> None:
 
 def show_plug(result: Found) -> None:
     """The figures that follow the number of cycles."""
-    figures = list(result)[list(result).index("cycles") :]
+    figures = [key for key in list(result)[list(result).index("cycles") :] if key != "grown"]
     rows = [(key.replace("_", " "), f"{result[key]:,.0f}") for key in figures]
     draw("a VF comes and goes under an app in a guest", ("", ""), rows)
+    for name in result["grown"]:
+        render.say(f"\n{name} holds more descriptors than before the first cycle")

@@ -15,6 +15,7 @@ from vaccel import binding, bounds, loop
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Completion
 from vaccel.errors import Detached, Exhausted, Unavailable
+from vaccel.fastpath import pages
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.queue import AppQueue
 from vaccel.fastpath.recycled import Recycled
@@ -52,7 +53,7 @@ class Calls:
         """
         large = {name: value for name, value in values.items() if _is_large(value)}
         small = {name: value for name, value in values.items() if name not in large}
-        sizes = [_rounded(_nbytes(value)) for value in large.values()]
+        sizes = [pages.rounded(_nbytes(value)) for value in large.values()]
         if sum(sizes) > bounds.CALL_BYTES:
             return None
         room = self._rooms.get(program, bounds.CALL_ROOM_BYTES)
@@ -71,26 +72,27 @@ class Calls:
         room: int,
         timeout: float,
     ) -> tuple[dict[str, Any], Cost]:
-        held = sum(_rounded(_nbytes(value)) for value in large.values())
         message = bounds.CALL_MESSAGE_BYTES
-        with _piece(self._queue, held + _rounded(room) + 2 * message) as piece:
+        places, end = [], 0
+        for size in (*(_nbytes(value) for value in large.values()), room):
+            places.append(pages.begin(end, size))
+            end = places[-1] + size
+        at = pages.rounded(end)
+        with _piece(self._queue, at + 2 * message) as piece:
             staged: dict[str, Staged] = {}
-            at = 0
-            for name, value in large.items():
+            for place, (name, value) in zip(places[:-1], large.items(), strict=True):
                 assert isinstance(value, Tensor)
                 assert value.data is not None
-                piece.put(at, _flat(value.data))
-                staged[name] = Staged(value.dtype, value.shape, piece.offset + at)
-                at += _rounded(value.nbytes)
-            where = (piece.offset + held, room)
+                piece.put(place, _flat(value.data))
+                staged[name] = Staged(value.dtype, value.shape, piece.offset + place)
+            where = (piece.offset + places[-1], room)
             request = ring_launch.to_call(self._stream, program, small, staged, where)
             if len(request) > message:
                 raise _NoRoom(f"a call's message of {len(request)} bytes")
-            at = held + _rounded(room)
             piece.put(at, request)
             reply = piece.offset + at + message
             operands = (piece.offset + at, len(request), reply, message)
-            kind = (program, held)
+            kind = (program, sum(tensor.nbytes for tensor in staged.values()))
             done = piece.ask(Op.CALL, operands, timeout, self._spans.quiet(kind))
             data = piece.get(at + message, min(done.value, message))
             if done.error is not None:
@@ -107,10 +109,10 @@ class Calls:
     ) -> tuple[dict[str, Any], Cost]:
         if completion.error is not None:
             raise completion.error
-        took = sum(_rounded(array.nbytes) for array in arrays.values())
+        took = sum(pages.rounded(array.nbytes) for array in arrays.values())
         for name, value in completion.results.items():
             if isinstance(value, Tensor) and value.place is not None:
-                took += _rounded(value.nbytes)
+                took += pages.rounded(value.nbytes)
             arrays[name] = self._fetched(value)
         if took > self._rooms.get(program, bounds.CALL_ROOM_BYTES):
             self._rooms[program] = took
@@ -136,7 +138,7 @@ class _NoRoom(Exhausted):
 
 def _piece(queue: AppQueue, size: int) -> Piece:
     try:
-        return Piece(queue, size)
+        return Piece(queue, size, pages.alignment(size))
     except Exhausted as full:
         raise _NoRoom(full.message, hint=full.hint) from None
 
@@ -151,10 +153,6 @@ def _is_large(value: Value) -> bool:
 
 def _nbytes(value: Value) -> int:
     return value.nbytes if isinstance(value, Tensor) else 0
-
-
-def _rounded(size: int) -> int:
-    return -(-size // bounds.SLAB_ALIGNMENT) * bounds.SLAB_ALIGNMENT
 
 
 def _flat(data: bytes | memoryview) -> bytes | memoryview:

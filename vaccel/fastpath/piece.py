@@ -17,10 +17,12 @@ class Piece:
     slab has no such piece.
     """
 
-    def __init__(self, queue: AppQueue, size: int) -> None:
+    def __init__(
+        self, queue: AppQueue, size: int, alignment: int = bounds.SLAB_ALIGNMENT
+    ) -> None:
         self._queue = queue
         self._bytes = queue.window.bytes
-        self.offset: Final = queue.allocate(size)
+        self.offset: Final = queue.allocate(size, alignment)
         # Whoever lets go last pops the offset, and gives the piece back; ``pop`` is atomic.
         self._holders: list[int | None] = [self.offset]
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vaccel.aperture.descriptors import Op
 from vaccel.errors import Exhausted
+from vaccel.fastpath import pages
 from vaccel.fastpath.queue import AppQueue
 from vaccel.model import Array, BufferRange
-
-# Large arrays of NumPy begin 16 bytes into a page: glibc's malloc maps blocks from 128 KiB on
-# (M_MMAP_THRESHOLD of mallopt(3)) and puts its two words before them. In an emulated guest a copy
-# whose target lies slightly further into its page than its source is 5 to 15 % slower than one at
-# equal offsets, between ordinary arrays too: measured with np.copyto.
-_LARGE_BYTES: Final = 128 << 10
-_MALLOC_BYTES: Final = 16
-_PAGE_BYTES: Final = 4 << 10
 
 
 def make(queue: AppQueue, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -39,9 +32,10 @@ def make(queue: AppQueue, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[A
 
 def _allocate(queue: AppQueue, size: int) -> tuple[int, int]:
     """A piece of the slab, and where in it the array begins. Raises Exhausted."""
-    if size >= _LARGE_BYTES:
+    skipped = pages.begin(0, size)
+    if skipped:
         with contextlib.suppress(Exhausted):
-            return queue.allocate(size + _MALLOC_BYTES, _PAGE_BYTES), _MALLOC_BYTES
+            return queue.allocate(skipped + size, pages.alignment(size)), skipped
     return queue.allocate(size), 0
 
 

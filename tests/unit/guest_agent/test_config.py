@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from guest_agent.config import Config, load, parse
 from guest_agent.main import main
 from tests.unit.guest_agent.fake_sysfs import FakeSysfs
+from vaccel.aperture import layout
 from vaccel.errors import InvalidArgument, NotFound
 
 
@@ -61,6 +63,14 @@ def test_once_prints_the_vfs_and_errors_end_with_their_code(
     sysfs.plug("0000:00:05.0")
     assert main(["--config", str(file), "--once"]) == 0
     assert "vf-00000000000000000000000000  epoch 1" in capsys.readouterr().out
+    assert main(["--config", str(file), "--status"]) == 8  # no worker has written its page
+    assert re.search(r"^    state +none$", capsys.readouterr().out, re.M)
+    window = sysfs.devices / "0000:00:05.0" / "resource2"
+    with window.open("r+b") as page:
+        page.seek(layout.STATUS_OFFSET + layout.STATUS_STATE.offset)
+        page.write(layout.SERVING.to_bytes(8, "little") + (5).to_bytes(8, "little"))
+    assert main(["--config", str(file), "--status"]) == 0
+    assert re.search(r"^    state +serving\n    epoch +5$", capsys.readouterr().out, re.M)
     file.write_text("unknown = 1\n")
     assert main(["--config", str(file)]) == 2
     assert "unknown key 'unknown'" in capsys.readouterr().err

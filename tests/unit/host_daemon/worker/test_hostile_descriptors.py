@@ -160,11 +160,13 @@ def bad_values(target: Target, op: Op) -> dict[int, list[int]]:
 
 
 def surroundings(target: Target) -> bytes:
-    """All that is not the app's own: header, status page, other queue pairs, other slabs."""
+    """All that is not the app's own, nor counts what it does: header, other queue pairs, slabs."""
     window, lease = target.app.window, target.app.lease
+    counted = layout.STATUS_OFFSET + len(layout.STATUS_FIELDS) * layout.WORD
     own = layout.queue_offset(lease.queue)
     parts = [
-        window.bytes[:own],
+        window.bytes[: layout.STATUS_OFFSET],
+        window.bytes[counted:own],
         window.bytes[own + layout.QUEUE_BYTES : lease.slab_offset],
         window.bytes[lease.slab_offset + lease.slab_bytes :],
     ]

@@ -27,6 +27,9 @@ def test_areas_follow_one_another(size: int) -> None:
     assert layout.STATUS_OFFSET + layout.STATUS_BYTES <= layout.RINGS_OFFSET
     assert layout.RINGS_OFFSET < layout.slabs_offset(size) < size
     assert layout.slabs_offset(size) % (4 * bounds.KIB) == 0
+    areas = layout.areas(size)
+    assert [area.start for area in areas] == [0, *(area.end for area in areas[:-1])]
+    assert areas[-1].end == size
 
 
 @pytest.mark.parametrize("size", [0, -1, 1, 4096, 3 << 20, (1 << 20) + 1, 1 << 35])
@@ -37,7 +40,14 @@ def test_odd_sizes_are_refused_by_value(size: int) -> None:
 
 def test_documentation_shows_the_table() -> None:
     assert layout.table() in DOCUMENT.read_text()
+    assert layout.status_table() in DOCUMENT.read_text()
     assert layout.queue_table() in DOCUMENT.read_text()
+
+
+def test_words_of_the_status_page_follow_one_another() -> None:
+    offsets = [field.offset for field in layout.STATUS_FIELDS]
+    assert offsets == [layout.WORD * number for number in range(len(offsets))]
+    assert offsets[-1] + layout.WORD <= layout.STATUS_BYTES
 
 
 def test_indices_have_a_cache_line_each() -> None:
