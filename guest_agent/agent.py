@@ -80,7 +80,8 @@ class Agent:
         from guest_agent.endpoint import serve
 
         path = lent_beside(self._config.socket_path)
-        lender = Lender(path, self._config.mode, partial(self._loan, router))
+        find = partial(self._loan, router)
+        lender = Lender(path, self._config.mode, find, router.close_context)
         async with serve(self._config, router), lender:
             self._lender = lender
             log.info("serving apps on %s", self._config.socket)

@@ -14,6 +14,7 @@ import pytest
 import vaccel
 from tests.conformance import models
 from tests.integration.aperture_host import OWNER, ApertureHost, host
+from tests.unit.vaccel.aperture.strange_lender import strange_lender
 from vaccel.commands import Copy, Fill, Nop, Result
 from vaccel.errors import (
     Detached,
@@ -54,6 +55,16 @@ async def test_without_a_lender_it_falls_back_or_says_why(served: ApertureHost) 
     assert await with_device(served, lambda d: d.path) == "grpc"
     with pytest.raises(VaccelError, match="nobody lends a window"):
         await with_device(served, lambda d: d.path, path="aperture")
+    assert served.executor.contexts == []
+
+
+async def test_a_lender_of_another_layout_is_as_none(served: ApertureHost) -> None:
+    await served.lender.__aexit__()
+    path = Path(f"{served.address.removeprefix('unix:')}.window")
+    with strange_lender(path, layout_version=7):
+        assert await with_device(served, lambda d: d.path) == "grpc"
+        with pytest.raises(Unsupported, match="layout_version 7"):
+            await with_device(served, lambda d: d.path, path="aperture")
     assert served.executor.contexts == []
 
 
