@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaccel import binding, bounds, errors, given, loop, model
+from vaccel import binding, bounds, errors, forks, given, loop, model
 from vaccel.buffer import Buffer
 from vaccel.commands import Command, Completion, Launch, Result
 from vaccel.compute import KernelSource
@@ -95,6 +95,7 @@ class Device:
     @property
     def _queue(self) -> AppQueue | None:
         """The queue pair, where there is one; after a reset of the VF another, in its place."""
+        forks.check()
         compute, session = self._compute, self._session
         if not isinstance(compute, ApertureCompute):
             return None
@@ -140,8 +141,10 @@ class Device:
         return f"<vaccel.Device {self.info.id} {self.info.profile.name} over {self.path}>"
 
     def close(self) -> None:
-        """Free everything; the device cannot be used after. Closing it again does nothing."""
-        if not self._session.is_closed:
+        """Free everything; the device cannot be used after. Closing it again does nothing, and so
+        does closing it in a forked child: it is the parent's.
+        """
+        if not self._session.is_closed and not forks.is_child():
             loop.run(self._close())
 
     async def _close(self) -> None:
@@ -194,6 +197,7 @@ class Device:
 
         >>> device.run("matmul", a, b)
         """
+        forks.check()
         outputs = self._kernels.run(kernel, arrays, {}, settings)
         first: Array = next(iter(outputs.values()))
         return first

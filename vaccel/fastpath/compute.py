@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
-from vaccel import bounds
+from vaccel import bounds, forks
 from vaccel.aperture import lending
 from vaccel.errors import DeviceLost, NotFound, Unavailable, Unsupported, VaccelError
 from vaccel.fastpath.queue import AppQueue
@@ -47,6 +47,12 @@ class ApertureCompute(RingedCompute):
         self._borrowed: dict[str, lending.Borrowed] = {}
         self._queues: dict[str, AppQueue] = {}
         self._seeking: dict[str, asyncio.Task[None]] = {}
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """See ``forks.Follower``: only the parent's end of these sockets says that it has gone."""
+        for loan in self._borrowed.values():
+            loan.socket.close()
 
     def queue(self, context: str) -> AppQueue | None:
         """The queue pair of a context, where it has one that works."""
