@@ -69,7 +69,8 @@ def _once(config: Config) -> int:
 
     bus = PciBus(Path(config.sysfs))
     good = 0
-    for function in sorted(bus.scan()):
+    functions = sorted(bus.scan())
+    for function in functions:
         try:
             header = bus.read_header(function)
         except VaccelError as error:
@@ -79,6 +80,8 @@ def _once(config: Config) -> int:
         sys.stdout.write(
             f"{function.address}  {header.vf}  epoch {header.epoch}  {header.endpoint}\n"
         )
+    if functions and not good:
+        raise Unavailable("no VF in this VM can be used", hint="each line above says why")
     if not good:
         raise Unavailable("no VF in this VM", hint="on the host: vaccelctl vf attach VF --vm NAME")
     return 0

@@ -48,6 +48,7 @@ def open(
 ) -> Device:
     """Open a VF. In a guest nothing needs to be said; elsewhere give the address of its socket.
 
+    ``device`` is a VF's id and defaults to the environment's VACCELD_DEVICE, then to the only one.
     ``address`` defaults to the environment's VACCELD_ADDRESS, then to the guest agent's socket.
     ``path`` is how commands and tensors travel: "aperture" (shared memory), "grpc", or "auto" for
     the best there is; the device's ``path`` says which it became. ``staging_bytes`` is the share of
@@ -56,9 +57,9 @@ def open(
     """
     if path not in PATHS:
         raise errors.InvalidArgument(f"path {path!r} is none", hint=f"one of {', '.join(PATHS)}")
-    given.text("device", device)
+    wanted = given.text("device", device) or os.environ.get("VACCELD_DEVICE", "")
     where = given.text("address", address or os.environ.get("VACCELD_ADDRESS") or addresses.AGENT)
-    return loop.run(Device._open(where, device, path, staging_bytes))
+    return loop.run(Device._open(where, wanted, path, staging_bytes))
 
 
 class Device:
