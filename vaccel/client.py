@@ -127,6 +127,11 @@ class Device:
         fast = isinstance(compute, ApertureCompute) and compute.queue(self._session.context)
         return "aperture" if fast else "grpc"
 
+    @property
+    def staging_bytes(self) -> int:
+        """The share of the window that it has, for staging arrays and calls; 0 over gRPC."""
+        return 0 if (queue := self._queue) is None else queue.lease.slab_bytes
+
     def __enter__(self) -> Device:
         return self
 

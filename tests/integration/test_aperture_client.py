@@ -15,6 +15,7 @@ import vaccel
 from tests.conformance import models
 from tests.integration.aperture_host import OWNER, ApertureHost, host
 from tests.unit.vaccel.aperture.strange_lender import strange_lender
+from vaccel.aperture import layout
 from vaccel.commands import Copy, Fill, Nop, Result
 from vaccel.errors import (
     Detached,
@@ -26,6 +27,7 @@ from vaccel.errors import (
     WrongState,
 )
 from vaccel.fastpath.stream import FastStream
+from vaccel.model import Limits
 
 
 @pytest.fixture
@@ -48,6 +50,20 @@ async def test_auto_takes_the_best_path_and_says_so(served: ApertureHost) -> Non
     assert await with_device(served, lambda d: d.path) == "aperture"
     assert await with_device(served, lambda d: d.path, path="grpc") == "grpc"
     assert "over aperture" in await with_device(served, repr)
+
+
+async def test_the_limits_of_the_fast_path_are_told(served: ApertureHost) -> None:
+    def work(device: vaccel.Device) -> tuple[Limits, int]:
+        return device.info.limits, device.staging_bytes
+
+    limits, mine = await with_device(served, work)
+    assert (limits.queue_pairs, limits.slab_bytes) == (served.queues.free_pairs, mine)
+    assert limits.slabs_bytes == served.window.size - layout.slabs_offset(served.window.size)
+    assert (limits.descriptors, limits.recordings) == (256, 64)
+    assert (limits.inline_bytes, limits.chunk_bytes, limits.commands) == (2 << 20, 1 << 20, 1024)
+    _, asked = await with_device(served, work, staging_bytes=limits.slabs_bytes)
+    assert asked == limits.slabs_bytes
+    assert await with_device(served, work, path="grpc") == (limits, 0)
 
 
 async def test_without_a_lender_it_falls_back_or_says_why(served: ApertureHost) -> None:
