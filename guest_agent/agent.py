@@ -80,7 +80,8 @@ class Agent:
         from guest_agent.endpoint import serve
 
         path = lent_beside(self._config.socket_path)
-        lender = Lender(path, self._config.mode, partial(self._loan, router))
+        find, group = partial(self._loan, router), self._config.group
+        lender = Lender(path, self._config.mode, find, router.close_context, group)
         async with serve(self._config, router), lender:
             self._lender = lender
             log.info("serving apps on %s", self._config.socket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,12 +20,14 @@ class Config:
     """What an operator may set. The defaults fit the guest image.
 
     ``socket``: where apps connect, ``unix:/PATH``. ``socket_mode``: its permissions, octal digits.
+    ``socket_group``: whose it is beside root; empty leaves root's.
     ``state_dir``: credentials, root only. ``sysfs``: where the kernel shows PCI functions.
     ``rescan_seconds``: the safety net under the kernel's events. ``log_level``: debug to error.
     """
 
     socket: str = "unix:/run/vaccel/agent.sock"
     socket_mode: str = "0666"
+    socket_group: str = ""
     state_dir: str = "/var/lib/vaccel"
     sysfs: str = "/sys"
     rescan_seconds: float = bounds.PCI_RESCAN_SECONDS
@@ -34,6 +37,11 @@ class Config:
     def mode(self) -> int:
         """``socket_mode`` as a number."""
         return int(self.socket_mode, 8)
+
+    @property
+    def group(self) -> int:
+        """``socket_group`` as a number; -1 where it is empty. Raises KeyError."""
+        return grp.getgrnam(self.socket_group).gr_gid if self.socket_group else -1
 
     @property
     def socket_path(self) -> Path:
@@ -93,6 +101,13 @@ def _checked(config: Config, where: str) -> Config:
     digits = config.socket_mode
     if not (len(digits) in (3, 4) and set(digits) <= set("01234567") and int(digits, 8) <= 0o777):
         raise InvalidArgument(f"{where}: socket_mode = {digits!r} is not like 0660")
+    try:
+        _ = config.group
+    except (KeyError, ValueError):
+        raise InvalidArgument(
+            f"{where}: socket_group = {config.socket_group!r} is no group of this system",
+            hint=f"make it first: groupadd --system {config.socket_group}",
+        ) from None
     if not 0.1 <= config.rescan_seconds <= 3600:
         raise InvalidArgument(
             f"{where}: rescan_seconds = {config.rescan_seconds:g} is not from 0.1 to 3600"

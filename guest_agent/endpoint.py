@@ -36,6 +36,7 @@ async def serve(config: Config, router: Router) -> AsyncIterator[None]:
             raise HostFault(f"cannot listen on {config.socket}: {error}") from error
         undo.callback(path.unlink, missing_ok=True)
         await server.start()
+        os.chown(path, -1, config.group)
         path.chmod(config.mode)
         try:
             yield

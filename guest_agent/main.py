@@ -81,7 +81,8 @@ def _once(config: Config, with_status: bool) -> int:
 
     bus = PciBus(Path(config.sysfs))
     good = silent = 0
-    for function in sorted(bus.scan()):
+    functions = sorted(bus.scan())
+    for function in functions:
         try:
             header = bus.read_header(function)
             status = bus.read(function, read) if with_status else None
@@ -96,6 +97,8 @@ def _once(config: Config, with_status: bool) -> int:
         if status is not None:
             silent += not status.serving
             sys.stdout.write(_shown(status))
+    if functions and not good:
+        raise Unavailable("no VF in this VM can be used", hint="each line above says why")
     if not good:
         raise Unavailable("no VF in this VM", hint="on the host: vaccelctl vf attach VF --vm NAME")
     return Unavailable.exit_code if with_status and silent else 0

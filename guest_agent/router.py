@@ -55,11 +55,7 @@ class Router(RoutingCompute):
         known = sorted((u for u in self._upstreams if u.vf), key=lambda upstream: upstream.vf)
         names = ", ".join(upstream.vf for upstream in known)
         if not known:
-            why = "; ".join(f"{u.label}: {u.reason}" for u in self._upstreams if u.reason)
-            raise Unavailable(
-                f"no VF in this VM{': ' + why if why else ''}",
-                hint="on the host: vaccelctl vf attach VF --vm NAME",
-            )
+            raise self._no_vf()
         if device:
             for upstream in known:
                 if upstream.vf == device:
@@ -70,6 +66,17 @@ class Router(RoutingCompute):
                 f"this VM has {len(known)} devices and none is named", hint=f"one of {names}"
             )
         return known[0]
+
+    def _no_vf(self) -> Unavailable:
+        """None is plugged; or what is plugged cannot be used, which another one would not mend."""
+        faults = [f"{u.label}: {u.reason}" for u in self._upstreams if u.reason]
+        if not faults:
+            hint = "on the host: vaccelctl vf attach VF --vm NAME"
+            return Unavailable("no VF in this VM", hint=hint)
+        return Unavailable(
+            f"no VF in this VM can be used: {'; '.join(faults)}",
+            hint="mend that in this VM; the agent looks again every few seconds",
+        )
 
     def owner(self, context: str) -> Upstream:
         """The VF that holds a context. Raises NotFound."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from vaccel import errors, loop
+from vaccel import errors, forks, loop
 from vaccel.inventory import PF, VF, VM, Image, Output, Status
 from vaccel.model import Cost
 from vaccel.rpc import address as addresses
@@ -53,8 +53,9 @@ class AdminClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        loop.run(self._operations.close())
+        """Close the connection; in a forked child it is the parent's."""
+        if not forks.is_child():
+            loop.run(self._operations.close())
 
     def wait_healthy(self, timeout: float) -> None:
         """Until the daemon serves. Raises TimedOut."""

@@ -127,6 +127,8 @@ LENDINGS: Final = 1024
 
 # A program whose window is recalled lets go at once; one that has not by then is ended.
 RECALL_APP_SECONDS: Final = 2.0
+# The kernel closes a process's sockets a moment before it says that the process has ended.
+DEATH_SECONDS: Final = 5.0
 # Until the agent has taken all windows back, on a slow guest; then the device goes all the same.
 RECALL_SECONDS: Final = 10.0
 # How long the slab of a context that a reset ended waits for its app to come back.

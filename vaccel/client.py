@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaccel import binding, bounds, errors, given, loop, model
+from vaccel import binding, bounds, errors, forks, given, loop, model
 from vaccel.aperture.status import Status
 from vaccel.aperture.status import read as read_status
 from vaccel.buffer import Buffer
@@ -50,6 +50,7 @@ def open(
 ) -> Device:
     """Open a VF. In a guest nothing needs to be said; elsewhere give the address of its socket.
 
+    ``device`` is a VF's id and defaults to the environment's VACCELD_DEVICE, then to the only one.
     ``address`` defaults to the environment's VACCELD_ADDRESS, then to the guest agent's socket.
     ``path`` is how commands and tensors travel: "aperture" (shared memory), "grpc", or "auto" for
     the best there is; the device's ``path`` says which it became. ``staging_bytes`` is the share of
@@ -58,9 +59,9 @@ def open(
     """
     if path not in PATHS:
         raise errors.InvalidArgument(f"path {path!r} is none", hint=f"one of {', '.join(PATHS)}")
-    given.text("device", device)
+    wanted = given.text("device", device) or os.environ.get("VACCELD_DEVICE", "")
     where = given.text("address", address or os.environ.get("VACCELD_ADDRESS") or addresses.AGENT)
-    return loop.run(Device._open(where, device, path, staging_bytes))
+    return loop.run(Device._open(where, wanted, path, staging_bytes))
 
 
 class Device:
@@ -100,6 +101,7 @@ class Device:
 
         One that broke is lent again.
         """
+        forks.check()
         compute, session = self._compute, self._session
         if not isinstance(compute, ApertureCompute):
             return None
@@ -143,6 +145,11 @@ class Device:
         queue = compute.queue(self._session.context)
         return None if queue is None else read_status(queue.window)
 
+    @property
+    def staging_bytes(self) -> int:
+        """The share of the window that it has, for staging arrays and calls; 0 over gRPC."""
+        return 0 if (queue := self._queue) is None else queue.lease.slab_bytes
+
     def __enter__(self) -> Device:
         return self
 
@@ -158,8 +165,10 @@ class Device:
         return f"<vaccel.Device {self.info.id} {self.info.profile.name} over {self.path}>"
 
     def close(self) -> None:
-        """Free everything; the device cannot be used after. Closing it again does nothing."""
-        if not self._session.is_closed:
+        """Free everything; the device cannot be used after. Closing it again does nothing, and so
+        does closing it in a forked child: it is the parent's.
+        """
+        if not self._session.is_closed and not forks.is_child():
             loop.run(self._close())
 
     async def _close(self) -> None:
@@ -212,6 +221,7 @@ class Device:
 
         >>> device.run("matmul", a, b)
         """
+        forks.check()
         outputs = self._kernels.run(kernel, arrays, {}, settings)
         first: Array = next(iter(outputs.values()))
         return first

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vaccel import bounds
+
 Shape = tuple[int, ...]
 Array = NDArray[np.generic]
 
@@ -226,6 +228,26 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a device takes at most: of one submission, and of the fast path, with 0 for none.
+
+    ``inline_bytes`` and ``commands`` are a submission's, ``chunk_bytes`` those of one message of
+    data. A window has ``queue_pairs``, for one context each, and ``slabs_bytes`` to stage in, of
+    which a context gets ``slab_bytes`` where it asks for no size. ``descriptors`` (submitted, and
+    not taken yet) and ``recordings`` are a queue pair's.
+    """
+
+    inline_bytes: int = bounds.INLINE_BYTES
+    chunk_bytes: int = bounds.CHUNK_BYTES
+    commands: int = bounds.COMMANDS_PER_SUBMIT
+    queue_pairs: int = 0
+    slabs_bytes: int = 0
+    slab_bytes: int = 0
+    descriptors: int = 0
+    recordings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """What a device says of itself to a program."""
 
@@ -237,6 +259,7 @@ class Device:
     memory_free_bytes: int
     arithmetic: tuple[str, ...]
     clock_hz: float
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,9 @@ class LocalEndpoints:
         await add_public(server, ("Compute",))
         path = self._folder / f"{vf}.sock"
         await _listen(server, path, 0o600, None)
-        lender = Lender(lent_beside(path), 0o600, functools.partial(self._loan, vf))
+        # What a dead program held goes at once, though a child of it may hold its connections.
+        free = self._compute_of(principal).close_context
+        lender = Lender(lent_beside(path), 0o600, functools.partial(self._loan, vf), free)
         try:
             await lender.__aenter__()
         except OSError as fault:

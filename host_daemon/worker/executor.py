@@ -35,7 +35,7 @@ from vaccel.commands import Command, Completion
 from vaccel.compute import KernelSource, Lease, OnnxSource, Program, Progress
 from vaccel.errors import DeviceLost, NotFound, Unsupported, VaccelError
 from vaccel.inventory import Condition
-from vaccel.model import Cost, Device, Profile, Usage, Value
+from vaccel.model import Cost, Device, Limits, Profile, Usage, Value
 
 Transfer = Callable[[Bytes], None]
 # Launches, device time, errors, joules, when the first worker began (ns), 1 where any is there.
@@ -65,6 +65,10 @@ class QueueLender(Protocol):
     @property
     def totals(self) -> QueueTotals:
         """What went through all queues."""
+
+    @property
+    def limits(self) -> Limits:
+        """What can be lent at most."""
 
     async def stop(self, context: Context) -> None:
         """Until nothing that was asked through a context's queue pair touches its slab any more."""
@@ -222,6 +226,7 @@ class Executor:
                 memory_free_bytes=self._memory.free,
                 arithmetic=tuple(vf.model.arithmetic),
                 clock_hz=vf.model.clock_hz,
+                limits=Limits() if self.queues is None else self.queues.limits,
             ),
         )
 

@@ -27,6 +27,7 @@ from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
 from vaccel.errors import Exhausted
+from vaccel.model import Limits
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,17 @@ class Queues:
 
     def __len__(self) -> int:
         return len(self._queues)
+
+    @property
+    def limits(self) -> Limits:
+        """See ``executor.QueueLender``."""
+        return Limits(
+            queue_pairs=layout.queue_pairs(self._window.size),
+            slabs_bytes=self._slabs.size,
+            slab_bytes=min(bounds.SLAB_BYTES, self._slabs.size),
+            descriptors=layout.SQ_ENTRIES,
+            recordings=bounds.RECORDINGS_PER_QUEUE,
+        )
 
     @property
     def free_pairs(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,9 +14,10 @@ import grpc
 from host_daemon.worker.executor import Executor
 from host_daemon.worker.queues import Queues
 from tests.unit.host_daemon.worker.conftest import make_vf
+from vaccel.aperture import layout
 from vaccel.aperture.journal import Journal, create_journal
-from vaccel.aperture.lending import MEMFD, Lender, Loan
-from vaccel.aperture.window import Window, create_window
+from vaccel.aperture.lending import MEMFD, PCI, Lender, Loan
+from vaccel.aperture.window import Window, create_sealed, create_window
 from vaccel.fastpath.compute import ApertureCompute
 from vaccel.rpc.address import SERVER_OPTIONS, open_channel
 from vaccel.rpc.server import ContextHolder, add_compute
@@ -67,6 +69,36 @@ async def host(folder: Path, window_bytes: int = WINDOW) -> AsyncIterator[Apertu
         journal.close()
         os.close(memfd)
         os.close(doorbell)
+
+
+async def look(served: ApertureHost) -> None:
+    """In the place of a PCI function's doorbell, which nobody emulates here."""
+    while True:
+        served.queues._scan()
+        await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def lending(served: ApertureHost, kind: str) -> AsyncIterator[Lender]:
+    """A process that lends the window, as an agent (PCI) or a daemon does."""
+    path = Path(f"{served.address.removeprefix('unix:')}.window")
+    register = create_sealed(layout.DOORBELL_BYTES, "doorbell")
+
+    async def find(_context: str) -> Loan:
+        doorbell = os.dup(register if kind == PCI else served.doorbell)
+        return Loan(OWNER, kind, os.dup(served.memfd), doorbell, served.window.size)
+
+    try:
+        async with Lender(path, 0o600, find, served.executor.close_context) as lender:
+            yield lender
+    finally:
+        os.close(register)
+
+
+def holds(served: ApertureHost, value: int) -> bool:
+    """Whether the window's slabs have an array of that value."""
+    slabs = served.window.bytes[layout.slabs_offset(served.window.size) :]
+    return bytes([value] * 4096) in bytes(slabs)
 
 
 @asynccontextmanager

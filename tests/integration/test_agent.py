@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import grp
+import os
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +44,20 @@ async def host(authority: Authority) -> AsyncIterator[Host]:
     await host.stop()
 
 
+@contextmanager
+def sealed_against_maps(path: Path) -> Iterator[None]:
+    """A file that the kernel maps for nobody who would write, with EPERM: as under lockdown."""
+    fd = os.memfd_create("bar", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, path.read_bytes())
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    path.unlink()
+    path.symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
 def _device(host: Host) -> MemoryDevice:
     assert isinstance(host.compute, MemoryDevice)
     return host.compute
@@ -67,6 +84,17 @@ async def test_an_app_reaches_the_vf_through_enrolment(host: Host, tmp_path: Pat
     assert not (tmp_path / "agent.sock").exists()
     (kept,) = (tmp_path / "state").iterdir()
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+async def test_its_sockets_are_for_a_group_alone(host: Host, tmp_path: Path) -> None:
+    group = grp.getgrgid(1 if os.geteuid() == 0 else os.getgid())
+    guest = Guest(tmp_path)
+    guest.config = replace(guest.config, socket_mode="0660", socket_group=group.gr_name)
+    guest.plug(host.header)
+    async with guest.agent(), guest.app():
+        for name in ("agent.sock", "agent.sock.window"):
+            found = (tmp_path / name).stat()
+            assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, group.gr_gid)
 
 
 async def test_what_a_dead_app_held_is_freed_at_once(host: Host, tmp_path: Path) -> None:
@@ -162,6 +190,35 @@ async def test_vfs_come_and_go_under_a_running_agent(
         assert [device.id for device in await app.devices()] == [other]
         assert await app.open_context() in _device(second).contexts
     assert list((tmp_path / "state").glob(f"{VF}.*")) == []
+
+
+async def test_a_window_that_may_not_be_mapped_is_told_to_everybody(
+    host: Host, tmp_path: Path
+) -> None:
+    guest = Guest(tmp_path)
+    guest.plug(host.header)
+    with sealed_against_maps(guest.sysfs.devices / guest.ADDRESS / "resource2"):
+        async with guest.agent(retry_seconds=0.0), guest.app() as app:
+            told = ("locked down (Secure Boot)", "turn Secure Boot off in this guest")
+            await guest.lines.until(guest.ADDRESS, *told)
+            with pytest.raises(Unavailable, match=r"can be used: .*Secure Boot") as refused:
+                await app.open_context()
+            # Another VF would be no better.
+            assert guest.ADDRESS in refused.value.message and "attach" not in str(refused.value)
+            async with grpc.aio.insecure_channel(guest.config.socket) as channel:
+                asked = health_pb2.HealthCheckRequest(service="vaccel.v1.Compute")
+                reply = await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=5)
+                assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        config = tmp_path / "agent.toml"
+        config.write_text(f'sysfs = "{guest.sysfs.root}"\n')
+        command = [sys.executable, "-m", "guest_agent.main", "--config", str(config), "--once"]
+        pipe = asyncio.subprocess.PIPE
+        once = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        out, err = (said.decode() for said in await once.communicate())
+        assert once.returncode == 8
+        assert out.startswith(guest.ADDRESS) and all(part in out for part in told)
+        assert "no VF in this VM can be used" in err and "attach" not in err
+    assert host.enrolments == 0
 
 
 async def test_health_follows_the_vf(host: Host, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 import vaccel
 from tests.conformance import models
 from tests.integration.aperture_host import OWNER, ApertureHost, host
+from tests.unit.vaccel.aperture.strange_lender import strange_lender
+from vaccel.aperture import layout
 from vaccel.commands import Copy, Fill, Nop, Result
 from vaccel.errors import (
     Detached,
@@ -25,6 +27,7 @@ from vaccel.errors import (
     WrongState,
 )
 from vaccel.fastpath.stream import FastStream
+from vaccel.model import Limits
 
 
 @pytest.fixture
@@ -49,11 +52,35 @@ async def test_auto_takes_the_best_path_and_says_so(served: ApertureHost) -> Non
     assert "over aperture" in await with_device(served, repr)
 
 
+async def test_the_limits_of_the_fast_path_are_told(served: ApertureHost) -> None:
+    def work(device: vaccel.Device) -> tuple[Limits, int]:
+        return device.info.limits, device.staging_bytes
+
+    limits, mine = await with_device(served, work)
+    assert (limits.queue_pairs, limits.slab_bytes) == (served.queues.free_pairs, mine)
+    assert limits.slabs_bytes == served.window.size - layout.slabs_offset(served.window.size)
+    assert (limits.descriptors, limits.recordings) == (256, 64)
+    assert (limits.inline_bytes, limits.chunk_bytes, limits.commands) == (2 << 20, 1 << 20, 1024)
+    _, asked = await with_device(served, work, staging_bytes=limits.slabs_bytes)
+    assert asked == limits.slabs_bytes
+    assert await with_device(served, work, path="grpc") == (limits, 0)
+
+
 async def test_without_a_lender_it_falls_back_or_says_why(served: ApertureHost) -> None:
     await served.lender.__aexit__()
     assert await with_device(served, lambda d: d.path) == "grpc"
     with pytest.raises(VaccelError, match="nobody lends a window"):
         await with_device(served, lambda d: d.path, path="aperture")
+    assert served.executor.contexts == []
+
+
+async def test_a_lender_of_another_layout_is_as_none(served: ApertureHost) -> None:
+    await served.lender.__aexit__()
+    path = Path(f"{served.address.removeprefix('unix:')}.window")
+    with strange_lender(path, layout_version=7):
+        assert await with_device(served, lambda d: d.path) == "grpc"
+        with pytest.raises(Unsupported, match="layout_version 7"):
+            await with_device(served, lambda d: d.path, path="aperture")
     assert served.executor.contexts == []
 
 

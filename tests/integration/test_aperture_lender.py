@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,8 @@ import pytest
 import vaccel
 from tests.conformance import models
 from tests.conformance.compute_session import affine
-from tests.integration.aperture_host import ApertureHost, host
-from vaccel.aperture import layout
-from vaccel.aperture.lending import MEMFD, PCI, Lender, Loan
-from vaccel.aperture.window import create_sealed
+from tests.integration.aperture_host import ApertureHost, holds, host, lending, look
+from vaccel.aperture.lending import MEMFD, PCI
 from vaccel.commands import Nop
 from vaccel.errors import Unavailable
 
@@ -36,29 +33,6 @@ async def served(tmp_path: Path) -> AsyncIterator[ApertureHost]:
         looking.cancel()
 
 
-async def look(served: ApertureHost) -> None:
-    while True:
-        served.queues._scan()
-        await asyncio.sleep(0.001)
-
-
-@asynccontextmanager
-async def lending(served: ApertureHost, kind: str) -> AsyncIterator[None]:
-    """A process that lends the window, as an agent (PCI) or a daemon does."""
-    path = Path(f"{served.address.removeprefix('unix:')}.window")
-    register = create_sealed(layout.DOORBELL_BYTES, "doorbell")
-
-    async def find(_context: str) -> Loan:
-        doorbell = os.dup(register if kind == PCI else served.doorbell)
-        return Loan("vf", kind, os.dup(served.memfd), doorbell, served.window.size)
-
-    try:
-        async with Lender(path, 0o600, find):
-            yield
-    finally:
-        os.close(register)
-
-
 @contextmanager
 def lender(
     served: ApertureHost, kind: str, loop: asyncio.AbstractEventLoop
@@ -70,12 +44,6 @@ def lender(
         yield
     finally:
         asyncio.run_coroutine_threadsafe(made.__aexit__(None, None, None), loop).result(10)
-
-
-def holds(served: ApertureHost, value: int) -> bool:
-    """Whether the window's slabs have an array of that value."""
-    slabs = served.window.bytes[layout.slabs_offset(served.window.size) :]
-    return bytes([value] * 4096) in bytes(slabs)
 
 
 def until(condition: Callable[[], bool]) -> None:

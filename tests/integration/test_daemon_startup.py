@@ -14,7 +14,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+import vaccel
 from tests.integration.daemon_host import CONFIG, PROGRAM, SECONDS, DaemonHost
+from vaccel.errors import InvalidArgument
 from vaccel.rpc.rules import SERVICES
 
 
@@ -163,6 +165,19 @@ def test_reflection_describes_every_method(host: DaemonHost) -> None:
             file = found.FindFileContainingSymbol(service.full_name)
             (described,) = [s for s in file.service if s.name == name]
             assert [m.name for m in described.method] == [m.name for m in service.methods]
+
+
+def test_the_environment_may_name_the_device(
+    host: DaemonHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"unix:{host.control}"
+    with host.vf("one") as one, host.vf("other") as other:
+        with pytest.raises(InvalidArgument, match=other.id):
+            vaccel.open(address=address)
+        monkeypatch.setenv("VACCELD_DEVICE", other.id)
+        for named, opened in (("", other), (one.id, one)):
+            with vaccel.open(named, address=address) as device:
+                assert device.info.id == opened.id
 
 
 def test_a_daemon_ends_at_once_and_leaves_its_workers(host: DaemonHost) -> None:

@@ -2,13 +2,16 @@
 
 ::
 
-    app:    {"context": "ctx-…"}
-    lender: {"kind": "memfd" | "pci", "window_bytes": N}   with two descriptors: window, doorbell
+    app:    {"context": "ctx-…", "layout_version": 1}
+    lender: {"kind": "memfd" | "pci", "window_bytes": N, "layout_version": 1}
+            with two descriptors: window, doorbell
        or:  {"code": "…", "message": "…", "hint": "…"}
     lender, later: {"code": …, "message": …}: the window is taken back, and the connection closes
+    app, at last: an empty line, and the connection closes: nothing of it is mapped any more
 
 Whoever can connect may map the window: the trust boundary is the VM. The context's name is asked
-for so that the descriptors are those of its VF. An end without a word means that the lender died.
+for so that the descriptors are those of its VF, and so that it ends with the process that borrowed.
+An end without a word means that the lender died, or the app.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
@@ -27,15 +29,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from vaccel import bounds
-from vaccel.errors import Exhausted, Unavailable, VaccelError, from_code
+from vaccel.aperture.borrower import Borrower
+from vaccel.aperture.layout import LAYOUT_VERSION
+from vaccel.errors import Exhausted, Unavailable, Unsupported, VaccelError, from_code
 
 log = logging.getLogger(__name__)
 
 MEMFD: Final = "memfd"
 PCI: Final = "pci"
 _SUFFIX: Final = ".window"
-# struct ucred of unix(7): pid, uid, gid.
-_PEER: Final = struct.Struct("3i")
+# What a side speaks that names no layout: versions before it was told had this one.
+_UNTOLD: Final = 1
+_LEFT: Final = b"\n"
+_FD: Final = struct.Struct("i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,29 @@ def path_of(address: str) -> Path | None:
     return lent_beside(Path(address.removeprefix("unix:")))
 
 
-class Lender:
-    """Serves a socket while it is entered. ``find`` gives a context's loan, or raises."""
+async def _nothing(_context: str) -> None:
+    return
 
-    def __init__(self, path: Path, mode: int, find: Callable[[str], Awaitable[Loan]]) -> None:
-        self._path, self._mode, self._find = path, mode, find
-        self._borrowers: dict[socket.socket, _Borrower] = {}
+
+class Lender:
+    """Serves a socket while it is entered.
+
+    ``find`` gives a context's loan, or raises. ``on_death`` is called with the context of a
+    borrower whose process has died, even where a child of it still holds all its connections.
+    ``group`` is the socket's, -1 for that of this process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mode: int,
+        find: Callable[[str], Awaitable[Loan]],
+        on_death: Callable[[str], Awaitable[None]] = _nothing,
+        group: int = -1,
+    ) -> None:
+        self._path, self._mode, self._group = path, mode, group
+        self._find, self._on_death = find, on_death
+        self._borrowers: dict[socket.socket, Borrower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
 
@@ -75,6 +98,7 @@ class Lender:
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(str(self._path))
+            os.chown(self._path, -1, self._group)
             self._path.chmod(self._mode)
             listener.listen(64)
         except OSError:
@@ -125,68 +149,56 @@ class Lender:
             self._keep(asyncio.create_task(self._serve(sock), name="loan"))
 
     async def _serve(self, sock: socket.socket) -> None:
+        borrower: Borrower | None = None
         loop = asyncio.get_running_loop()
-        with sock:
-            sock.setblocking(False)
+        sock.setblocking(False)
+        with contextlib.ExitStack() as undo:
             try:
                 async with asyncio.timeout(bounds.CALL_SECONDS):
                     asked = _parse(await loop.sock_recv(sock, bounds.LENDING_BYTES))
-                    await self._lend(sock, str(asked.get("context", "")))
-                await loop.sock_recv(sock, 1)  # until the app goes
+                    borrower = await self._lend(sock, asked)
+                undo.callback(borrower.close)
+                await borrower.gone()
             except VaccelError as error:
                 with contextlib.suppress(OSError):  # who asked has gone
                     await loop.sock_sendall(sock, _line(_failure(error)))
             except (OSError, TimeoutError) as fault:
                 log.info("a borrower of a window left: %s", fault)
             finally:
-                if (borrower := self._borrowers.pop(sock, None)) is not None:
-                    borrower.leave()
+                self._borrowers.pop(sock, None)
+                sock.close()
+            if borrower is not None:
+                borrower.left.set()
+                await self._settle(borrower)
 
-    async def _lend(self, sock: socket.socket, context: str) -> None:
+    async def _settle(self, borrower: Borrower) -> None:
+        """It has let go; where that was by dying, what else it held goes too."""
+        if not await borrower.has_died():
+            return
+        log.info("process %d of context %s has died", borrower.pid, borrower.context)
+        try:
+            await self._on_death(borrower.context)
+        except VaccelError as fault:
+            log.info("context %s of a process that has died: %s", borrower.context, fault)
+
+    async def _lend(self, sock: socket.socket, asked: dict[str, Any]) -> Borrower:
         if len(self._borrowers) >= bounds.LENDINGS:
             raise Exhausted(f"{bounds.LENDINGS} windows are lent, the most there can be")
-        loan = await self._find(context[: bounds.NAME_BYTES])
+        _check_layout("the app", asked, "the lender")
+        context = str(asked.get("context", ""))[: bounds.NAME_BYTES]
+        loan = await self._find(context)
+        said = {"kind": loan.kind, "window_bytes": loan.window_bytes}
         try:
-            answer = _line({"kind": loan.kind, "window_bytes": loan.window_bytes})
+            answer = _line(said | {"layout_version": LAYOUT_VERSION})
             socket.send_fds(sock, [answer], [loan.window, loan.doorbell])
         finally:
             os.close(loan.window)
             os.close(loan.doorbell)
-        self._borrowers[sock] = _Borrower(loan, sock)
+        borrower = self._borrowers[sock] = Borrower(loan.owner, loan.kind, context, sock)
+        return borrower
 
 
-class _Borrower:
-    """A process that has a window. Its socket's end says that it has let go."""
-
-    def __init__(self, loan: Loan, sock: socket.socket) -> None:
-        self.owner, self.kind = loan.owner, loan.kind
-        self.left = asyncio.Event()
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        self.pid: int = _PEER.unpack(credentials)[0]
-        self._pidfd = -1
-        # One of another pid namespace has no number here, and one that has just died no descriptor.
-        with contextlib.suppress(OSError, ValueError):
-            self._pidfd = os.pidfd_open(self.pid)
-
-    def kill(self) -> None:
-        """End the process. What cannot be ended keeps memory that leads to no device of others."""
-        try:
-            if self._pidfd < 0:
-                raise ProcessLookupError
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            log.warning("process %d held on to a window that was recalled: killed", self.pid)
-        except OSError as fault:
-            log.warning("process %d holds on to a window that was recalled: %s", self.pid, fault)
-
-    def leave(self) -> None:
-        """It has let go."""
-        self.left.set()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-
-
-async def _all_left(borrowers: Iterable[_Borrower], seconds: float) -> bool:
+async def _all_left(borrowers: Iterable[Borrower], seconds: float) -> bool:
     """Whether all of them have let go within some time."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -208,23 +220,37 @@ class Borrowed:
 
     def leave(self) -> None:
         """Let go of all of it, unused."""
+        self.close_memory()
+        self.let_go()
+
+    def close_memory(self) -> None:
+        """Close what was lent, unused."""
         os.close(self.window)
         os.close(self.doorbell)
+
+    def let_go(self) -> None:
+        """Tell the lender that nothing of the window is mapped any more. Again is no error."""
+        with contextlib.suppress(OSError):  # it has gone, or takes no word that is late
+            self.socket.send(_LEFT, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        with contextlib.suppress(OSError):
+            # Not by closing alone: a child that was forked may have a copy.
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
 
 def borrow(path: Path, context: str, timeout: float = bounds.CALL_SECONDS) -> Borrowed:
     """Ask a lender for the window of a context. Blocking.
 
-    Raises what the lender says, Unavailable where nobody lends.
+    Raises what the lender says, Unavailable where nobody lends, Unsupported where the windows that
+    it lends are of another layout than this SDK's.
     """
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(socket.socket(socket.AF_UNIX))
         sock.settimeout(timeout)
         try:
             sock.connect(str(path))
-            sock.sendall(_line({"context": context}))
-            data, fds, _, _ = socket.recv_fds(sock, bounds.LENDING_BYTES, 2)
+            sock.sendall(_line({"context": context, "layout_version": LAYOUT_VERSION}))
+            data, fds = _receive(sock)
         except OSError as fault:
             raise Unavailable(f"nobody lends a window on {path}: {fault}") from None
         for fd in fds:
@@ -232,13 +258,22 @@ def borrow(path: Path, context: str, timeout: float = bounds.CALL_SECONDS) -> Bo
         said = _parse(data)
         if "code" in said:
             raise _error(said)
+        _check_layout(f"the lender on {path}", said, "this SDK")
         if len(fds) != 2 or said.get("kind") not in (MEMFD, PCI):
             raise Unavailable(f"the lender on {path} sent {len(fds)} descriptors, 2 expected")
-        for fd in fds:
-            os.set_inheritable(fd, False)
         undo.pop_all()
         sock.setblocking(False)
         return Borrowed(sock, str(said["kind"]), fds[0], fds[1], int(said["window_bytes"]))
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """As ``socket.recv_fds``, which lets a program that starts just then inherit what comes."""
+    room = socket.CMSG_LEN(2 * _FD.size)
+    data, ancillary, *_ = sock.recvmsg(bounds.LENDING_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+    found = b"".join(some for level, kind, some in ancillary if (level, kind) == rights)
+    whole = len(found) - len(found) % _FD.size
+    return data, [fd for (fd,) in _FD.iter_unpack(found[:whole])]
 
 
 def recalled(data: bytes) -> VaccelError:
@@ -249,6 +284,15 @@ def recalled(data: bytes) -> VaccelError:
         return _error(_parse(data))
     except VaccelError as fault:
         return fault
+
+
+def _check_layout(who: str, said: dict[str, Any], here: str) -> None:
+    """Raise Unsupported where the other side's windows are of another layout than this one's."""
+    if (given := said.get("layout_version", _UNTOLD)) != LAYOUT_VERSION:
+        raise Unsupported(
+            f"{who} speaks window layout_version {given!r:.20}, {here} speaks {LAYOUT_VERSION}",
+            hint="use the guest packages that came with the host's vaccel",
+        )
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -10,9 +10,11 @@ aligned load or store each, which on x86-64 is never torn and never reordered wi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import mmap
 import os
 from collections.abc import Iterable
@@ -28,6 +30,7 @@ _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _MAP_NORESERVE: Final = 0x4000
 _MAP_FAILED: Final = (1 << 64) - 1
 _MREMAP_TO: Final = 1 | 2  # MREMAP_MAYMOVE, MREMAP_FIXED
+_PROT_NONE: Final = 0
 _WORD_MASK: Final = (1 << 64) - 1
 # A writer needs microseconds; a reader that finds it at work this often gives up for now.
 _READ_ATTEMPTS: Final = 64
@@ -74,7 +77,8 @@ class Window:
         self.words = self.bytes.cast("Q")
         self._page: bytes | None = None
         self._identity: tuple[int, int] | None = None
-        self._closed = False
+        self._closed = self._private = False
+        _libc()  # loaded now: a forked child may need it, and has to do with little
 
     @classmethod
     def from_fd(cls, fd: int, size: int) -> Window:
@@ -118,23 +122,49 @@ class Window:
 
         Unplugging a function does not end its mappings, and another may come to its address.
         ``offset`` and ``size`` (0: all) are multiples of a page. ``keep`` has offset and size of
-        the pieces within it that are copied; the rest is zeros. Raises HostFault.
+        the pieces within it that are copied; the rest is zeros. A window that was revoked as a
+        whole stays as it is. Raises HostFault.
         """
+        if self._private:
+            return
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._replace(offset, size or self.size, -1, flags, keep)
+        self._private = not size
+
+    def disown(self, keep: Iterable[tuple[int, int]]) -> None:
+        """As ``revoke``, in a forked child, whose parent keeps the window. Takes no lock.
+
+        Where there is no memory for that, nothing of it can be touched any more.
+        """
+        if self._closed:
+            return
+        with contextlib.suppress(ValueError):  # a thread that has stayed behind was closing it
+            try:
+                self.revoke(keep=keep)
+            except HostFault:
+                _libc().mprotect(self._address, self.size, _PROT_NONE)
 
     def restore(self, fd: int, keep: Iterable[tuple[int, int]]) -> None:
         """After ``revoke``: put a window that was lent again where it was, with what is kept here.
 
         The descriptor stays the caller's. Raises HostFault.
         """
-        self._replace(0, self.size, fd, mmap.MAP_SHARED, keep)
+        self._private = False  # from before it is, for a child that is forked meanwhile
+        try:
+            self._replace(0, self.size, fd, mmap.MAP_SHARED, keep)
+        except HostFault:
+            self._private = True
+            raise
+
+    @property
+    def _address(self) -> int:
+        return ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 
     def _replace(
         self, offset: int, size: int, fd: int, flags: int, keep: Iterable[tuple[int, int]]
     ) -> None:
         libc = _libc()
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) + offset
+        address = self._address + offset
         made = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
         if made == _MAP_FAILED:
             raise HostFault(f"{self._name}: cannot replace the map ({_reason()})")
@@ -233,6 +263,7 @@ def _identity(fd: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -240,6 +271,7 @@ def _libc() -> ctypes.CDLL:
     libc.mmap.argtypes = [pointer, size, number, number, number, ctypes.c_long]
     libc.mremap.argtypes = [pointer, size, size, number, pointer]
     libc.munmap.argtypes = [pointer, size]
+    libc.mprotect.argtypes = [pointer, size, number]
     return libc
 
 
@@ -259,7 +291,7 @@ def _resource_error(path: Path, error: OSError) -> HostFault | Unavailable:
     if error.errno == errno.EPERM:
         return HostFault(
             f"mapping {path} is not permitted: the kernel is locked down (Secure Boot)",
-            hint="turn Secure Boot off in this guest, or use an endpoint over the network",
+            hint="turn Secure Boot off in this guest: without the map there is no VF here",
         )
     if error.errno == errno.EACCES:
         return HostFault(f"{path} is not accessible to this user", hint="run vaccel-agent as root")

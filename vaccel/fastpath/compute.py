@@ -13,9 +13,16 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
-from vaccel import bounds
+from vaccel import bounds, forks
 from vaccel.aperture import lending
-from vaccel.errors import DeviceLost, NotFound, Unavailable, VaccelError, WrongState
+from vaccel.errors import (
+    DeviceLost,
+    NotFound,
+    Unavailable,
+    Unsupported,
+    VaccelError,
+    WrongState,
+)
 from vaccel.fastpath.queue import AppQueue
 from vaccel.fastpath.ringed import RingedCompute, open_doorbell, open_queue
 
@@ -48,6 +55,12 @@ class ApertureCompute(RingedCompute):
         self._queues: dict[str, AppQueue] = {}
         self._seeking: dict[str, asyncio.Task[None]] = {}
         self._mending = asyncio.Lock()
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """See ``forks.Follower``: only the parent's end of these sockets says that it has gone."""
+        for loan in self._borrowed.values():
+            loan.socket.close()
 
     def queue(self, context: str) -> AppQueue | None:
         """The queue pair of a context, where it has one that works."""
@@ -70,7 +83,7 @@ class ApertureCompute(RingedCompute):
             if self._required:
                 await super().close_context(context)
                 raise
-            log.info("no queue pair for %s: %s", context, error)
+            _tell(context, error)
         return context
 
     async def reopen(self, context: str, device: str = "") -> str:
@@ -88,29 +101,28 @@ class ApertureCompute(RingedCompute):
                 with contextlib.suppress(VaccelError):
                     await super().close_context(fresh)
                 raise
-            log.info("no queue pair for %s: %s", fresh, error)
+            _tell(fresh, error)
         return fresh
 
     async def _take_over(self, context: str, fresh: str) -> None:
         """A queue pair for the context that took a lost one's place."""
-        queue, loan = self._queues.get(context), self._borrowed.get(context)
-        if queue is None or loan is None or not isinstance(queue.dead, DeviceLost):
+        queue = self._queues.get(context)
+        if queue is None or not isinstance(queue.dead, DeviceLost):
             self._return(context)
             return await self._borrow(fresh)
-        if loan.kind == lending.MEMFD:
-            loan = await self._lent(fresh)
-            if not queue.window.shows(loan.window):
-                # Whoever held the window died with it: nobody serves the old one any more.
-                self._return(context)
-                return await self._accept(fresh, loan)
-            _close_memory(loan)
+        # Again, so that whoever lends knows whose context it is now.
+        loan = await self._lent(fresh)
+        if loan.kind == lending.MEMFD and not queue.window.shows(loan.window):
+            # Whoever held the window died with it: nobody serves the old one any more.
+            self._return(context)
+            return await self._accept(fresh, loan)
+        loan.close_memory()  # it is mapped already
         try:
             lease = await self.lend_queue(fresh, queue.lease.slab_bytes, context)
         except BaseException:
-            if loan is not self._borrowed.get(context):
-                loan.socket.close()
+            loan.let_go()
             raise
-        self._forget(context, but=loan)
+        self._forget(context)
         self._keep_loan(fresh, queue.successor(lease), loan)
 
     async def mend(self, context: str) -> None:
@@ -130,9 +142,9 @@ class ApertureCompute(RingedCompute):
     async def close_context(self, context: str) -> None:
         """See ``Compute``."""
         try:
-            await super().close_context(context)
+            self._return(context)  # first of all: the slab goes to another context next
         finally:
-            self._return(context)
+            await super().close_context(context)
 
     async def close(self) -> None:
         """Let go of every context and its window."""
@@ -164,7 +176,7 @@ class ApertureCompute(RingedCompute):
         try:
             queue = open_queue(loan.kind, loan.window, loan.doorbell, loan.window_bytes, lease)
         except BaseException:
-            loan.socket.close()
+            loan.let_go()
             raise
         self._keep_loan(context, queue, loan)
 
@@ -200,8 +212,8 @@ class ApertureCompute(RingedCompute):
         queue = self._queues.get(context)
         if loan.kind == lending.MEMFD and queue is not None and queue.window.shows(loan.window):
             # It works, or a reset ended it, which is told by other ways: whoever lends knows us.
-            _close_memory(loan)
-            self._forget(context, but=loan)
+            loan.close_memory()
+            self._forget(context)
             return self._keep_loan(context, queue, loan)
         if loan.kind == lending.MEMFD or queue is None or not isinstance(queue.dead, Unavailable):
             return loan.leave()
@@ -213,16 +225,15 @@ class ApertureCompute(RingedCompute):
         try:
             fresh = _mapped_again(queue, loan, lease)
         except BaseException:
-            loan.socket.close()
+            loan.let_go()
             raise
-        self._forget(context, but=loan)
+        self._forget(context)
         self._keep_loan(context, fresh, loan)
         log.info("%s has a queue pair again", context)
 
     def _keep_loan(self, context: str, queue: AppQueue, loan: lending.Borrowed) -> None:
         self._queues[context], self._borrowed[context] = queue, loan
-        if loan.socket.fileno() >= 0:  # else its lender has gone, and nobody will recall it
-            asyncio.get_running_loop().add_reader(loan.socket, self._recalled, context)
+        asyncio.get_running_loop().add_reader(loan.socket, self._recalled, context)
 
     def _recalled(self, context: str) -> None:
         loan, queue = self._borrowed[context], self._queues[context]
@@ -238,8 +249,7 @@ class ApertureCompute(RingedCompute):
             queue.die(reason, revoke=True)
             log.info("queue pair of %s: %s", context, reason)
         # Else the daemon went: worker and window go on. Nobody else can ever come to this memory.
-        # Seen by the lender: nothing reaches the window from here any more.
-        loan.socket.close()
+        loan.let_go()
         if not data:
             seeking = asyncio.create_task(self._seek(context), name="lender")
             self._seeking[context] = seeking
@@ -257,30 +267,29 @@ class ApertureCompute(RingedCompute):
     def _return(self, context: str) -> None:
         if (seeking := self._seeking.pop(context, None)) is not None:
             seeking.cancel()
-        queue = self._queues.get(context)
-        self._forget(context)
-        if queue is not None:
+        if (queue := self._queues.get(context)) is not None:
             queue.close()
+        self._forget(context)
 
-    def _forget(self, context: str, but: lending.Borrowed | None = None) -> None:
-        """Whose the queue and the loan were; the loan's socket is closed where it is another."""
+    def _forget(self, context: str) -> None:
+        """Whose the queue and the loan were; the loan is over."""
         self._queues.pop(context, None)
         loan = self._borrowed.pop(context, None)
-        if loan is not None and loan is not but and loan.socket.fileno() >= 0:
+        if loan is not None and loan.socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(loan.socket)
-            loan.socket.close()
+            loan.let_go()
+
+
+def _tell(context: str, error: VaccelError) -> None:
+    """Why a context goes by gRPC. What will not mend itself is worth a warning."""
+    level = logging.WARNING if isinstance(error, Unsupported) else logging.INFO
+    log.log(level, "no queue pair for %s: %s", context, error)
 
 
 def _leave_unused(asking: asyncio.Future[lending.Borrowed]) -> None:
     """Nobody waits any more for what a lender gave."""
     if not asking.cancelled() and asking.exception() is None:
         asking.result().leave()
-
-
-def _close_memory(loan: lending.Borrowed) -> None:
-    """Its window is mapped already."""
-    os.close(loan.window)
-    os.close(loan.doorbell)
 
 
 def _mapped_again(queue: AppQueue, loan: lending.Borrowed, lease: Lease) -> AppQueue:

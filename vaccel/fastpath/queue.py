@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from vaccel import bounds
+from vaccel import bounds, forks
 from vaccel.aperture import layout, ring
 from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op, decode
 from vaccel.aperture.doorbell import Doorbell
@@ -61,6 +61,7 @@ class AppQueue:
         self._tags = 0
         self._pending: dict[int, Callback] = {}
         self.faults: dict[tuple[int, int], VaccelError] = {}
+        forks.follow(self)
 
     @property
     def outstanding(self) -> int:
@@ -311,11 +312,28 @@ class AppQueue:
             if self.dead is not None and not revoke:
                 return
             if revoke:  # before anybody hears of it, and looks at what is left
-                self.window.revoke(keep=() if self._replaced else self._slab.pieces)
+                self.window.revoke(keep=self._kept)
             self.dead = reason
             pending, self._pending = self._pending, {}
         for tag, callback in pending.items():
             callback(Completion(0, tag, error=reason))
+
+    @property
+    def _kept(self) -> tuple[tuple[int, int], ...]:
+        """What is the app's own in the slab."""
+        return () if self._replaced else self._slab.pieces
+
+    def forked(self) -> None:
+        """See ``forks.Follower``: arrays keep what is in them, and reach no device."""
+        self._lock = threading.RLock()
+        self.dead, self._pending = forks.error(), {}
+        self._ring_bell = _silent
+        self._bell.close()
+        try:
+            kept = self._kept
+        except ValueError:  # a thread that has stayed behind was closing it
+            kept = self._slab.pieces
+        self.window.disown(kept)
 
     def successor(self, lease: Lease, bell: Doorbell | None = None) -> AppQueue:
         """The queue pair that takes the place of this one, which is dead, in the same mapping.
@@ -351,15 +369,18 @@ class AppQueue:
             return self.successor(lease, bell)
 
     def close(self) -> None:
-        """Let go of the window, or leave that to the last view of it."""
+        """Let go of the window. What arrays still show of it becomes memory of the app's own."""
+        if self.closed:
+            return
         self.die(WrongState("the device was closed", hint="open it again"))
         self.closed = True
         self._bell.close()
         self._ring_bell = _silent
+        kept = self._kept
         try:
             self.window.close()
-        except WrongState:
-            return  # a staging array still shows it: its memory is the app's own until it goes
+        except WrongState:  # the slab is lent to others next, and the window may be taken back
+            self.window.revoke(keep=kept)
 
 
 def _silent() -> None:

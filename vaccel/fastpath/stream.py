@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from vaccel import bounds, client
+from vaccel import bounds, client, forks
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Command, Completion, Nop
 from vaccel.errors import DeviceLost, Exhausted, InvalidArgument, Unavailable, WrongState
@@ -37,6 +37,11 @@ class FastState(StreamState):
         self._fetched: dict[int, Completion] = {}
         self._general: set[int] = set()
         self._acknowledged = 0
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """See ``forks.Follower``."""
+        self._lock = threading.Lock()
 
     @property
     def context(self) -> str:

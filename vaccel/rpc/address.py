@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from vaccel import bounds
+from vaccel import bounds, forks
 from vaccel.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -62,7 +63,20 @@ def check(address: str) -> str:
 
 
 def open_channel(address: str, trust: Trust | None = None) -> grpc.aio.Channel:
-    """A channel to an address; with ``trust`` over TLS that accepts that one authority only."""
+    """A channel to an address; with ``trust`` over TLS that accepts that one authority only.
+
+    Raises WrongState in a forked child whose parent had one.
+    """
+    forks.check()
+    # gRPC's own support starts threads in a forked child, and mostly ends it within milliseconds
+    # (SIGABRT). Without, a child that leaves gRPC alone lives. Read when its library is first used.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    channel = _channel(address, trust)
+    forks.hold(channel)
+    return channel
+
+
+def _channel(address: str, trust: Trust | None) -> grpc.aio.Channel:
     import grpc
 
     options = list(CHANNEL_OPTIONS)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from vaccel import bounds, compute, errors
-from vaccel.model import Device, Port, Profile, Usage
+from vaccel.model import Device, Limits, Port, Profile, Usage
 from vaccel.rpc.convert_values import dtype_of
 from vaccel.v1 import admin_pb2, compute_pb2, types_pb2
 
@@ -192,11 +192,22 @@ def device_of(message: types_pb2.Device) -> Device:
         message.memory_free_bytes,
         tuple(message.arithmetic),
         message.clock_hz,
+        Limits(
+            message.max_inline_bytes,
+            message.max_chunk_bytes,
+            message.max_commands,
+            message.max_queue_pairs,
+            message.max_slab_bytes,
+            message.usual_slab_bytes,
+            message.max_descriptors,
+            message.max_recordings,
+        ),
     )
 
 
 def to_device(device: Device) -> types_pb2.Device:
     """A device as it travels, with the bounds that a client must keep."""
+    limits = device.limits
     return types_pb2.Device(
         id=device.id,
         kind=device.kind,
@@ -206,9 +217,14 @@ def to_device(device: Device) -> types_pb2.Device:
         memory_free_bytes=device.memory_free_bytes,
         arithmetic=device.arithmetic,
         clock_hz=device.clock_hz,
-        max_inline_bytes=bounds.INLINE_BYTES,
-        max_chunk_bytes=bounds.CHUNK_BYTES,
-        max_commands=bounds.COMMANDS_PER_SUBMIT,
+        max_inline_bytes=limits.inline_bytes,
+        max_chunk_bytes=limits.chunk_bytes,
+        max_commands=limits.commands,
+        max_queue_pairs=limits.queue_pairs,
+        max_slab_bytes=limits.slabs_bytes,
+        usual_slab_bytes=limits.slab_bytes,
+        max_descriptors=limits.descriptors,
+        max_recordings=limits.recordings,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
-from vaccel import bounds, errors
+from vaccel import bounds, errors, forks
 from vaccel.rpc.remote import RemoteCompute
 from vaccel.rpc.rules import SERVICES
 from vaccel.rpc.service import Stub
@@ -44,6 +44,7 @@ class GrpcCompute(RemoteCompute):
         self._keepers: dict[str, asyncio.Task[None]] = {}
         # Contexts whose stream is broken at the moment.
         self._loose: dict[str, asyncio.Event] = {}
+        forks.hold(self)  # the streams, too, are of a channel
 
     async def _call(self, method: str, request: Message, timeout: float) -> Any:
         context = getattr(request, "context", "")

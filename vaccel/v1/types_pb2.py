@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vaccel/v1/types.proto\x12\tvaccel.v1\"4\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04hint\x18\x03 \x01(\t\"\x84\x01\n\x07Profile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ores\x18\x03 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\"\n\x1a\x62\x61ndwidth_bytes_per_second\x18\x05 \x01(\x04\x12\x14\n\x0cwindow_bytes\x18\x06 \x01(\x04\"\xee\x01\n\x06\x44\x65vice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04\x63\x61rd\x18\x03 \x01(\t\x12#\n\x07profile\x18\x04 \x01(\x0b\x32\x12.vaccel.v1.Profile\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x19\n\x11memory_free_bytes\x18\x06 \x01(\x04\x12\x12\n\narithmetic\x18\x07 \x03(\t\x12\x10\n\x08\x63lock_hz\x18\x08 \x01(\x01\x12\x18\n\x10max_inline_bytes\x18\t \x01(\x04\x12\x17\n\x0fmax_chunk_bytes\x18\n \x01(\x04\x12\x14\n\x0cmax_commands\x18\x0b \x01(\r\"j\n\x06Tensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x10\n\x06inline\x18\x03 \x01(\x0cH\x00\x12\'\n\x05range\x18\x04 \x01(\x0b\x32\x16.vaccel.v1.BufferRangeH\x00\x42\x07\n\x05place\"-\n\x0b\x42ufferRange\x12\x0e\n\x06\x62uffer\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\'\n\x07Strings\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\r\n\x05items\x18\x02 \x03(\x0c\")\n\x05Items\x12 \n\x06values\x18\x01 \x03(\x0b\x32\x10.vaccel.v1.Value\"\t\n\x07Nothing\"I\n\x05Table\x12\x1e\n\x04keys\x18\x01 \x01(\x0b\x32\x10.vaccel.v1.Value\x12 \n\x06values\x18\x02 \x01(\x0b\x32\x10.vaccel.v1.Value\"\xc9\x01\n\x05Value\x12#\n\x06tensor\x18\x01 \x01(\x0b\x32\x11.vaccel.v1.TensorH\x00\x12%\n\x07strings\x18\x02 \x01(\x0b\x32\x12.vaccel.v1.StringsH\x00\x12!\n\x05items\x18\x03 \x01(\x0b\x32\x10.vaccel.v1.ItemsH\x00\x12%\n\x07nothing\x18\x04 \x01(\x0b\x32\x12.vaccel.v1.NothingH\x00\x12!\n\x05table\x18\x05 \x01(\x0b\x32\x10.vaccel.v1.TableH\x00\x42\x07\n\x05value\"\xab\x03\n\x04\x43ost\x12+\n\x06\x63ycles\x18\x01 \x03(\x0b\x32\x1b.vaccel.v1.Cost.CyclesEntry\x12)\n\x05\x62ytes\x18\x02 \x03(\x0b\x32\x1a.vaccel.v1.Cost.BytesEntry\x12+\n\x06joules\x18\x03 \x03(\x0b\x32\x1b.vaccel.v1.Cost.JoulesEntry\x12\x10\n\x08start_ns\x18\x04 \x01(\x04\x12\x0e\n\x06\x65nd_ns\x18\x05 \x01(\x04\x12\x17\n\x0f\x63ritical_cycles\x18\x06 \x01(\x04\x12)\n\x05nodes\x18\x07 \x03(\x0b\x32\x1a.vaccel.v1.Cost.NodesEntry\x1a-\n\x0b\x43yclesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a,\n\nBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0bJoulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vaccel/v1/types.proto\x12\tvaccel.v1\"4\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04hint\x18\x03 \x01(\t\"\x84\x01\n\x07Profile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ores\x18\x03 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\"\n\x1a\x62\x61ndwidth_bytes_per_second\x18\x05 \x01(\x04\x12\x14\n\x0cwindow_bytes\x18\x06 \x01(\x04\"\xea\x02\n\x06\x44\x65vice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04\x63\x61rd\x18\x03 \x01(\t\x12#\n\x07profile\x18\x04 \x01(\x0b\x32\x12.vaccel.v1.Profile\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x19\n\x11memory_free_bytes\x18\x06 \x01(\x04\x12\x12\n\narithmetic\x18\x07 \x03(\t\x12\x10\n\x08\x63lock_hz\x18\x08 \x01(\x01\x12\x18\n\x10max_inline_bytes\x18\t \x01(\x04\x12\x17\n\x0fmax_chunk_bytes\x18\n \x01(\x04\x12\x14\n\x0cmax_commands\x18\x0b \x01(\r\x12\x17\n\x0fmax_queue_pairs\x18\x0c \x01(\r\x12\x16\n\x0emax_slab_bytes\x18\r \x01(\x04\x12\x18\n\x10usual_slab_bytes\x18\x0e \x01(\x04\x12\x17\n\x0fmax_descriptors\x18\x0f \x01(\r\x12\x16\n\x0emax_recordings\x18\x10 \x01(\r\"j\n\x06Tensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x10\n\x06inline\x18\x03 \x01(\x0cH\x00\x12\'\n\x05range\x18\x04 \x01(\x0b\x32\x16.vaccel.v1.BufferRangeH\x00\x42\x07\n\x05place\"-\n\x0b\x42ufferRange\x12\x0e\n\x06\x62uffer\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\'\n\x07Strings\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\r\n\x05items\x18\x02 \x03(\x0c\")\n\x05Items\x12 \n\x06values\x18\x01 \x03(\x0b\x32\x10.vaccel.v1.Value\"\t\n\x07Nothing\"I\n\x05Table\x12\x1e\n\x04keys\x18\x01 \x01(\x0b\x32\x10.vaccel.v1.Value\x12 \n\x06values\x18\x02 \x01(\x0b\x32\x10.vaccel.v1.Value\"\xc9\x01\n\x05Value\x12#\n\x06tensor\x18\x01 \x01(\x0b\x32\x11.vaccel.v1.TensorH\x00\x12%\n\x07strings\x18\x02 \x01(\x0b\x32\x12.vaccel.v1.StringsH\x00\x12!\n\x05items\x18\x03 \x01(\x0b\x32\x10.vaccel.v1.ItemsH\x00\x12%\n\x07nothing\x18\x04 \x01(\x0b\x32\x12.vaccel.v1.NothingH\x00\x12!\n\x05table\x18\x05 \x01(\x0b\x32\x10.vaccel.v1.TableH\x00\x42\x07\n\x05value\"\xab\x03\n\x04\x43ost\x12+\n\x06\x63ycles\x18\x01 \x03(\x0b\x32\x1b.vaccel.v1.Cost.CyclesEntry\x12)\n\x05\x62ytes\x18\x02 \x03(\x0b\x32\x1a.vaccel.v1.Cost.BytesEntry\x12+\n\x06joules\x18\x03 \x03(\x0b\x32\x1b.vaccel.v1.Cost.JoulesEntry\x12\x10\n\x08start_ns\x18\x04 \x01(\x04\x12\x0e\n\x06\x65nd_ns\x18\x05 \x01(\x04\x12\x17\n\x0f\x63ritical_cycles\x18\x06 \x01(\x04\x12)\n\x05nodes\x18\x07 \x03(\x0b\x32\x1a.vaccel.v1.Cost.NodesEntry\x1a-\n\x0b\x43yclesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a,\n\nBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0bJoulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,29 +44,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE']._serialized_start=91
   _globals['_PROFILE']._serialized_end=223
   _globals['_DEVICE']._serialized_start=226
-  _globals['_DEVICE']._serialized_end=464
-  _globals['_TENSOR']._serialized_start=466
-  _globals['_TENSOR']._serialized_end=572
-  _globals['_BUFFERRANGE']._serialized_start=574
-  _globals['_BUFFERRANGE']._serialized_end=619
-  _globals['_STRINGS']._serialized_start=621
-  _globals['_STRINGS']._serialized_end=660
-  _globals['_ITEMS']._serialized_start=662
-  _globals['_ITEMS']._serialized_end=703
-  _globals['_NOTHING']._serialized_start=705
-  _globals['_NOTHING']._serialized_end=714
-  _globals['_TABLE']._serialized_start=716
-  _globals['_TABLE']._serialized_end=789
-  _globals['_VALUE']._serialized_start=792
-  _globals['_VALUE']._serialized_end=993
-  _globals['_COST']._serialized_start=996
-  _globals['_COST']._serialized_end=1423
-  _globals['_COST_CYCLESENTRY']._serialized_start=1239
-  _globals['_COST_CYCLESENTRY']._serialized_end=1284
-  _globals['_COST_BYTESENTRY']._serialized_start=1286
-  _globals['_COST_BYTESENTRY']._serialized_end=1330
-  _globals['_COST_JOULESENTRY']._serialized_start=1332
-  _globals['_COST_JOULESENTRY']._serialized_end=1377
-  _globals['_COST_NODESENTRY']._serialized_start=1379
-  _globals['_COST_NODESENTRY']._serialized_end=1423
+  _globals['_DEVICE']._serialized_end=588
+  _globals['_TENSOR']._serialized_start=590
+  _globals['_TENSOR']._serialized_end=696
+  _globals['_BUFFERRANGE']._serialized_start=698
+  _globals['_BUFFERRANGE']._serialized_end=743
+  _globals['_STRINGS']._serialized_start=745
+  _globals['_STRINGS']._serialized_end=784
+  _globals['_ITEMS']._serialized_start=786
+  _globals['_ITEMS']._serialized_end=827
+  _globals['_NOTHING']._serialized_start=829
+  _globals['_NOTHING']._serialized_end=838
+  _globals['_TABLE']._serialized_start=840
+  _globals['_TABLE']._serialized_end=913
+  _globals['_VALUE']._serialized_start=916
+  _globals['_VALUE']._serialized_end=1117
+  _globals['_COST']._serialized_start=1120
+  _globals['_COST']._serialized_end=1547
+  _globals['_COST_CYCLESENTRY']._serialized_start=1363
+  _globals['_COST_CYCLESENTRY']._serialized_end=1408
+  _globals['_COST_BYTESENTRY']._serialized_start=1410
+  _globals['_COST_BYTESENTRY']._serialized_end=1454
+  _globals['_COST_JOULESENTRY']._serialized_start=1456
+  _globals['_COST_JOULESENTRY']._serialized_end=1501
+  _globals['_COST_NODESENTRY']._serialized_start=1503
+  _globals['_COST_NODESENTRY']._serialized_end=1547
 # @@protoc_insertion_point(module_scope)

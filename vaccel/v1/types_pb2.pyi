@@ -33,7 +33,7 @@ class Profile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., cores: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., bandwidth_bytes_per_second: _Optional[int] = ..., window_bytes: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("id", "kind", "card", "profile", "epoch", "memory_free_bytes", "arithmetic", "clock_hz", "max_inline_bytes", "max_chunk_bytes", "max_commands")
+    __slots__ = ("id", "kind", "card", "profile", "epoch", "memory_free_bytes", "arithmetic", "clock_hz", "max_inline_bytes", "max_chunk_bytes", "max_commands", "max_queue_pairs", "max_slab_bytes", "usual_slab_bytes", "max_descriptors", "max_recordings")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     CARD_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,11 @@ class Device(_message.Message):
     MAX_INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUE_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SLAB_BYTES_FIELD_NUMBER: _ClassVar[int]
+    USUAL_SLAB_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_DESCRIPTORS_FIELD_NUMBER: _ClassVar[int]
+    MAX_RECORDINGS_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     card: str
@@ -56,7 +61,12 @@ class Device(_message.Message):
     max_inline_bytes: int
     max_chunk_bytes: int
     max_commands: int
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., card: _Optional[str] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., epoch: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., arithmetic: _Optional[_Iterable[str]] = ..., clock_hz: _Optional[float] = ..., max_inline_bytes: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_commands: _Optional[int] = ...) -> None: ...
+    max_queue_pairs: int
+    max_slab_bytes: int
+    usual_slab_bytes: int
+    max_descriptors: int
+    max_recordings: int
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., card: _Optional[str] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., epoch: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., arithmetic: _Optional[_Iterable[str]] = ..., clock_hz: _Optional[float] = ..., max_inline_bytes: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_commands: _Optional[int] = ..., max_queue_pairs: _Optional[int] = ..., max_slab_bytes: _Optional[int] = ..., usual_slab_bytes: _Optional[int] = ..., max_descriptors: _Optional[int] = ..., max_recordings: _Optional[int] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("dtype", "shape", "inline", "range")

@@ -31,6 +31,8 @@ def test_reads_what_is_set_and_leaves_the_rest(tmp_path: Path) -> None:
         ({"socket": "unix:/" + "x" * 108}, "socket = 'unix:/xxx"),
         ({"socket_mode": "rw"}, "socket_mode = 'rw'"),
         ({"socket_mode": "1777"}, "socket_mode = '1777'"),
+        ({"socket_group": "no-such-group"}, "socket_group = 'no-such-group'"),
+        ({"socket_group": "a\0b"}, "socket_group = 'a\\x00b'"),
         ({"state_dir": "here"}, "state_dir = 'here'"),
         ({"rescan_seconds": True}, "rescan_seconds = True"),
         ({"rescan_seconds": 0}, "rescan_seconds = 0"),

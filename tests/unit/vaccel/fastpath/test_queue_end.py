@@ -177,3 +177,26 @@ def test_a_window_that_is_lent_again_comes_back_under_its_arrays(pair: Pair) -> 
     assert place is not None and pair.worker.bytes[place] == 7
     pair.queue.nop(1, 1)
     assert os.eventfd_read(bell) == 1
+
+
+def test_arrays_of_a_device_that_was_closed_reach_no_device(pair: Pair) -> None:
+    array = staging.make(pair.queue, (4096,), "uint8")
+    array[:] = 5
+    place = staging.place_of(pair.queue, array)
+    assert place is not None
+    pair.queue.close()
+    assert (array == 5).all()
+    array[:] = 9
+    assert bytes(pair.worker.bytes[place : place + 4096]) == b"\5" * 4096
+    pair.queue.close()
+
+
+def test_a_second_recall_leaves_arrays_as_they_are(pair: Pair) -> None:
+    array = staging.make(pair.queue, (64,), "uint8")
+    array[:] = 5
+    pair.queue.die(Unavailable("the lender has gone"), revoke=True)
+    array[:] = 6
+    pair.queue.die(Detached("taken away"), revoke=True)
+    assert (array == 6).all()
+    pair.queue.close()
+    assert (array == 6).all()
