@@ -39,8 +39,10 @@ ort.set_default_logger_severity(4)
 
 _PROVIDERS: Final = ["CPUExecutionProvider"]
 # Its time grows with the square of a chain: 11 s for 20,000 nodes in ORT 1.32, 0.6 without.
-_QUADRATIC: Final = ["CommonSubexpressionElimination"]
+_COMMON: Final = "CommonSubexpressionElimination"
 _MANY_NODES: Final = 4000
+# As that of this one with the square of the constants: see ``sharing``.
+_SHARING: Final = "ConstantSharing"
 # Copies of smaller weights cost next to nothing.
 _LARGE: Final = 1 << 20
 _NONE: Final[Mapping[str, Array]] = MappingProxyType({})
@@ -148,19 +150,23 @@ def open_session(
     chosen: ort.SessionOptions,
     apart: Mapping[str, Array] = _NONE,
     nodes: int = 0,
+    *,
+    shared: bool = False,
 ) -> ort.InferenceSession:
     """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node.
 
     ``apart`` are weights that the model has only places for; they must live as long as the session.
     ``nodes`` is the size of the graph: a large one is spared what grows with its square.
+    ``shared``: equal constants are one already.
     """
+    spared = [_COMMON] * (nodes > _MANY_NODES) + [_SHARING] * shared
     lent = _lend(apart, chosen)
     try:
         session = ort.InferenceSession(
             model,
             chosen,
             providers=_PROVIDERS,
-            disabled_optimizers=_QUADRATIC if nodes > _MANY_NODES else None,
+            disabled_optimizers=spared or None,
         )
         # ORT holds what it was lent by address only.
         vars(session)["lent"] = lent
