@@ -47,11 +47,7 @@ class SessionStep:
         self._opening = opening
         self._bytes = serialize(model)
         self._nodes = len(model.graph.node)
-        self._apart = {
-            tensor.name: opening.weights[tensor.name]
-            for tensor in model.graph.initializer
-            if weights.is_apart(tensor)
-        }
+        self._apart = weights.placed(model.graph, opening.weights)
         self.session = self._opened()
         self.kinds = _kinds(self.session.get_outputs())
         self._wide: dict[str, DType] = {}
