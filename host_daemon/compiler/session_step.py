@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
-from host_daemon.compiler import ort_values, sessions, sharing, weights
+from host_daemon.compiler import heap, ort_values, sessions, sharing, weights
 from host_daemon.compiler.guards import guarded
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.trace import INSERTED_CAST, Trace, trace
@@ -63,9 +63,10 @@ class SessionStep:
 
     def _opened(self) -> ort.InferenceSession:
         chosen = sessions.options(self._opening.threads)
-        return sessions.open_session(
-            self._bytes, chosen, self._apart, self._nodes, shared=self._shared
-        )
+        with heap.opening([array.nbytes for array in self._apart.values()]):
+            return sessions.open_session(
+                self._bytes, chosen, self._apart, self._nodes, shared=self._shared
+            )
 
     def run(
         self,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-
 import numpy as np
 import onnxruntime as ort
 import pytest
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from onnx.numpy_helper import from_array
 
-from host_daemon.compiler import heap, sharing
+from host_daemon.compiler import sharing
 from host_daemon.compiler.program import Target, compile_model
 
 NODE = helper.make_node
@@ -120,9 +118,3 @@ def test_a_program_gives_and_costs_what_it_did(target: Target) -> None:
     outcome = compile_model(data, target).run({"x": x}, [f"v{count}"])
     assert np.array_equal(outcome.results[f"v{count}"], plain.run(None, {"x": x})[0])
     assert outcome.cost.nodes == {"vector": count}
-
-
-def test_the_collector_waits_while_a_model_is_loaded() -> None:
-    with heap.tidied(0):
-        assert not gc.isenabled()
-    assert gc.isenabled()
