@@ -17,6 +17,7 @@ from host_daemon.core.device import ARITHMETIC, DeviceModel, Operation
 from vaccel.errors import InvalidModel, Unsupported
 from vaccel.model import DType, Shape
 
+Spec = tuple[DType, Shape] | None
 _FAULTS: Final = (InferenceError, RuntimeError, ValueError)
 
 
@@ -28,8 +29,10 @@ class Placement:
         self._model = model
         self._kinds: dict[str, TypeProto] | None = None
         self._probed: dict[Any, bool] = {}
+        # Of a value they are asked by whoever makes it and by whoever takes it.
+        specs: dict[str, Spec] = {}
         for node in model.graph.node:
-            if device.computes(self.operation(node, analysis)):
+            if device.computes(self.operation(node, analysis, specs=specs)):
                 self.engines[node.name] = Engine.DEVICE
             elif deviations.known(node) and deviations.deviates(node, self._elements(node)):
                 self.engines[node.name] = Engine.REFERENCE
@@ -49,20 +52,33 @@ class Placement:
             self._kinds = _inferred(self._model)
         return self._kinds
 
-    def operation(self, node: NodeProto, analysis: Analysis, resident: str = "") -> Operation:
-        """A node before its shapes are known: -1 for a dimension, () for a rank that is not."""
+    def operation(
+        self,
+        node: NodeProto,
+        analysis: Analysis,
+        resident: str = "",
+        specs: dict[str, Spec] | None = None,
+    ) -> Operation:
+        """A node before its shapes are known: -1 for a dimension, () for a rank that is not.
+
+        ``specs`` remembers them for as long as ``kinds`` stay what they are.
+        """
         info = analysis.nodes[node.name]
+        known: dict[str, Spec] = {} if specs is None else specs
+        for name in (*info.inputs, *info.outputs):
+            if name not in known:
+                known[name] = self._spec(name)
         return Operation(
             info.op,
-            tuple(self._spec(name) for name in info.inputs),
-            tuple(self._spec(name) for name in info.outputs),
+            tuple(known[name] for name in info.inputs),
+            tuple(known[name] for name in info.outputs),
             info.attributes,
             info.constant_inputs,
             info.domain,
             resident,
         )
 
-    def _spec(self, name: str) -> tuple[DType, Shape] | None:
+    def _spec(self, name: str) -> Spec:
         kind = self.kinds.get(name) if name else None
         if kind is None or not kind.HasField("tensor_type"):
             return None

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
-from host_daemon.compiler import ort_values, sessions, weights
+from host_daemon.compiler import heap, ort_values, sessions, sharing, weights
 from host_daemon.compiler.guards import guarded
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.trace import INSERTED_CAST, Trace, trace
@@ -39,16 +39,15 @@ class SessionStep:
         self, model: ModelProto, takes: Sequence[str], gives: Sequence[str], opening: Opening
     ) -> None:
         model = guarded(model)
+        self._shared = sharing.is_due(model)
+        if self._shared:
+            model = sharing.shared(model)
         self._takes = tuple(takes)
         self._gives = tuple(gives)
         self._opening = opening
         self._bytes = serialize(model)
         self._nodes = len(model.graph.node)
-        self._apart = {
-            tensor.name: opening.weights[tensor.name]
-            for tensor in model.graph.initializer
-            if weights.is_apart(tensor)
-        }
+        self._apart = weights.placed(model.graph, opening.weights)
         self.session = self._opened()
         self.kinds = _kinds(self.session.get_outputs())
         self._wide: dict[str, DType] = {}
@@ -64,7 +63,10 @@ class SessionStep:
 
     def _opened(self) -> ort.InferenceSession:
         chosen = sessions.options(self._opening.threads)
-        return sessions.open_session(self._bytes, chosen, self._apart, self._nodes)
+        with heap.opening([array.nbytes for array in self._apart.values()]):
+            return sessions.open_session(
+                self._bytes, chosen, self._apart, self._nodes, shared=self._shared
+            )
 
     def run(
         self,

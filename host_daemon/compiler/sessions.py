@@ -39,10 +39,11 @@ ort.set_default_logger_severity(4)
 
 _PROVIDERS: Final = ["CPUExecutionProvider"]
 # Its time grows with the square of a chain: 11 s for 20,000 nodes in ORT 1.32, 0.6 without.
-_QUADRATIC: Final = ["CommonSubexpressionElimination"]
+_COMMON: Final = "CommonSubexpressionElimination"
 _MANY_NODES: Final = 4000
-# Copies of smaller weights cost next to nothing.
-_LARGE: Final = 1 << 20
+# As that of this one with the square of the constants: see ``sharing``.
+_SHARING: Final = "ConstantSharing"
+_IN_PLACE: Final = "session.use_external_initializer_file_buffers_directly"
 _NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 # Everything that ORT raises by itself; all derive from Exception only.
 FAULTS: Final[tuple[type[Exception], ...]] = (
@@ -148,22 +149,26 @@ def open_session(
     chosen: ort.SessionOptions,
     apart: Mapping[str, Array] = _NONE,
     nodes: int = 0,
+    *,
+    shared: bool = False,
 ) -> ort.InferenceSession:
     """A session over a model in memory. Raises InvalidModel or Unsupported, naming the node.
 
-    ``apart`` are weights that the model has only places for; they must live as long as the session.
+    ``apart`` are weights that the model has only places for, by place (``weights.placed``).
     ``nodes`` is the size of the graph: a large one is spared what grows with its square.
+    ``shared``: equal constants are one already.
     """
-    lent = _lend(apart, chosen)
+    spared = [_COMMON] * (nodes > _MANY_NODES) + [_SHARING] * shared
+    _lend(apart, chosen)
     try:
         session = ort.InferenceSession(
             model,
             chosen,
             providers=_PROVIDERS,
-            disabled_optimizers=_QUADRATIC if nodes > _MANY_NODES else None,
+            disabled_optimizers=spared or None,
         )
         # ORT holds what it was lent by address only.
-        vars(session)["lent"] = lent
+        vars(session)["lent"] = tuple(apart.values())
         return session
     except FAULTS as fault:
         text = _text(fault)
@@ -174,28 +179,19 @@ def open_session(
         raise guards.named(InvalidModel(blame.reason(text))) from fault
 
 
-def _lend(
-    apart: Mapping[str, Array], chosen: ort.SessionOptions
-) -> Mapping[str, ort.OrtValue]:
+def _lend(apart: Mapping[str, Array], chosen: ort.SessionOptions) -> None:
     """Have a session compute with these weights, without a copy of each of its own.
 
-    What is given back must live as long as the session.
-
-    The passes over a graph read what is given as external; ORT copies all of it meanwhile. A
-    session without passes is spared that, for weights that decide no shape.
+    To ONNX Runtime they are files in memory, which it reads in place: so they must not move, and
+    live as long as the session. Given as values (``add_external_initializers``) it copies all of
+    them before its passes read any.
     """
-    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in apart.items()}
-    optimised = chosen.graph_optimization_level != ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    read = [
-        name
-        for name, array in apart.items()
-        if optimised or array.nbytes < _LARGE or array.dtype.kind != "f"
-    ]
-    if read:
-        chosen.add_external_initializers(read, [values[name] for name in read])
-    for name, value in values.items():
-        chosen.add_initializer(name, value)
-    return values
+    if not apart:
+        return
+    chosen.add_session_config_entry(_IN_PLACE, "1")
+    blocks = [array.reshape(-1).view(np.uint8).data for array in apart.values()]
+    sizes = [array.nbytes for array in apart.values()]
+    chosen.add_external_initializers_from_files_in_memory(list(apart), blocks, sizes)
 
 
 def run(

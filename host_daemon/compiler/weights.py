@@ -99,12 +99,12 @@ def shaped(data: Array, tensor: TensorProto) -> Array:
 def mark(model: ModelProto, names: Iterable[str]) -> None:
     """Say in the graph that these initializers' data lies elsewhere."""
     wanted = set(names)
-    for tensor in model.graph.initializer:
+    for index, tensor in enumerate(model.graph.initializer):
         if tensor.name in wanted:
             tensor.ClearField("raw_data")
             tensor.data_location = TensorProto.EXTERNAL
             del tensor.external_data[:]
-            tensor.external_data.add(key="location", value=PLACE)
+            tensor.external_data.add(key="location", value=f"{PLACE}{index}")
 
 
 def unmark(model: ModelProto) -> None:
@@ -120,9 +120,10 @@ def is_apart(tensor: TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL
 
 
-def used(graph: GraphProto, weights: Weights) -> dict[str, Array]:
-    """Those weights that a graph has places for: what a session over it wants."""
-    return {t.name: weights[t.name] for t in graph.initializer if is_apart(t)}
+def placed(graph: GraphProto, weights: Weights) -> dict[str, Array]:
+    """Those weights that a graph has places for, by place: what a session over it wants."""
+    apart = filter(is_apart, graph.initializer)
+    return {tensor.external_data[0].value: weights[tensor.name] for tensor in apart}
 
 
 def inlined(graph: GraphProto, weights: Weights) -> GraphProto:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 from onnx.numpy_helper import from_array, to_array
 
-from host_daemon.compiler import frontend, weights, wire
+from host_daemon.compiler import frontend, sessions, weights, wire
 from host_daemon.compiler.program import Target, compile_model
 from tests.conformance.models import F32, graph, model, value
+from vaccel.bench.compile import resident
 from vaccel.errors import InvalidModel
 
 
@@ -80,3 +83,48 @@ def test_what_is_cut_is_all_that_is_cut() -> None:
     whole = ModelProto.FromString(data)
     whole.graph.initializer[0].ClearField("raw_data")
     assert again == whole
+
+
+def convolution() -> ModelProto:
+    """y = conv(x, w): ONNX Runtime lays w out anew."""
+    w = np.random.default_rng(5).standard_normal((64, 64, 3, 3), np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="it", pads=[1] * 4)
+    dims = [1, 64, 8, 8]
+    return model(
+        graph([node], [value("x", F32, dims)], [value("y", F32, dims)], [from_array(w, "w")])
+    )
+
+
+def test_weights_that_are_lent_give_what_they_give_within_the_graph(
+    target: Target, device: Any
+) -> None:
+    data = convolution().SerializeToString()
+    x = np.random.default_rng(6).standard_normal((1, 64, 8, 8), np.float32)
+    program = compile_model(data, target)
+    plain = sessions.open_session(data, sessions.options(1))
+    for _ in range(2):
+        results = program.run({"x": x}, ["y"]).results
+        np.testing.assert_array_equal(results["y"], plain.run(None, {"x": x})[0])
+
+
+def test_a_session_over_lent_weights_takes_no_copy_of_them() -> None:
+    table = np.zeros((1 << 16, 256), np.float32)
+    node = helper.make_node("Gather", ["w", "x"], ["y"], name="it")
+    made = model(
+        graph(
+            [node],
+            [value("x", TensorProto.INT64, ["n"])],
+            [value("y", F32, ["n", 256])],
+            [TensorProto(name="w", data_type=F32, dims=table.shape)],
+        )
+    )
+    weights.mark(made, {"w": table})
+    apart = weights.placed(made.graph, {"w": table})
+    data = made.SerializeToString()
+    table[7] = 7
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
+    before = resident(os.getpid(), "VmHWM")
+    session = sessions.open_session(data, sessions.options(1), apart)
+    assert resident(os.getpid(), "VmHWM") - before < table.nbytes / 2
+    given = session.run(None, {"x": np.array([7], np.int64)})[0]
+    np.testing.assert_array_equal(given, table[7:8])
