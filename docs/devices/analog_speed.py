@@ -14,15 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from host_daemon.devices.nvm.oracles import aihwkit_rate
+from host_daemon.devices.nvm.oracles import aihwkit_rate_again
 
-TURNS = 3
+# As long as the peer measures: the best of short measurements would be a luckier one.
+TURNS, SECONDS = 3, 0.3
 
 
 def _ours(name: str) -> float:
     preset, inputs, outputs = name.split()
     row = {"preset": preset, "weight_input_dist": "normal", "n_in": inputs, "n_out": outputs}
-    return aihwkit_rate(row | {"batch": "256", "seeds": "1"})
+    return aihwkit_rate_again(row | {"batch": "256", "seeds": "1"}, SECONDS)
 
 
 def main(peer: str) -> None:

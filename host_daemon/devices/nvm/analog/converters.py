@@ -91,6 +91,14 @@ class Periphery:
             if not 0 < value < float("inf"):
                 raise InvalidArgument(f"{name} = {value}", hint="a finite number above 0")
 
+    @property
+    def passes_all(self) -> bool:
+        """Whether nothing of the edge acts on inputs and outputs. Wires act on the cells."""
+        quantises = self.dac is not None and self.dac.step > 0
+        adds = self.out_noise or self.weight_noise or self.drop
+        clips = self.input_range is InputRange.FIXED or self.adc is not None
+        return not (quantises or adds or clips)
+
 
 @dataclass(frozen=True, slots=True)
 class ReadCounts:
