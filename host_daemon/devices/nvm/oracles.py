@@ -35,6 +35,8 @@ Row = Mapping[str, str]
 _EXACT: Final = Polynomial((0.0,))
 _MOST_SIZE: Final = 4096
 _MOST_SEEDS: Final = 64
+# aihwkit cuts a matrix into tiles of at most so many inputs and outputs.
+_LARGEST_TILE: Final = 512
 _IDEAL: Final = replace(PCM, programming=_EXACT, drift=None, fluctuation=None)
 _NET: Final = WeightMapping(pairs=Pairs.NET)
 _OPEN: Final = Periphery(adc=Converter(20.0, 0.0), bound_management=True, most_halvings=9)
@@ -65,6 +67,11 @@ def _number(text: str, what: str) -> float:
     if not 0 <= value <= 1e12:
         raise InvalidArgument(f"{what} = {text!r} is not a number from 0 to 1e12")
     return value
+
+
+def _repeats(cells: int) -> int:
+    """How often a seed is tried: a large array is an average of much by itself."""
+    return 12 if cells <= 8192 else 4 if cells <= _LARGEST_TILE**2 else 2
 
 
 def _edge(inputs: int, outputs: int, noise: float) -> Periphery:
@@ -114,10 +121,13 @@ def _aihwkit_case(
         outputs=outputs,
         vectors=batch,
         seeds=seeds,
-        repeats=1 if not chance else 4 if inputs * outputs > 8192 else 12,
+        repeats=_repeats(inputs * outputs) if chance else 1,
         normal=drawn == "normal",
         compensated=standard or name.endswith("_gdc"),
         range_deviations=3.0 if standard else 0.0,
+        most_inputs=_LARGEST_TILE,
+        # The preset's own limits: 512 inputs, and any number of outputs.
+        most_outputs=0 if standard else _LARGEST_TILE,
     )
 
 
@@ -214,7 +224,7 @@ def _crosssim_case(
         outputs=outputs,
         vectors=vectors,
         seeds=seeds,
-        repeats=1 if not chance else 4 if inputs * outputs > 8192 else 12,
+        repeats=_repeats(inputs * outputs) if chance else 1,
         by_column=True,
         fresh_reads=preset.fluctuation is not None,
     )
