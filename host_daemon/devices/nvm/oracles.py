@@ -28,7 +28,7 @@ from host_daemon.devices.nvm.analog.nodal import NodalSolver
 from host_daemon.devices.nvm.analog.presets import PCM, RRAM, SONOS
 from host_daemon.devices.nvm.analog.reals import Reals
 from host_daemon.devices.nvm.analog.trials import Case, rate, relative_error
-from host_daemon.devices.oracle import Oracle, integer
+from host_daemon.devices.oracle import Oracle, integer, standard_errors
 from vaccel.errors import InvalidArgument
 
 Row = Mapping[str, str]
@@ -331,6 +331,7 @@ ORACLES: Final = (
         rounding=_ROUNDING,
         rates=_RATES,
         rate=aihwkit_rate,
+        allowed=standard_errors("rel_rms_err_std_over_seeds"),
     ),
     Oracle(
         "analog/crosssim.csv",
@@ -342,6 +343,7 @@ ORACLES: Final = (
         rounding=_ROUNDING,
         rates=_RATES,
         rate=crosssim_rate,
+        allowed=standard_errors("rel_rms_err_std"),
     ),
     Oracle(
         "analog/badcrossbar.csv",
@@ -353,5 +355,6 @@ ORACLES: Final = (
         rounding=_ROUNDING,
         rates=_RATES,
         rate=badcrossbar_rate,
+        allowed=standard_errors("rel_rms_err_std"),
     ),
 )
