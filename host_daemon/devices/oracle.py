@@ -69,3 +69,22 @@ def integer(row: Mapping[str, str], column: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) == 0:
         raise InvalidArgument(f"column {column} = {text!r} is not a positive integer")
     return int(text)
+
+
+def bounded(row: Mapping[str, str], column: str, most: int) -> int:
+    """The same, of which more than ``most`` would take too long or too much memory."""
+    value = integer(row, column)
+    if value > most:
+        raise InvalidArgument(f"column {column} = {value} is more than {most}")
+    return value
+
+
+def number(text: str, what: str) -> float:
+    """A number from 0 to 1e12. Raises InvalidArgument naming what it is and the text."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1e12:
+        raise InvalidArgument(f"{what} = {text!r} is not a number from 0 to 1e12")
+    return value

@@ -26,6 +26,9 @@ from host_daemon.devices.nvm.analog.converters import Periphery
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, Mapping
 from host_daemon.devices.nvm.analog.reals import Reals
 
+# The largest case that is tried.
+MOST_SIZE: Final = 4096
+MOST_SEEDS: Final = 64
 _FIRST_SEED: Final = 1000
 _TIMED_SECONDS: Final = 0.02
 # Programmed weights that are kept from one age to the next, of all trials of a case: 26 bytes each.
@@ -86,6 +89,11 @@ class _Trial:
     pieces: Iterable[_Piece]
     x: Reals
     y: Reals
+
+
+def repeats(cells: int) -> int:
+    """How often a seed is to be tried: a large array is an average of much by itself."""
+    return 12 if cells <= 1 << 13 else 4 if cells <= 1 << 18 else 2
 
 
 def _numbers(case: Case, seed: int) -> tuple[Reals, Reals]:
