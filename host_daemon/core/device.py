@@ -30,12 +30,15 @@ ARITHMETIC: Final = "vaccel.arithmetic"
 # and the range of its weights, beyond which they are clipped.
 MAX_ERROR: Final = "vaccel.max_error"
 WEIGHT_LIMIT: Final = "vaccel.weight_limit"
+# What the full scale of its DACs stands for: the largest of each vector, a limit, or one from data.
+INPUT_RANGE: Final = "vaccel.input_range"
+INPUT_LIMIT: Final = "vaccel.input_limit"
 # How the resistance of an analog card's wires is solved: in closed form, or node by node.
 WIRES: Final = "vaccel.wires"
 EXACT: Final = "exact"
 SOLUTIONS: Final = ("closed", EXACT)
 # What a node's metadata may say to a device.
-DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT, WIRES})
+DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT, INPUT_RANGE, INPUT_LIMIT, WIRES})
 
 
 class NoRoom(Exhausted):

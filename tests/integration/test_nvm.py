@@ -144,6 +144,24 @@ def test_a_demanded_error_is_kept_or_refused(host: DaemonHost, vf: VF) -> None:
         assert outputs.cost.joules["write"] > 0  # it was refreshed, and the launch says so
 
 
+def test_inputs_beyond_a_range_are_clipped_and_seen(host: DaemonHost, vf: VF) -> None:
+    with vaccel.open(address=vf.socket, path="grpc") as device:
+        fixed = device.load(product(input_limit="1.5"))
+        assert error(fixed(x=INPUTS)["y"]) > 0.2
+        assert condition(host, "inputs clipped") == np.count_nonzero(np.abs(INPUTS) > 1.5)
+        assert "inputs clipped" in host.admin.vf("analog").conditions[0].note
+        fixed.unload()
+        calibrated = device.load(product(input_range="calibrated"))
+        assert error(calibrated(x=INPUTS)["y"]) < 0.2
+        assert condition(host, "input range") == pytest.approx(np.percentile(abs(INPUTS), 99.995))
+        calibrated(x=INPUTS * 9)
+        assert condition(host, "inputs clipped") > INPUTS.size / 2
+        host.admin.recalibrate_vf(vf.id)
+        assert error(calibrated(x=INPUTS * 9)["y"] / 9) < 0.2
+        with pytest.raises(InvalidArgument, match="input_range = 'wide'"):
+            device.load(product(input_range="wide"))
+
+
 def test_bad_weights_are_named(host: DaemonHost, vf: VF) -> None:
     broken = WEIGHTS.copy()
     broken[3, 5] = np.nan

@@ -230,6 +230,7 @@ class NvmDevice:
         """Read every matrix in use against what was read when it was written, and scale it back."""
         nodes = []
         for resident in self._residents.values():
+            resident.ranged = False  # a calibrated range of inputs is that of the next launch
             counts = resident.recalibrate(self._now)
             nodes.append(self._machine.calibrating(resident.grid, counts, CALIBRATION))
         return self._costs.plain(nodes)
