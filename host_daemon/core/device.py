@@ -102,6 +102,7 @@ class Card:
     figures: tuple[Figure, ...] = ()
     # Non-volatile cells of a core, in bytes of the host's file for them: see ``core.lasting``.
     cell_bytes: int = 0
+    cell_layout: int = 1  # which version of what lies there this is
 
 
 class DeviceModel(Protocol):

@@ -131,9 +131,9 @@ def _wires(residents: Collection[Resident], now: float) -> Iterator[Condition]:
 def _wear(records: Sequence[TileRecord], warn: float) -> Iterator[Condition]:
     worst = max((record.wear for record in records), default=0.0)
     mean = sum(record.wear for record in records) / len(records) if records else 0.0
-    note = "writes of the most written row over a cell's endurance"
+    note = "writes of the most written cell over a cell's endurance"
     yield Condition("worst wear", worst, "1", note, _level(worst, warn, 1.0))
-    yield Condition("mean wear", mean, "1", "of tiles that were ever used, their worst rows")
+    yield Condition("mean wear", mean, "1", "of tiles that were ever used, their worst cells")
     writes = sum(int(record.get("writes")) for record in records)
     yield Condition("rows written", float(writes), "", "by all owners")
     stuck = max((record.stuck_share for record in records), default=0.0)

@@ -19,7 +19,8 @@ from vaccel.errors import InvalidArgument
 
 # Cells of one weight: a positive and a negative one.
 PAIR: Final = 2
-_MOST_WRITES: Final = 1 << 50
+# Each cell's writes are counted in 32 bits.
+_MOST_WRITES: Final = (1 << 32) - 1
 _MOST_REWRITES: Final = 1 << 32
 
 
