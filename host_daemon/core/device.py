@@ -26,6 +26,8 @@ from vaccel.model import Array, Cost, DType, Profile, Shape
 
 # A program asks for an arithmetic other than its element type's by this attribute of an operation.
 ARITHMETIC: Final = "vaccel.arithmetic"
+# What tiles of cells compute in: results are near the exact ones, and how near is measured.
+ANALOG: Final = "analog"
 # Likewise, of a device whose numbers are not exact: the largest relative error that a node accepts,
 # and the range of its weights, beyond which they are clipped.
 MAX_ERROR: Final = "vaccel.max_error"

@@ -74,7 +74,8 @@ class Resident:
     """A matrix that tiles keep. ``weights`` (inputs, outputs) float32 are as the program has them.
 
     ``bias`` is added in digital. ``most_error`` is the relative error that the program accepts, or
-    None; ``expected`` the one measured last, at ``measured_at`` on the card's clock.
+    None, and ``kept_at`` when it was last found kept; ``expected`` is the error measured last,
+    for that or for the operator, at ``measured_at``. Both are on the card's clock.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Resident:
     launches: int = 0
     expected: float = math.nan
     measured_at: float = math.nan
+    kept_at: float = math.nan
     counts: ReadCounts = field(default_factory=ReadCounts)
     driven: int = 0  # inputs that DACs converted for launches
     ranged: bool = False  # whether a calibrated range is from data yet
@@ -104,7 +106,7 @@ class Resident:
         """The clock has moved, or cells have been written."""
         for each in self.placed:
             each.snapshot = None
-        self.measured_at = math.nan
+        self.measured_at = self.kept_at = math.nan
 
     @property
     def quick(self) -> bool:
@@ -207,7 +209,7 @@ class Resident:
             both = float(np.sum(given * exact))
             size = float(np.sum(exact * exact))
             each.record.put(factor=size / both if both > 0 else 1.0, calibrated_at=now)
-        self.measured_at = math.nan
+        self.measured_at = self.kept_at = math.nan
         return counts
 
     @property
