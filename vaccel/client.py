@@ -182,22 +182,28 @@ class Device:
         data: Mapping[str, Data] | None = None,
         *,
         arithmetic: str = "",
+        max_error: float | None = None,
     ) -> Model:
         """Load an ONNX model or a program file (.vxp), from a path or from its bytes.
 
         External data of a model comes from ``data`` by its location, bytes or paths, or else from
         files within the model's folder; links are not followed. ``arithmetic`` is what its products
         of float32 compute in on the arrays: "bf16", "fp16", "int8" and what else the card has; by
-        default in float32, or as the program file says. Raises InvalidModel; Unsupported, also for
-        a program file of another card or profile, and for an arithmetic that the card lacks;
-        Exhausted naming the bytes that the VF has no room for.
+        default in float32, or as the program file says. ``max_error`` is the relative error that
+        each of its nodes may have that the card computes in analog, and that states none of its
+        own: 0.1 is ten percent. Raises InvalidModel; Unsupported, also for a program file of
+        another card or profile, for an arithmetic that the card lacks, and for an error that it
+        cannot keep; Exhausted naming the bytes that the VF has no room for.
         """
+        most = 0.0 if max_error is None else given.share("load: max_error", max_error)
+        where: memoryview | Path
         if isinstance(source, bytes):
-            name, given = "<bytes>", ModelSource(memoryview(source), data or {}, arithmetic)
+            name, where = "<bytes>", memoryview(source)
         else:
             name = _name(source)
-            given = ModelSource(Path(name).absolute(), data or {}, arithmetic)
-        return Model(self, name, loop.run(self._session.load_onnx(given)))
+            where = Path(name).absolute()
+        model = ModelSource(where, data or {}, arithmetic, most)
+        return Model(self, name, loop.run(self._session.load_onnx(model)))
 
     def kernel(self, name: str, *operands: Port, **settings: Any) -> Model:
         """A single kernel as a program, for operands of these dtypes and shapes (or symbols).

@@ -46,7 +46,8 @@ class Blob:
 class OnnxSource:
     """A model that was written to a buffer, as any other data, with its external data beside it.
 
-    ``arithmetic`` is that of its float32 products on the arrays, "" for float32's own. With
+    ``arithmetic`` is that of its float32 products on the arrays, "" for float32's own;
+    ``max_error`` the relative error that a node in analog may have, 0 for no demand. With
     ``take`` the load takes the buffer over: it ends with the call, whatever comes of it, and its
     bytes need not be copied.
     """
@@ -57,6 +58,7 @@ class OnnxSource:
     blobs: tuple[Blob, ...] = ()
     take: bool = False
     arithmetic: str = ""
+    max_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,19 @@ def seconds(what: str, value: Any) -> float:
     raise InvalidArgument(f"{what} is {_shown(value)}", hint="give seconds")
 
 
+def share(what: str, value: Any) -> float:
+    """A finite number above 0. Raises InvalidArgument."""
+    number = math.nan
+    if isinstance(value, (float, int, Real)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+    if not 0 < number < math.inf:
+        raise InvalidArgument(f"{what} is {_shown(value)}", hint="give a number such as 0.1")
+    return number
+
+
 def element(what: str, value: Any) -> DType:
     """An element type by its name, or NumPy's. Raises InvalidArgument with the names."""
     # NumPy would read a small language of its own from bytes and tuples, and None as float64.

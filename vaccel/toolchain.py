@@ -33,7 +33,8 @@ class Request:
     """What to compile for, and what is asked of it.
 
     ``card`` "" is the first of the catalogue that has the profile. ``shapes`` and ``values`` are by
-    input, ``symbols`` sizes by the name of a dimension. ``arithmetic`` is as in ``Device.load``.
+    input, ``symbols`` sizes by the name of a dimension. ``arithmetic`` and
+    ``max_error``, 0 for no demand, are as in ``Device.load``.
     """
 
     profile: str
@@ -42,6 +43,7 @@ class Request:
     symbols: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     arithmetic: str = ""
+    max_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def compile_model(
         "symbols": dict(request.symbols),
         "values": dict(request.values),
         "arithmetic": request.arithmetic,
+        "max_error": request.max_error,
         "want": want,
     }
     kept = to or io.BytesIO()

@@ -33,6 +33,7 @@ class ModelSource:
     model: memoryview | Path
     data: Mapping[str, Data] = field(default_factory=dict)
     arithmetic: str = ""
+    max_error: float = 0.0
 
     @property
     def is_file(self) -> bool:
@@ -64,7 +65,7 @@ class ModelSource:
                 raise InvalidModel(f"model {self} is empty", hint="export it again")
             parts = [_Part("", model, len(model))]
             parts += [self._part(name, files) for name in names]
-            yield Upload(tuple(parts), self.arithmetic)
+            yield Upload(tuple(parts), self.arithmetic, self.max_error)
 
     def _part(self, name: str, files: ExitStack) -> _Part:
         given = self.data.get(name)
@@ -95,8 +96,10 @@ class _Part:
 class Upload:
     """Parts one behind the other: the model, then its data."""
 
-    def __init__(self, parts: tuple[_Part, ...], arithmetic: str = "") -> None:
-        self._arithmetic = arithmetic
+    def __init__(
+        self, parts: tuple[_Part, ...], arithmetic: str = "", max_error: float = 0.0
+    ) -> None:
+        self._arithmetic, self._max_error = arithmetic, max_error
         self._parts = parts
         self._starts: list[int] = []
         end = 0
@@ -137,8 +140,8 @@ class Upload:
             Blob(part.name, start, part.size)
             for part, start in zip(self._parts[1:], self._starts[1:], strict=True)
         )
-        size, arithmetic = self._parts[0].size, self._arithmetic
-        return OnnxSource(buffer, 0, size, blobs, take=True, arithmetic=arithmetic)
+        size, asked = self._parts[0].size, (self._arithmetic, self._max_error)
+        return OnnxSource(buffer, 0, size, blobs, True, *asked)
 
 
 def _read(model: Path) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime as ort
 
 from host_daemon.compiler import frontend, kernels, signature, vxp
+from host_daemon.compiler.accuracy import held_to
 from host_daemon.compiler.arithmetic.legalise import legalise
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.external import Blobs
@@ -64,6 +65,7 @@ class CompiledProgram:
         model: CheckedModel,
         target: Target,
         arithmetic: str = "",
+        max_error: float = 0.0,
         suits: Callable[[Mapping[str, Shape]], None] | None = None,
     ) -> None:
         """``suits`` raises InvalidArgument where shapes are none that it can be launched with."""
@@ -76,6 +78,10 @@ class CompiledProgram:
         self._fit = Fit(model.proto, model.weight_bytes, target.memory_bytes)
         self._fit.check_known(model.known)
         model, self.analysis = legalise(model, arithmetic, target.device)
+        if max_error:
+            model, self.analysis = held_to(
+                max_error, model, self.analysis, arithmetic, target.device
+            )
         self.graph = model.proto.graph
         opening = Opening(target.threads, target.scratch, model.weights)
         self._body = open_body(model, self.analysis, target.device, opening)
@@ -212,20 +218,23 @@ def compile_model(
     target: Target,
     sha256: str = "",
     arithmetic: str = "",
+    max_error: float = 0.0,
     blobs: Blobs = MappingProxyType({}),
     own: bool = False,
 ) -> CompiledProgram:
     """Compile ONNX bytes, or open a program file. ``blobs``, ``own``: see ``frontend.read``.
 
     ``sha256`` is that of ONNX bytes, where it is known already. ``arithmetic`` is that of the
-    products of float32, "" for what a program file says, or float32. Raises InvalidModel or
+    products of float32, "" for what a program file says, or float32; ``max_error`` what nodes in
+    analog are held to, 0 for what a program file says, or nothing. Raises InvalidModel or
     Unsupported naming the node at fault.
     """
     view = memoryview(data)
     if not vxp.is_vxp(view):
-        return CompiledProgram(frontend.read(view, sha256, blobs, own), target, arithmetic)
+        model = frontend.read(view, sha256, blobs, own)
+        return CompiledProgram(model, target, arithmetic, max_error)
     with vxp.opened(view, target.identity, own) as model:
-        return CompiledProgram(model, target, arithmetic or vxp.arithmetic(view))
+        return CompiledProgram(model, target, *vxp.asked(view, arithmetic, max_error))
 
 
 def compile_kernel(source: KernelSource, target: Target) -> CompiledProgram:

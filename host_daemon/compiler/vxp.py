@@ -67,10 +67,14 @@ def is_vxp(data: memoryview | bytes) -> bool:
 
 
 def write(
-    model: CheckedModel, identity: Identity, plan: Mapping[str, Any], arithmetic: str = ""
+    model: CheckedModel,
+    identity: Identity,
+    plan: Mapping[str, Any],
+    arithmetic: str = "",
+    max_error: float = 0.0,
 ) -> Iterator[bytes | memoryview]:
     """A program file in pieces. ``plan`` says to people what the compiler decided; ``arithmetic``
-    is what the program computes in where a load says nothing.
+    is what the program computes in where a load says nothing, ``max_error`` what is demanded of it.
 
     Raises Exhausted where its header would be longer than bounds.PROGRAM_HEADER_BYTES.
     """
@@ -86,6 +90,7 @@ def write(
         "vaccel": __version__,
         "target": asdict(identity),
         "arithmetic": arithmetic,
+        "max_error": max_error,
         "model": {"sha256": model.sha256, "nodes": model.nodes},
         "inputs": [_port(port) for port in signature.inputs(model.proto.graph)],
         "outputs": [_port(port) for port in signature.outputs(model.proto.graph)],
@@ -143,9 +148,15 @@ def header(data: memoryview) -> dict[str, Any]:
     return _header(data)[0]
 
 
-def arithmetic(data: memoryview) -> str:
-    """What a program file is to compute in, "" where it does not say. Raises as ``header``."""
-    return str(_header(data)[0].get("arithmetic", ""))
+def asked(data: memoryview, arithmetic: str, max_error: float) -> tuple[str, float]:
+    """What a program file is to compute in, and within what error: as a load asks, and where that
+    says nothing as the file does. Raises as ``header``.
+    """
+    found = _header(data)[0]
+    stated = found.get("max_error", 0.0)
+    if not isinstance(stated, int | float):
+        raise InvalidModel(f"program file: max_error = {str(stated)[:80]!r} is no number")
+    return arithmetic or str(found.get("arithmetic", "")), max_error or float(stated)
 
 
 @contextmanager

@@ -80,7 +80,11 @@ class CellFiles:
             if pf.card.cell_bytes:
                 card = pf.card
                 found = ledgers.load(
-                    self._ledger_path(pf), card.name, card.cores, card.cell_bytes
+                    self._ledger_path(pf),
+                    card.name,
+                    card.cores,
+                    card.cell_bytes,
+                    card.cell_layout,
                 )
                 self._make(pf)
                 found.save(self._ledger_path(pf))

@@ -35,6 +35,7 @@ class Ledger:
     # Texts that the operator chose as seeds, by VF; the others draw from the host's secret.
     seeds: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
+    layout: int = 1  # of the cells beside it, ``Card.cell_layout``
 
     def held_by(self, vf: str) -> list[int]:
         """The cores that a VF holds."""
@@ -68,7 +69,7 @@ class Ledger:
             raise HostFault(f"ledger of cells {path}: {fault.strerror}") from None
 
 
-def load(path: Path, card: str, cores: int, cell_bytes: int) -> Ledger:
+def load(path: Path, card: str, cores: int, cell_bytes: int, layout: int = 1) -> Ledger:
     """The ledger of a card; a new one where there is none.
 
     Raises HostFault naming field and value where it is another card's, or broken.
@@ -76,7 +77,7 @@ def load(path: Path, card: str, cores: int, cell_bytes: int) -> Ledger:
     try:
         text = path.read_text()
     except FileNotFoundError:
-        return Ledger(card, cores, cell_bytes, owners=[""] * cores)
+        return Ledger(card, cores, cell_bytes, owners=[""] * cores, layout=layout)
     except OSError as fault:
         raise HostFault(f"ledger of cells {path}: {fault.strerror}") from None
     try:
@@ -87,6 +88,13 @@ def load(path: Path, card: str, cores: int, cell_bytes: int) -> Ledger:
         raise _broken(path, str(fault)) from None
     if not ok:
         raise _broken(path, f"owners has {len(found.owners)} entries")
+    if table.get("card") == card and found.layout != layout:
+        raise HostFault(
+            f"ledger of cells {path}: layout = {found.layout!r}, but this version of vaccel keeps"
+            f" cells in layout {layout}",
+            hint="what older cells held and how worn they are cannot be read: give the PF another"
+            " name, or remove this file together with its .cells file",
+        )
     wanted: dict[str, Any] = {
         "version": VERSION,
         "card": card,

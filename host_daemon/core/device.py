@@ -26,16 +26,21 @@ from vaccel.model import Array, Cost, DType, Profile, Shape
 
 # A program asks for an arithmetic other than its element type's by this attribute of an operation.
 ARITHMETIC: Final = "vaccel.arithmetic"
+# What tiles of cells compute in: results are near the exact ones, and how near is measured.
+ANALOG: Final = "analog"
 # Likewise, of a device whose numbers are not exact: the largest relative error that a node accepts,
 # and the range of its weights, beyond which they are clipped.
 MAX_ERROR: Final = "vaccel.max_error"
 WEIGHT_LIMIT: Final = "vaccel.weight_limit"
+# What the full scale of its DACs stands for: the largest of each vector, a limit, or one from data.
+INPUT_RANGE: Final = "vaccel.input_range"
+INPUT_LIMIT: Final = "vaccel.input_limit"
 # How the resistance of an analog card's wires is solved: in closed form, or node by node.
 WIRES: Final = "vaccel.wires"
 EXACT: Final = "exact"
 SOLUTIONS: Final = ("closed", EXACT)
 # What a node's metadata may say to a device.
-DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT, WIRES})
+DEMANDS: Final = frozenset({MAX_ERROR, WEIGHT_LIMIT, INPUT_RANGE, INPUT_LIMIT, WIRES})
 
 
 class NoRoom(Exhausted):
@@ -99,6 +104,7 @@ class Card:
     figures: tuple[Figure, ...] = ()
     # Non-volatile cells of a core, in bytes of the host's file for them: see ``core.lasting``.
     cell_bytes: int = 0
+    cell_layout: int = 1  # which version of what lies there this is
 
 
 class DeviceModel(Protocol):

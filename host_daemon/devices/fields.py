@@ -133,6 +133,14 @@ class Section:
             )
         return value
 
+    def number(self, key: str) -> float:
+        """A sourced number without a unit, positive."""
+        value = self._value(key)
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if not plain or not 0 < value < math.inf:
+            raise InvalidArgument(f"{self.name(key)} = {value!r} is not a positive number")
+        return float(value)
+
     def choice(self, key: str, allowed: Sequence[str]) -> str:
         """One of the texts allowed."""
         value = self.text(key)

@@ -6,10 +6,37 @@ so that a result can never be an input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from vaccel.errors import InvalidArgument
+
+# From a row with its results, and the result itself: the absolute difference that is accepted.
+Allowed = Callable[[Mapping[str, str], float], float]
+_LEAST_ALLOWED: Final = 1e-6
+
+
+def within(share: float) -> Allowed:
+    """A relative error: 0.005 is half a percent."""
+    return lambda row, expected: share * abs(expected)
+
+
+_EQUAL: Final = within(0.0)
+
+
+def standard_errors(deviation: str) -> Allowed:
+    """Three standard errors of a mean over ``seeds``, whose deviation a column names, or 1e-6."""
+
+    def allowed(row: Mapping[str, str], expected: float) -> float:
+        try:
+            error = float(row.get(deviation, "")) / math.sqrt(float(row.get("seeds", "")))
+        except (ValueError, ZeroDivisionError):
+            error = 0.0
+        return max(_LEAST_ALLOWED, 3 * error)
+
+    return allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +46,8 @@ class Oracle:
     ``seconds`` names the column of the reference's CPU time, or "" where it has none; or
     ``rates`` that of its multiply-accumulates per CPU second, and ``rate`` measures ours of a row.
     A prediction that takes milliseconds is timed over several ``passes``. Differences up to
-    ``rounding`` are none: below it the reference itself is rounding.
+    ``rounding`` are none: below it the reference itself is rounding. ``allowed`` says by how much a
+    prediction may differ from a row's result and count as met.
     """
 
     file: str
@@ -32,6 +60,7 @@ class Oracle:
     rate: Callable[[Mapping[str, str]], float] | None = None
     passes: int = 5
     rounding: float = 0.0
+    allowed: Allowed = _EQUAL
 
 
 def integer(row: Mapping[str, str], column: str) -> int:
@@ -40,3 +69,22 @@ def integer(row: Mapping[str, str], column: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) == 0:
         raise InvalidArgument(f"column {column} = {text!r} is not a positive integer")
     return int(text)
+
+
+def bounded(row: Mapping[str, str], column: str, most: int) -> int:
+    """The same, of which more than ``most`` would take too long or too much memory."""
+    value = integer(row, column)
+    if value > most:
+        raise InvalidArgument(f"column {column} = {value} is more than {most}")
+    return value
+
+
+def number(text: str, what: str) -> float:
+    """A number from 0 to 1e12. Raises InvalidArgument naming what it is and the text."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1e12:
+        raise InvalidArgument(f"{what} = {text!r} is not a number from 0 to 1e12")
+    return value

@@ -273,9 +273,9 @@ class Executor:
         owner = self._contexts.find(context)
         owner.programs.check_room()
         if isinstance(source, OnnxSource):
-            in_what = source.arithmetic
+            asked = source.arithmetic, source.max_error
             with uploaded(owner.buffers, source) as upload:
-                compiled = await self._load(owner, lambda _: self._cache.take(*upload, in_what))
+                compiled = await self._load(owner, lambda _: self._cache.take(*upload, *asked))
         else:
             compiled = await self._load(
                 owner, lambda _: (compile_kernel(source, self._target), True)

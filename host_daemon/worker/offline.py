@@ -6,7 +6,7 @@ which it enters before it looks at the model, and ends with its one answer. REQU
 object::
 
     {"card": NAME or path, "profile": NAME, "threads": 1, "want": ["vxp", "explain"],
-     "arithmetic": "bf16",
+     "arithmetic": "bf16", "max_error": 0.1,
      "parts": [["", BYTES], [LOCATION, BYTES], …],
      "shapes": {INPUT: [..]}, "symbols": {NAME: SIZE}, "values": {INPUT: nested lists}}
 
@@ -59,9 +59,10 @@ def answer(
     want = set(request.get("want", ()))
     model = _checked(memoryview(data), identity, blobs)
     arithmetic = str(request.get("arithmetic", ""))
-    if not arithmetic and vxp.is_vxp(data):
-        arithmetic = vxp.arithmetic(memoryview(data))
-    program = CompiledProgram(model, target, arithmetic)
+    max_error = float(request.get("max_error", 0.0))
+    if vxp.is_vxp(data):
+        arithmetic, max_error = vxp.asked(memoryview(data), arithmetic, max_error)
+    program = CompiledProgram(model, target, arithmetic, max_error)
     found: dict[str, Any] = {"card": card.name, "profile": dataclasses.asdict(profile)}
     file: Pieces = ()
     told: dict[str, Any] = {}
@@ -75,7 +76,7 @@ def answer(
         found["explain"] = told
     if "vxp" in want:
         plan: dict[str, Any] = {key: told[key] for key in ("inputs", "total") if key in told}
-        file = tuple(vxp.write(model, identity, plan, arithmetic))
+        file = tuple(vxp.write(model, identity, plan, arithmetic, max_error))
     found["model"] = {
         "sha256": model.sha256,
         "nodes": model.nodes,

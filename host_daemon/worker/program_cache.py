@@ -46,15 +46,17 @@ class ProgramCache:
         blobs: Blobs = MappingProxyType({}),
         own: bool = False,
         arithmetic: str = "",
+        max_error: float = 0.0,
     ) -> tuple[CompiledProgram, bool]:
         """The program of a model or a program file, and whether it was made just now.
 
-        In another ``arithmetic`` the same bytes are another program. Raises what ``compile_model``
+        In another ``arithmetic``, or held to another ``max_error``, the same bytes are another
+        program. Raises what ``compile_model``
         raises, whose ``blobs`` and ``own`` these are.
         """
         is_file = vxp.is_vxp(data)
         digest = vxp.key(data) if is_file else external.digest(data, blobs)
-        key = f"{digest}/{arithmetic}"
+        key = f"{digest}/{arithmetic}/{max_error!r}"
         known = self._known(key)
         if known is not None:
             if is_file:
@@ -66,7 +68,8 @@ class ProgramCache:
             return known, False
         sha256 = "" if is_file else digest
         with heap.tidied(len(data) + sum(map(len, blobs.values()))):
-            program = compile_model(data, self._target, sha256, arithmetic, blobs, own)
+            asked = arithmetic, max_error
+            program = compile_model(data, self._target, sha256, *asked, blobs, own)
         if program.spilled:
             # Made for what room there was: who loads it later may find more.
             return program, True

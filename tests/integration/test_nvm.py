@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,69 @@ def test_a_demanded_error_is_kept_or_refused(host: DaemonHost, vf: VF) -> None:
         outputs = model(x=INPUTS)
         assert error(outputs["y"]) < 0.15
         assert outputs.cost.joules["write"] > 0  # it was refreshed, and the launch says so
+
+
+def test_a_program_is_held_to_its_error_as_it_ages(host: DaemonHost, vf: VF) -> None:
+    """Recalibrated, then written anew, then refused with the numbers."""
+    with vaccel.open(address=vf.socket, path="grpc") as device:
+        with pytest.raises(Unsupported, match=r"max_error = 0\.001, but this card reaches 0\.\d+"):
+            device.load(product(), max_error=0.001)
+        for wrong in (0, -0.1, float("nan"), "much"):
+            with pytest.raises(InvalidArgument, match="load: max_error is"):
+                device.load(product(), max_error=wrong)  # type: ignore[arg-type]
+        loose = device.load(product())
+        model = device.load(product(), max_error=0.14)
+        assert error(model(x=INPUTS)["y"]) < 0.15
+        assert condition(host, "error demanded") < 1
+        host.admin.advance_clock("nvm0", 60.0)
+        mended = model(x=INPUTS)
+        assert error(mended["y"]) < 0.15 and "write" not in mended.cost.joules
+        assert mended.cost.joules["adc"] > 2 * loose(x=INPUTS).cost.joules["adc"]  # to measure it
+        host.admin.advance_clock("nvm0", 30 * DAY)
+        anew = model(x=INPUTS)
+        assert error(anew["y"]) < 0.15 and anew.cost.joules["write"] > 0
+        assert error(loose(x=INPUTS)["y"]) > 0.2  # who demands nothing drifts
+        with worn_out(host, host.admin.vf("analog")):
+            host.admin.advance_clock("nvm0", 300 * DAY)
+            said = r"max_error = 0\.14, but this card reaches 0\.\d+ .*tile \d is worn out"
+            with pytest.raises(Unsupported, match=said):
+                model(x=INPUTS)
+            assert host.admin.vf("analog").conditions[0].level == "fault"
+        assert error(model(x=INPUTS)["y"]) < 0.15
+
+
+@contextmanager
+def worn_out(host: DaemonHost, vf: VF) -> Iterator[None]:
+    """Let the metal say for a while that cells of a VF have seen their last write."""
+    own = load_card(find_card("hermes")).parameters
+    path = host.folder / "state/cells/nvm0.cells"
+    with path.open("r+b") as file:
+        cells = memoryview(mmap(file.fileno(), 0))
+    records = [TileRecord.of(cells, core, own) for core in vf.cores]
+    before = [record.get("worst") for record in records]
+    for record in records:
+        record.put(worst=own.tile.endurance)
+    yield
+    for record, worst in zip(records, before, strict=True):
+        record.put(worst=worst)
+
+
+def test_inputs_beyond_a_range_are_clipped_and_seen(host: DaemonHost, vf: VF) -> None:
+    with vaccel.open(address=vf.socket, path="grpc") as device:
+        fixed = device.load(product(input_limit="1.5"))
+        assert error(fixed(x=INPUTS)["y"]) > 0.2
+        assert condition(host, "inputs clipped") == np.count_nonzero(np.abs(INPUTS) > 1.5)
+        assert "inputs clipped" in host.admin.vf("analog").conditions[0].note
+        fixed.unload()
+        calibrated = device.load(product(input_range="calibrated"))
+        assert error(calibrated(x=INPUTS)["y"]) < 0.2
+        assert condition(host, "input range") == pytest.approx(np.percentile(abs(INPUTS), 99.995))
+        calibrated(x=INPUTS * 9)
+        assert condition(host, "inputs clipped") > INPUTS.size / 2
+        host.admin.recalibrate_vf(vf.id)
+        assert error(calibrated(x=INPUTS * 9)["y"] / 9) < 0.2
+        with pytest.raises(InvalidArgument, match="input_range = 'wide'"):
+            device.load(product(input_range="wide"))
 
 
 def test_bad_weights_are_named(host: DaemonHost, vf: VF) -> None:

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
 import vaccel
+from host_daemon.compiler import vxp
 from tests.conformance import models
 from tests.conformance.models import F32, graph, value
 from tests.integration.daemon_host import PROFILE, DaemonHost
@@ -155,6 +156,22 @@ def test_what_cannot_be_compiled_is_said(file: Path, tmp_path: Path) -> None:
             toolchain.compile_model(path, request, file=True, explain=True)
     done = vaccelctl("explain", str(file), "--profile", PROFILE, "--dim", "n=two")
     assert done.returncode == 2 and "'two'" in done.stderr
+
+
+def test_a_demanded_error_is_of_the_file(file: Path) -> None:
+    analog = ("--profile", "hermes.8t", "--max-error")
+    for command in ("compile", "explain"):
+        done = vaccelctl(command, str(file), *analog, "0.001")
+        said = r"max_error = 0\.001, but this card\s+reaches 0\.\d+"
+        assert done.returncode == Unsupported.exit_code and re.search(said, done.stderr)
+        done = vaccelctl(command, str(file), *analog, "-1")
+        assert done.returncode == InvalidArgument.exit_code and "--max-error is -1" in done.stderr
+    assert not file.with_suffix(".vxp").exists()
+    done = vaccelctl("compile", str(file), *analog, "0.3")
+    assert done.returncode == 0, done.stderr
+    data = memoryview(file.with_suffix(".vxp").read_bytes())
+    assert vxp.asked(data, "", 0.0) == ("", 0.3)
+    assert vxp.asked(data, "", 0.5) == ("", 0.5)
 
 
 def test_values_that_steer_are_asked_for(tmp_path: Path) -> None:

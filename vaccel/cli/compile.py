@@ -13,6 +13,7 @@ from vaccel.cli.model_options import (
     ArithmeticName,
     CardName,
     Dims,
+    MaxError,
     ModelFile,
     ProfileName,
     Shapes,
@@ -45,6 +46,7 @@ def compile_file(
     dim: Dims = None,
     value: Values = None,
     arithmetic: ArithmeticName = "",
+    max_error: MaxError = None,
     as_json: Json = False,
 ) -> None:
     """Compile a model into a program file for one card and profile.
@@ -56,7 +58,7 @@ def compile_file(
     from vaccel.cli import explained
     from vaccel.cli.model_options import request_of
 
-    request = request_of(profile, card, shape, dim, value, arithmetic)
+    request = request_of(profile, card, shape, dim, value, arithmetic, max_error)
     begun = time.monotonic()
     path = output or model.with_suffix(".vxp")
     with whole_file(path) as stream:

@@ -12,6 +12,7 @@ from vaccel.cli.model_options import (
     ArithmeticName,
     CardName,
     Dims,
+    MaxError,
     ModelFile,
     ProfileName,
     Shapes,
@@ -38,6 +39,7 @@ def explain(
     dim: Dims = None,
     value: Values = None,
     arithmetic: ArithmeticName = "",
+    max_error: MaxError = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write one page with timeline and graph."),
@@ -53,7 +55,7 @@ def explain(
     from vaccel.cli import explained
     from vaccel.cli.model_options import request_of
 
-    request = request_of(profile, card, shape, dim, value, arithmetic)
+    request = request_of(profile, card, shape, dim, value, arithmetic, max_error)
     done = toolchain.compile_model(model, request, file=False, explain=True)
     if html is not None:
         from vaccel.cli.explained_page import page

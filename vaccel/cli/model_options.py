@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaccel import given
 from vaccel.errors import InvalidArgument
 from vaccel.toolchain import Request
 
@@ -55,6 +56,16 @@ ArithmeticName = Annotated[
     ),
 ]
 
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        metavar="X",
+        help="The relative error that nodes in analog may have, such as 0.1. Default: any.",
+        show_default=False,
+    ),
+]
+
 
 def request_of(
     profile: str,
@@ -63,6 +74,7 @@ def request_of(
     dims: Sequence[str] | None,
     values: Sequence[str] | None,
     arithmetic: str = "",
+    max_error: float | None = None,
 ) -> Request:
     """The request that options make. Raises InvalidArgument naming the option."""
     return Request(
@@ -72,12 +84,13 @@ def request_of(
         {name: _size("--dim", text) for name, text in _pairs("--dim", dims)},
         {name: _value(name, text) for name, text in _pairs("--value", values)},
         arithmetic,
+        0.0 if max_error is None else given.share("--max-error", max_error),
     )
 
 
-def _pairs(option: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
+def _pairs(option: str, texts: Sequence[str] | None) -> list[tuple[str, str]]:
     found = []
-    for each in given or ():
+    for each in texts or ():
         name, equals, text = each.partition("=")
         if not equals or not name:
             raise InvalidArgument(f"{option} {each!r} is no NAME=VALUE", hint=f"{option} name=1")

@@ -102,7 +102,7 @@ def _onnx_of(onnx: compute_pb2.OnnxSource) -> compute.OnnxSource:
         )
     blobs = tuple(compute.Blob(blob.name, blob.offset, blob.length) for blob in onnx.blobs)
     where = onnx.buffer, onnx.offset, onnx.length
-    return compute.OnnxSource(*where, blobs, onnx.take, onnx.arithmetic)
+    return compute.OnnxSource(*where, blobs, onnx.take, onnx.arithmetic, onnx.max_error)
 
 
 def to_program_request(
@@ -115,6 +115,7 @@ def to_program_request(
             offset=source.offset,
             length=source.length,
             arithmetic=source.arithmetic,
+            max_error=source.max_error,
             blobs=[
                 compute_pb2.Blob(name=each.name, offset=each.offset, length=each.length)
                 for each in source.blobs

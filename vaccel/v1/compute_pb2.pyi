@@ -139,20 +139,22 @@ class LoadProgramRequest(_message.Message):
     def __init__(self, context: _Optional[str] = ..., onnx: _Optional[_Union[OnnxSource, _Mapping]] = ..., kernel: _Optional[_Union[KernelSource, _Mapping]] = ...) -> None: ...
 
 class OnnxSource(_message.Message):
-    __slots__ = ("buffer", "offset", "length", "arithmetic", "blobs", "take")
+    __slots__ = ("buffer", "offset", "length", "arithmetic", "blobs", "take", "max_error")
     BUFFER_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     TAKE_FIELD_NUMBER: _ClassVar[int]
+    MAX_ERROR_FIELD_NUMBER: _ClassVar[int]
     buffer: int
     offset: int
     length: int
     arithmetic: str
     blobs: _containers.RepeatedCompositeFieldContainer[Blob]
     take: bool
-    def __init__(self, buffer: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., arithmetic: _Optional[str] = ..., blobs: _Optional[_Iterable[_Union[Blob, _Mapping]]] = ..., take: bool = ...) -> None: ...
+    max_error: float
+    def __init__(self, buffer: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., arithmetic: _Optional[str] = ..., blobs: _Optional[_Iterable[_Union[Blob, _Mapping]]] = ..., take: bool = ..., max_error: _Optional[float] = ...) -> None: ...
 
 class Blob(_message.Message):
     __slots__ = ("name", "offset", "length")

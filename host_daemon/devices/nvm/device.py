@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from host_daemon.core.device import ARITHMETIC, Card, NodeCost, NoRoom, Operation
+from host_daemon.core.device import ANALOG, ARITHMETIC, Card, NodeCost, NoRoom, Operation
 from host_daemon.core.lasting import Life
 from host_daemon.devices.lowering import lower
 from host_daemon.devices.nvm import health, matrix, promise, snapshots
@@ -29,8 +29,7 @@ from vaccel.inventory import Condition
 from vaccel.model import Array, Cost, DType, Profile
 
 _NO_SEED = bytes(32)
-# What a node may state as its arithmetic: that of tiles, or of the digital core.
-ANALOG: Final = "analog"
+# What a node may state as its arithmetic beside ``analog``: that of the digital core.
 DIGITAL: Final = "fp32"
 
 
@@ -175,7 +174,7 @@ class NvmDevice:
         data = inputs[0] if inputs else None
         if resident is None or data is None:
             return None
-        if resident.most_error is not None and not resident.measured(self._now):
+        if resident.most_error is not None and resident.kept_at != self._now:
             self._keep_promise(resident)
         bias = resident.bias
         if bias is None and len(inputs) > BIAS and inputs[BIAS] is not None:
@@ -230,6 +229,7 @@ class NvmDevice:
         """Read every matrix in use against what was read when it was written, and scale it back."""
         nodes = []
         for resident in self._residents.values():
+            resident.ranged = False  # a calibrated range of inputs is that of the next launch
             counts = resident.recalibrate(self._now)
             nodes.append(self._machine.calibrating(resident.grid, counts, CALIBRATION))
         return self._costs.plain(nodes)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from host_daemon.core.device import EXACT, WIRES
-from host_daemon.devices.nvm.analog.converters import ReadCounts
+from host_daemon.devices.nvm.analog.converters import InputRange, ReadCounts
 from host_daemon.devices.nvm.analog.wires import VALID_LOAD
 from host_daemon.devices.nvm.resident import Resident
 from host_daemon.devices.nvm.store import MOST_STUCK, TileRecord
@@ -20,6 +20,8 @@ from host_daemon.devices.nvm.writing import Budget
 from vaccel.inventory import Condition
 
 _NEAR: Final = 0.9
+# A larger share of inputs beyond the range is a warning: a calibrated one leaves out 1 in 20,000.
+_CLIPPED: Final = 0.001
 _LEVELS: Final = ("ok", "warning", "fault")
 
 
@@ -129,9 +131,9 @@ def _wires(residents: Collection[Resident], now: float) -> Iterator[Condition]:
 def _wear(records: Sequence[TileRecord], warn: float) -> Iterator[Condition]:
     worst = max((record.wear for record in records), default=0.0)
     mean = sum(record.wear for record in records) / len(records) if records else 0.0
-    note = "writes of the most written row over a cell's endurance"
+    note = "writes of the most written cell over a cell's endurance"
     yield Condition("worst wear", worst, "1", note, _level(worst, warn, 1.0))
-    yield Condition("mean wear", mean, "1", "of tiles that were ever used, their worst rows")
+    yield Condition("mean wear", mean, "1", "of tiles that were ever used, their worst cells")
     writes = sum(int(record.get("writes")) for record in records)
     yield Condition("rows written", float(writes), "", "by all owners")
     stuck = max((record.stuck_share for record in records), default=0.0)
@@ -145,6 +147,26 @@ def _budget(budget: Budget) -> Condition:
     return Condition("write budget", share, "1", note, _level(share, _NEAR, 1.0))
 
 
+def _inputs(residents: Collection[Resident], clipped: int) -> Iterator[Condition]:
+    """The ranges that DACs have, where they are not each vector's own, and what they cut off."""
+    ranges = {
+        resident.edge.fixed_range: resident.edge.input_range
+        for resident in residents
+        if resident.edge.input_range is not InputRange.MAXIMUM
+    }
+    waiting = sum(
+        resident.edge.input_range is InputRange.CALIBRATED and not resident.ranged
+        for resident in residents
+    )
+    if ranges:
+        note = ", ".join(sorted(set(ranges.values())))
+        note += f"; {waiting} wait for their next launch" if waiting else ""
+        yield Condition("input range", max(ranges), "", f"the largest of {len(ranges)}: {note}")
+    driven = sum(resident.driven for resident in residents)
+    level = "warning" if clipped > _CLIPPED * driven else "ok"
+    yield Condition("inputs clipped", float(clipped), "", "beyond the DAC's range", level)
+
+
 def _counts(residents: Collection[Resident]) -> Iterator[Condition]:
     total = sum((resident.counts for resident in residents), ReadCounts())
     clipped = sum(resident.clipped for resident in residents)
@@ -152,7 +174,7 @@ def _counts(residents: Collection[Resident]) -> Iterator[Condition]:
     level = "warning" if clipped else "ok"
     yield Condition("weights clipped", float(clipped), "", "beyond the range set", level)
     yield Condition("cells missed", float(missed), "", "that did not verify when written")
-    yield Condition("inputs clipped", float(total.clipped), "", "beyond the DAC's range")
+    yield from _inputs(residents, total.clipped)
     level = "warning" if total.saturated else "ok"
     note = f"of {total.vectors} vectors read: the ADC's end"
     yield Condition("outputs saturated", float(total.saturated), "", note, level)

@@ -14,7 +14,7 @@ from host_daemon.devices.nvm.device import NvmDevice
 from host_daemon.devices.nvm.erase import erase
 from host_daemon.devices.nvm.figures import figures
 from host_daemon.devices.nvm.parameters import NvmParameters, read_parameters
-from host_daemon.devices.nvm.store import TileRecord, record_bytes
+from host_daemon.devices.nvm.store import VERSION, TileRecord, record_bytes
 from vaccel.errors import InvalidArgument
 from vaccel.inventory import Condition
 from vaccel.model import Profile
@@ -50,6 +50,7 @@ class NvmKind:
             parameters=parameters,
             figures=figures(header, parameters),
             cell_bytes=record_bytes(parameters.tile),
+            cell_layout=VERSION,
         )
 
     def model(self, card: Card, profile: Profile) -> DeviceModel:

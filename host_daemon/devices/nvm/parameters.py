@@ -13,12 +13,14 @@ from host_daemon.devices.nvm.analog.converters import Converter, InputRange, Per
 from host_daemon.devices.nvm.analog.crossbar import Mapping as WeightMapping
 from host_daemon.devices.nvm.analog.crossbar import Scaling
 from host_daemon.devices.nvm.analog.presets import PRESETS
+from host_daemon.devices.nvm.ranges import FILL
 from vaccel import units
 from vaccel.errors import InvalidArgument
 
 # Cells of one weight: a positive and a negative one.
 PAIR: Final = 2
-_MOST_WRITES: Final = 1 << 50
+# Each cell's writes are counted in 32 bits.
+_MOST_WRITES: Final = (1 << 32) - 1
 _MOST_REWRITES: Final = 1 << 32
 
 
@@ -156,10 +158,15 @@ def _periphery(section: Section, wires: Section, dac_bits: int, adc_bits: int) -
     ohms = wires.quantity("segment", units.RESISTANCE, zero=True)
     exact = wires.choice("solve", SOLUTIONS) == EXACT
     wires.finish()
+    mode = InputRange.MAXIMUM
+    if section.has("input_range"):
+        mode = InputRange(section.choice("input_range", tuple(InputRange)))
+    limit = section.number("input_limit") if mode is InputRange.FIXED else FILL
     return Periphery(
         dac=Converter.of(dac_bits),
         adc=Converter.of(adc_bits, float(section.count("adc_range", most=1 << 12))),
-        input_range=InputRange.MAXIMUM,
+        input_range=mode,
+        fixed_range=limit,
         bound_management=section.flag("bound_management"),
         out_noise=section.quantity("output_noise", units.SHARE, zero=True),
         weight_noise=section.quantity("weight_noise", units.SHARE, zero=True),

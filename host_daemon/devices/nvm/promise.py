@@ -38,6 +38,12 @@ def keep(resident: Resident, writer: Writer, machine: Machine, now: float) -> li
 
     A matrix that fails is measured again at the next launch: the clock may stand, the demand too.
     """
+    spent = _keep(resident, writer, machine, now)
+    resident.kept_at = now
+    return spent
+
+
+def _keep(resident: Resident, writer: Writer, machine: Machine, now: float) -> list[NodeCost]:
     assert resident.most_error is not None  # who demands nothing is not asked
     spent = [_measure(resident, machine, now)]
     if resident.expected <= resident.most_error:

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_daemon.core.device import Operation
-from host_daemon.devices.nvm.analog.converters import ReadCounts
+from host_daemon.devices.nvm.analog.converters import InputRange, Periphery, ReadCounts
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, Mapping
 from host_daemon.devices.nvm.analog.snapshot import Snapshot
 from host_daemon.devices.nvm.blocks import Block, Grid
 from host_daemon.devices.nvm.matrix import rows_of
 from host_daemon.devices.nvm.parameters import NvmParameters
+from host_daemon.devices.nvm.ranges import learned, test_vectors
 from host_daemon.devices.nvm.store import TileRecord, generator
 from vaccel.model import Array
 
@@ -32,22 +33,21 @@ CALIBRATION: Final = 64
 class Placed:
     """A block in its tile, and what the tile reads as at the present time.
 
-    ``exact`` asks for the exact solution of its wires, instead of what the card says.
+    ``edge`` is the card's, with the wires and the range of inputs that the node asks for.
     """
 
     block: Block
     record: TileRecord
     own: NvmParameters
     mapping: Mapping
+    edge: Periphery
     snapshot: Snapshot | None = None
-    exact: bool = False
 
     def array(self) -> CrossbarArray:
         """What the tile keeps, read from its record: a copy, so hold it no longer than needed."""
-        edge = self.own.periphery
         return CrossbarArray(
             self.own.tile.preset,
-            replace(edge, exact_wires=True) if self.exact else edge,
+            self.edge,
             self.mapping,
             self.record.cells(self.block.rows, self.block.columns),
             self.record.record["scale"][0][: self.block.columns].copy(),
@@ -62,13 +62,20 @@ class Placed:
             self.snapshot = self.array().at(now, rng)
         return self.snapshot
 
+    def take_range(self, limit: float) -> None:
+        """Let the full scale of the DACs stand for another number."""
+        self.edge = replace(self.edge, fixed_range=limit)
+        if self.snapshot is not None:
+            self.snapshot = replace(self.snapshot, periphery=self.edge)
+
 
 @dataclass(slots=True)
 class Resident:
     """A matrix that tiles keep. ``weights`` (inputs, outputs) float32 are as the program has them.
 
     ``bias`` is added in digital. ``most_error`` is the relative error that the program accepts, or
-    None; ``expected`` the one measured last, at ``measured_at`` on the card's clock.
+    None, and ``kept_at`` when it was last found kept; ``expected`` is the error measured last,
+    for that or for the operator, at ``measured_at``. Both are on the card's clock.
     """
 
     name: str
@@ -83,7 +90,10 @@ class Resident:
     launches: int = 0
     expected: float = math.nan
     measured_at: float = math.nan
+    kept_at: float = math.nan
     counts: ReadCounts = field(default_factory=ReadCounts)
+    driven: int = 0  # inputs that DACs converted for launches
+    ranged: bool = False  # whether a calibrated range is from data yet
 
     # --- time -------------------------------------------------------------------------------
 
@@ -96,13 +106,12 @@ class Resident:
         """The clock has moved, or cells have been written."""
         for each in self.placed:
             each.snapshot = None
-        self.measured_at = math.nan
+        self.measured_at = self.kept_at = math.nan
 
     @property
     def quick(self) -> bool:
         """Whether looking at its tiles takes no exact solution of their wires first."""
-        exact = self.placed[0].own.periphery.exact_wires
-        return not any((each.exact or exact) and each.snapshot is None for each in self.placed)
+        return not any(each.edge.exact_wires and each.snapshot is None for each in self.placed)
 
     def measured(self, now: float) -> bool:
         """Whether the expected error is known for this time."""
@@ -114,6 +123,7 @@ class Resident:
         """Products of a launch's vectors, with what its noise draws. Raises InvalidArgument."""
         self.settle(now)
         rows = rows_of(operation, data)
+        self._take_range(data)
         result = np.empty((rows.count, self.grid.outputs), np.float32)
         rng = generator(
             self.seed, b"read", self.name.encode(), self.launches.to_bytes(8, "little")
@@ -124,6 +134,7 @@ class Resident:
             result[place], taken = self._multiply(vectors, rng)
             counts += taken
         self.counts += counts
+        self.driven += rows.count * sum(each.block.rows for each in self.placed)
         if bias is not None:
             result += bias
         return rows.finish(result)
@@ -150,7 +161,7 @@ class Resident:
         """
         self.settle(now)
         rng = generator(self.seed, b"probe", self.name.encode())
-        vectors = rng.standard_normal((_PROBES, self.grid.inputs), dtype=np.float32)
+        vectors = test_vectors(rng, _PROBES, self.grid.inputs, self.edge)
         exact = vectors @ self.weights
         given, counts = self._multiply(vectors, rng)
         size = float(np.sqrt(np.mean(np.square(exact, dtype=np.float64))))
@@ -158,6 +169,23 @@ class Resident:
         self.expected = error / size if size else error
         self.measured_at = now
         return self.expected, counts
+
+    # --- range of inputs --------------------------------------------------------------------
+
+    @property
+    def edge(self) -> Periphery:
+        """Of all its tiles: one range of inputs, one way to solve wires."""
+        return self.placed[0].edge
+
+    def _take_range(self, data: Array) -> None:
+        """Set a calibrated range by the activations of the first launch that has any."""
+        if self.ranged or self.edge.input_range is not InputRange.CALIBRATED:
+            return
+        limit = learned(data)
+        if limit is not None:
+            for each in self.placed:
+                each.take_range(limit)
+            self.ranged = True
 
     # --- calibration ------------------------------------------------------------------------
 
@@ -174,14 +202,14 @@ class Resident:
             if tiles is not None and each.record.number not in tiles:
                 continue
             rng = generator(self.seed, b"calibrate", bytes(each.record.get("content")))
-            vectors = rng.standard_normal((CALIBRATION, each.block.rows), dtype=np.float32)
-            exact = vectors @ self.weights[each.block.inputs, each.block.outputs]
+            vectors = test_vectors(rng, CALIBRATION, each.block.rows, each.edge)
+            exact = (vectors @ self.weights[each.block.inputs, each.block.outputs]).astype(float)
             given, taken = each.see(self.seed, now).mvm(vectors, rng)
             counts += taken
-            both = float(np.sum(given * exact, dtype=np.float64))
-            size = float(np.sum(exact * exact, dtype=np.float64))
+            both = float(np.sum(given * exact))
+            size = float(np.sum(exact * exact))
             each.record.put(factor=size / both if both > 0 else 1.0, calibrated_at=now)
-        self.measured_at = math.nan
+        self.measured_at = self.kept_at = math.nan
         return counts
 
     @property

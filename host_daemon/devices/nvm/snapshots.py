@@ -2,7 +2,7 @@
 
 Body: ``clock`` float64, then for each tile that was ever used its number (uint32), the compressed
 length (uint32) and the record. Wear and stuck cells are of the metal that was left, and stay
-behind.
+behind: they are zero in the body, and what is put into a stuck cell is what that cell gives.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def encode(tiles: Tiles, now: float) -> bytes:
     body = bytearray(_CLOCK.pack(now))
     for record in tiles.all:
         if record.formatted:
-            data = zlib.compress(record.record.tobytes(), _FAST)
+            moved = record.record.copy()
+            for field in _METAL:
+                moved[field] = np.zeros((), moved.dtype[field])
+            data = zlib.compress(moved.tobytes(), _FAST)
             body += _TILE.pack(record.number, len(data)) + data
             if len(body) > bounds.DEVICE_STATE_BYTES - bounds.MIB:
                 raise Exhausted(
@@ -56,13 +59,11 @@ def decode(body: bytes, tiles: Tiles, now: float) -> None:
         found[number] = _record(tiles.all[number], number, data, now - clock)
     for number, record in found.items():
         here = tiles.all[number]
-        if not here.formatted:
-            here.record[...] = record.record
-            here.put(owner_writes=0)
-            continue
+        tiles.ready(here)
         for field in record.record.dtype.names or ():
             if field not in _METAL:
                 here.record[field] = record.record[field]
+        here.hold_stuck()
 
 
 def _next(body: bytes, at: int, tiles: int) -> tuple[int, bytes, int]:

@@ -1,12 +1,13 @@
 """What lies in a card's file of cells: one record a tile, read and written in place.
 
 A record holds what the physics keeps without power (conductances, what decides their drift, when
-they were written, which are stuck), how worn the tile's rows are, and labels of the digital side:
+they were written, which are stuck), how worn each cell is, and labels of the digital side:
 whose block of which matrix it is, its scale, its calibration. The worker that maps a record may
-be a hostile guest's: whoever else reads it bounds what is there (see ``checked``).
+be a hostile guest's: whoever else reads it bounds what is there.
 
-Wear is counted per row of a tile: a row counts as written when any of its cells is, which is
-never less than what the most written cell of it has seen.
+Wear is counted per cell: one more for each time that it was programmed, whatever that took in
+pulses. Rows are counted too, by all and by the present owner: what write drivers write at once is a
+row, and it counts when any of its cells is written. Budgets are in rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from host_daemon.devices.nvm.parameters import PAIR, NvmParameters, Tile
 from vaccel.errors import InvalidArgument
 
 MAGIC: Final = b"VACCELNV"
-VERSION: Final = 1
+# 2 counts wear of each cell, 1 did of each row.
+VERSION: Final = 2
 PAGE: Final = 4096
 # Times at which cells of a tile were written, of which each cell keeps the index of one.
 _TIMES: Final = 64
@@ -59,7 +61,7 @@ def record_type(slices: int, rows: int, columns: int) -> np.dtype[Any]:
             ("writes", "<u8"),
             ("worst", "<u8"),
             ("scale", "<f4", (columns,)),
-            ("wear", "<u4", (rows,)),
+            ("wear", "<u4", shape),
             ("stuck", "i1", shape),
             ("time", "u1", shape),
             ("target", "<f4", shape),
@@ -126,7 +128,7 @@ class TileRecord:
                 raise InvalidArgument(
                     f"cells of {where}, {self._label}: {field} = {value}, but this card has"
                     f" {wanted}",
-                    hint="these cells are of another card",
+                    hint="these cells are of another card, or written by another vaccel",
                 )
 
     def format(self, rng: np.random.Generator) -> None:
@@ -193,16 +195,22 @@ class TileRecord:
             self.record[field][0][part] = getattr(cells, field)
         place = self._time(now)
         self.record["time"][0][part][wrote] = place
-        worn = wrote.any(axis=(0, 1, 3))
-        self.record["wear"][0][:rows][worn] += 1
-        count = int(np.count_nonzero(worn))
+        wear = self.record["wear"][0][part]
+        wear += wrote
+        count = int(np.count_nonzero(wrote.any(axis=(0, 1, 3))))
         self.put(
             writes=self.get("writes") + count,
             owner_writes=self.get("owner_writes") + count,
-            worst=int(self.record["wear"][0].max()),
+            worst=max(self.get("worst"), int(wear.max(initial=0))),
             missed=report.missed,
         )
         return count
+
+    def hold_stuck(self) -> None:
+        """Let stuck cells conduct as they do, whatever was put into them."""
+        stuck, conductance = self.record["stuck"], self.record["conductance"]
+        conductance[stuck == STUCK_LOW] = self.tile.preset.minimum
+        conductance[stuck == STUCK_HIGH] = self.tile.preset.maximum
 
     def _time(self, now: float) -> int:
         times = int(self.get("times"))
@@ -228,7 +236,7 @@ class TileRecord:
 
     @property
     def wear(self) -> float:
-        """Writes of the worst row over the endurance of a cell."""
+        """Writes of the most written cell over the endurance of one."""
         return float(self.get("worst")) / self.tile.endurance
 
     @property

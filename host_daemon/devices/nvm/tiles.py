@@ -32,8 +32,12 @@ class Tiles:
         self.taken: set[int] = set()
         self._seed = seed
 
-    def _ready(self, record: TileRecord) -> bool:
-        """Whether a tile can be written; one that nobody has used is tested first."""
+    def ready(self, record: TileRecord) -> bool:
+        """Whether a tile can be written; one that nobody has used is tested first.
+
+        What it finds stuck is drawn from the seed of the VF that comes first, so that runs on new
+        tiles repeat on any host; from then on it is the tile's, for every owner.
+        """
         if not record.formatted:
             record.format(generator(self._seed, b"factory", record.number.to_bytes(4, "little")))
         return record.fit
@@ -59,7 +63,7 @@ class Tiles:
                 if not left:
                     raise self._no_room(len(contents))
                 record = left.pop(_best(left.values(), labels[index]).number)
-                if self._ready(record):
+                if self.ready(record):
                     chosen[index] = record
         return [chosen[index] for index in range(len(contents))]
 

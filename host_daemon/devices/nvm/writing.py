@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from host_daemon.core.device import EXACT, SOLUTIONS, WEIGHT_LIMIT, WIRES, Operation
+from host_daemon.devices.nvm.analog.converters import Periphery
 from host_daemon.devices.nvm.analog.crossbar import CrossbarArray, finite
 from host_daemon.devices.nvm.analog.crossbar import Mapping as WeightMapping
 from host_daemon.devices.nvm.blocks import Block, Grid
 from host_daemon.devices.nvm.parameters import NvmParameters
+from host_daemon.devices.nvm.ranges import asked as asked_range
 from host_daemon.devices.nvm.resident import Placed
 from host_daemon.devices.nvm.store import WRITING, WRITTEN, TileRecord, generator, sha256
 from host_daemon.devices.nvm.tiles import Tiles
@@ -79,7 +81,7 @@ class Writer:
         write budget do not suffice; then nothing has been written.
         """
         matrix = finite(weights, f"weights of {operation.resident}")
-        mapping, exact = self._mapping(operation), self._exact(operation)
+        mapping, edge = self._mapping(operation), self._edge(operation)
         parts = [matrix[block.inputs, block.outputs] for block in grid.blocks]
         node = operation.resident.rpartition("/")[2].encode()
         labels = [sha256(b"label", node, repr(block).encode()) for block in grid.blocks]
@@ -97,11 +99,9 @@ class Writer:
                 record.put(
                     state=WRITING, label=_void(labels[index]), content=_void(contents[index])
                 )
-                each, took = self._write(record, block, parts[index], mapping, now, whole)
+                took = self._write(record, block, parts[index], mapping, now, whole)
                 written = _sum(written, took)
-            else:
-                each = Placed(block, record, self._own, mapping)
-            each.exact = exact
+            each = Placed(block, record, self._own, mapping, edge)
             self._tiles.taken.add(record.number)
             placed.append(each)
         return placed, written
@@ -120,7 +120,7 @@ class Writer:
         for each in placed:
             part = weights[each.block.inputs, each.block.outputs]
             each.record.put(state=WRITING)
-            _, took = self._write(each.record, each.block, part, each.mapping, now, whole=True)
+            took = self._write(each.record, each.block, part, each.mapping, now, whole=True)
             each.snapshot = None
             written = _sum(written, took)
         return written
@@ -145,9 +145,9 @@ class Writer:
             )
         return replace(self._own.tile.mapping, limit=value)
 
-    def _exact(self, operation: Operation) -> bool:
-        """Whether the node's wires are solved exactly. Raises InvalidArgument, Unsupported."""
-        tile, edge = self._own.tile, self._own.periphery
+    def _edge(self, operation: Operation) -> Periphery:
+        """The card's edge as the node asks for it. Raises InvalidArgument, Unsupported."""
+        tile, edge = self._own.tile, asked_range(operation, self._own.periphery)
         asked = operation.attributes.get(WIRES)
         if asked not in (None, *SOLUTIONS):
             raise InvalidArgument(
@@ -159,7 +159,7 @@ class Writer:
                 f"{operation.op}: {WIRES} = {EXACT} on tiles of {tile.rows} x {tile.columns}",
                 hint=f"up to {bounds.EXACT_WIRES_CELLS} cells an array are solved exactly",
             )
-        return exact
+        return replace(edge, exact_wires=exact)
 
     def _write(
         self,
@@ -169,7 +169,7 @@ class Writer:
         mapping: WeightMapping,
         now: float,
         whole: bool = False,
-    ) -> tuple[Placed, Written]:
+    ) -> Written:
         tile = self._own.tile
         whole = whole or record.full_of_times(now)
         count = int(record.get("owner_writes")).to_bytes(8, "little")
@@ -194,9 +194,8 @@ class Writer:
             factor=1.0,
             state=WRITTEN,
         )
-        placed = Placed(block, record, self._own, mapping)
         record.put(calibrated_at=now)
-        return placed, Written(
+        return Written(
             rows,
             report.cells,
             report.missed,

@@ -21,8 +21,8 @@ ANYTHING = st.one_of(
 
 @for_all(ANYTHING)
 def test_a_check_gives_a_value_of_its_kind_or_refuses_it_in_one_line(value):
-    checks = (given.text, given.count, given.shape, given.seconds, given.element)
-    kinds = (str, int, tuple, float, DType)
+    checks = (given.text, given.count, given.shape, given.seconds, given.share, given.element)
+    kinds = (str, int, tuple, float, float, DType)
     for check, kind in zip(checks, kinds, strict=True):
         try:
             assert isinstance(check("thing", value), kind)
@@ -43,6 +43,8 @@ def test_a_check_gives_a_value_of_its_kind_or_refuses_it_in_one_line(value):
         (given.seconds, math.inf, math.inf),
         (given.seconds, -0.5, 0.0),
         (given.seconds, np.float32(0.5), 0.5),
+        (given.share, np.float32(0.5), 0.5),
+        (given.share, 2, 2.0),
         (given.element, "bfloat16", DType.BFLOAT16),
         (given.element, np.float32, DType.FLOAT32),
         (given.element, np.dtype("int8"), DType.INT8),
@@ -64,6 +66,11 @@ def test_what_is_meant_is_taken(check, value, taken):
         (given.shape, (2, -1), "thing: axis 1 is -1"),
         (given.seconds, math.nan, "thing is nan"),
         (given.seconds, "1", "thing is '1'"),
+        (given.share, 0, "thing is 0"),
+        (given.share, math.inf, "thing is inf"),
+        (given.share, 10**400, "thing is 1000"),
+        (given.share, True, "thing is True"),
+        (given.share, None, "thing is a NoneType"),
         (given.element, "float33", "thing: dtype is 'float33'"),
         (given.element, b",", "thing: dtype is a bytes"),  # NumPy: a SyntaxError
         (given.element, None, "thing: dtype is a NoneType"),  # NumPy: float64

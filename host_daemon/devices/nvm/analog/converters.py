@@ -18,7 +18,8 @@ class InputRange(StrEnum):
     """What the full scale of the DAC stands for."""
 
     MAXIMUM = "maximum"  # the largest absolute input of each vector ("noise management")
-    FIXED = "fixed"  # one number, larger inputs are clipped; calibrated if it is from data
+    FIXED = "fixed"  # one number, larger inputs are clipped
+    CALIBRATED = "calibrated"  # likewise, and the number is from data
 
 
 @dataclass(frozen=True, slots=True)

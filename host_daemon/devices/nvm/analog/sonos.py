@@ -5,6 +5,8 @@ operation of SONOS analog memory to enable accurate low-power neural network inf
 2022, figures 10 and 11; the coefficients are the fits that CrossSim 3 publishes with its model.
 Between two days they are interpolated. **After five days there is no measurement**: mean and
 spread go on, with the slope they have then, in the logarithm of time. That is an assumption.
+CrossSim goes on linearly in time, as its polynomials of ten powers then grow without bound; so does
+``ChargeLoss(linear=True)``, which is for comparing with it.
 """
 
 from __future__ import annotations
@@ -53,7 +55,12 @@ _SCALES: Final = np.array([176.3115, 186.85544, 193.56834, 198.90332, 204.77023,
 
 @dataclass(frozen=True, slots=True)
 class ChargeLoss:
-    """The drift law of SONOS. A cell keeps its place in the spread (see ``laws.Drift``)."""
+    """The drift law of SONOS. A cell keeps its place in the spread (see ``laws.Drift``).
+
+    ``linear``: after the last measurement all fits go on linearly in time.
+    """
+
+    linear: bool = False
 
     def draw(self, target: Reals, error: Reals, rng: np.random.Generator) -> Reals:
         """Standard deviations by which programming missed; later spreads hold the same place."""
@@ -67,28 +74,28 @@ class ChargeLoss:
             moved = np.empty_like(target)
             for stamp in stamps:
                 here = np.broadcast_to(days == stamp, target.shape)
-                moved[here] = _at(target[here], kept[here], float(stamp))
+                moved[here] = _at(target[here], kept[here], float(stamp), self.linear)
         else:
-            moved = _at(target, kept, float(days))
+            moved = _at(target, kept, float(days), self.linear)
         return np.where(np.asarray(age) > 0, moved, programmed).astype(np.float32)
 
 
-def _at(target: Reals, kept: Reals, days: float) -> Reals:
-    polynomial, amplitude, scale = _fits(days)
+def _at(target: Reals, kept: Reals, days: float, linear: bool) -> Reals:
+    polynomial, amplitude, scale = _fits(days, linear)
     current = target.astype(np.float64) / _NANOAMPERE
     current += np.polynomial.polynomial.polyval(current, polynomial)
     current -= amplitude * np.expm1(-np.maximum(current, 0) / scale) * kept
     return np.asarray(current * _NANOAMPERE, np.float32)
 
 
-def _fits(days: float) -> tuple[Reals, float, float]:
+def _fits(days: float, linear: bool = False) -> tuple[Reals, float, float]:
     low = min(int(days), int(_LAST) - 1)
-    part = min(days, _LAST) - low
+    part = (days if linear else min(days, _LAST)) - low
     fits = [
         table[low] + part * (table[low + 1] - table[low])
         for table in (_SHIFTS, _AMPLITUDES, _SCALES)
     ]
-    if days <= _LAST:
+    if linear or days <= _LAST:
         return fits[0], float(fits[1]), float(fits[2])
     grown = np.log(days / _LAST)
     slope = grown / np.log(_LAST / (_LAST - 1))

@@ -133,6 +133,7 @@ async def test_a_clock_survives_and_goes_forward_only(tmp_path: Path) -> None:
         ("card", "hermes", "card = 'hermes', but this card has 'kcloud-3'"),
         ("cell_bytes", 7, "cell_bytes = 7"),
         ("version", 9, "version = 9"),
+        ("layout", 1, "layout = 1, but this version of vaccel keeps cells in layout 2"),
         ("owners", [], "owners has 0 entries"),
         ("strange", 1, "cannot be read"),
     ],
@@ -144,6 +145,16 @@ def test_a_ledger_of_another_card_is_refused_by_name(
     path = tmp_path / "nvm0.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     with pytest.raises(HostFault, match=message):
+        files(tmp_path)
+
+
+def test_a_ledger_from_before_layouts_were_numbered_is_refused(tmp_path: Path) -> None:
+    files(tmp_path)
+    path = tmp_path / "nvm0.json"
+    table = json.loads(path.read_text())
+    assert table.pop("layout") == 2
+    path.write_text(json.dumps(table | {"cell_bytes": 4096}))
+    with pytest.raises(HostFault, match=r"layout = 1, but .*remove this file together with its"):
         files(tmp_path)
 
 

@@ -164,6 +164,28 @@ def test_a_demand_is_kept_by_what_is_cheapest(rig) -> None:
     assert level(device, "expected error") in ("ok", "warning")
 
 
+def test_a_demand_is_kept_though_the_operator_looked_before(rig) -> None:
+    quiet, watched = rig().device(), rig().device()
+    results = []
+    for device in (quiet, watched):
+        operation = loaded(device, **{MAX_ERROR: "0.15"})
+        device.set_clock(1e8)
+        if device is watched:
+            assert level(device, "expected error") == "fault"
+        results.append(device.run(operation, [X, None])[0])
+        assert device.upkeep().joules["write"] > 0
+    assert np.array_equal(*results)
+    assert error(results[0], EXACT) < 0.16
+    # Nor does a look after a refusal let the next launch pass.
+    for record in watched._tiles.all:
+        record.put(worst=record.tile.endurance)
+    watched.set_clock(1e9)
+    for _ in range(2):
+        with pytest.raises(Unsupported, match=r"max_error = 0\.15"):
+            watched.run(operation, [X, None])
+        assert level(watched, "expected error") == "fault"
+
+
 def test_a_demand_that_cannot_be_kept_is_refused(rig) -> None:
     device = rig().device()
     with pytest.raises(Unsupported, match=r"m/product .*max_error = 0\.01, but this card reaches"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from host_daemon.devices.nvm.analog.cells import STUCK_HIGH, STUCK_LOW
 from host_daemon.devices.nvm.kind import NvmKind
 from host_daemon.devices.nvm.store import TileRecord
 from vaccel.errors import HostFault
@@ -66,6 +67,32 @@ def test_what_a_hostile_worker_left_does_not_stop_it(rig) -> None:
     NvmKind().erase(made.card, made.cells, bytes(32))
     assert np.isfinite(field(made, "conductance")).all()
     made.device().keep(matmul(weights), {1: weights})
+
+
+def test_the_next_owner_meets_the_same_stuck_cells(rig) -> None:
+    made, weights = rig(stuck=0.02), normal(512, 512)
+    made.device(seed=b"a" * 32).keep(matmul(weights), {1: weights})
+    before = field(made, "stuck")
+    assert np.count_nonzero(before) == pytest.approx(0.02 * before.size, rel=0.1)
+    NvmKind().erase(made.card, made.cells, b"e" * 32)
+    made.device(seed=b"b" * 32).keep(matmul(-weights), {1: -weights})
+    assert np.array_equal(before, field(made, "stuck"))
+
+
+def test_a_moved_state_meets_the_stuck_cells_of_where_it_goes(rig) -> None:
+    weights = normal(256, 256)
+    here, there = rig(stuck=0.02), rig(stuck=0.02)
+    source = here.device(seed=b"a" * 32)
+    source.keep(matmul(weights), {1: weights})
+    target = there.device(seed=b"b" * 32)
+    target.restore(source.save())
+    assert not np.array_equal(field(here, "stuck"), field(there, "stuck"))
+    stuck, conductance = field(there, "stuck"), field(there, "conductance")
+    preset = there.own.tile.preset
+    assert (conductance[stuck == STUCK_HIGH] == preset.maximum).all()
+    assert (conductance[stuck == STUCK_LOW] == preset.minimum).all()
+    assert not field(there, "wear").any()
+    assert "write" not in target.keep(matmul(weights), {1: weights}).joules
 
 
 def test_cells_that_do_not_clear_are_named(rig, monkeypatch) -> None:

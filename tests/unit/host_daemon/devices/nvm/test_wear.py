@@ -39,6 +39,40 @@ def test_only_rows_that_changed_are_written(rig) -> None:
     assert value(device, "rows written") == 201
 
 
+def test_only_cells_that_changed_are_worn(rig) -> None:
+    """Each by what it has seen: not by what its row has."""
+    made, weights = rig(stuck=0.0), normal(200, 100)
+    device = made.device()
+    for turn in range(5):
+        changed = weights.copy()
+        changed[3, turn] = 0.25  # another cell of one row each time; the first keeps the scale
+        changed[0] = 4.0
+        device.keep(matmul(changed, f"{turn}/a"), {1: changed})
+        device.drop(f"{turn}/a")
+    record = TileRecord.of(made.cells, 0, made.own)
+    seen = record.record["wear"][0, :, 0]
+    assert seen.dtype == np.uint32 and seen.shape == (2, 256, 256)
+    # Written once; one changes and goes back; either cell of a pair only where it moves.
+    row = seen[:, 3, :6].max(axis=0)
+    assert row.tolist() == [2, 3, 3, 3, 2, 1]
+    others = seen[:, np.arange(256) != 3]
+    assert (others[:, :199, :100].max(axis=0) == 1).all()  # of a pair one stays as it was
+    assert not seen[:, 200:].any() and not seen[:, :, 100:].any()
+    assert record.get("worst") == 3
+    assert value(device, "worst wear") == 3 / made.own.tile.endurance
+    assert value(device, "rows written") == 200 + 4  # of which budgets are
+    assert record.get("owner_writes") == 204
+
+
+def test_counts_of_cells_are_32_bits(rig) -> None:
+    import tomllib
+
+    table = tomllib.loads(find_card("kcloud-3").read_text())
+    table["tile"]["endurance"]["value"] = 1 << 32
+    with pytest.raises(InvalidArgument, match=r"endurance.*not an integer from 1 to 4294967295"):
+        NvmKind().card(table, "a.toml")
+
+
 def test_wear_is_levelled_over_tiles(rig) -> None:
     made = rig(endurance=1000)
     device = made.device()
