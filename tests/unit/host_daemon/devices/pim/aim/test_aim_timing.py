@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_daemon.devices.pim.aim.channel import Channel
-from host_daemon.devices.pim.aim.commands import ON_REGISTERS, ON_ROWS, Command
+from host_daemon.devices.pim.aim.commands import ON_REGISTERS, ON_ROWS, TOGETHER, Command
 from host_daemon.devices.pim.aim.gemv import Gemv, instructions, spend
 from host_daemon.devices.pim.aim.oracles import SIMULATED, cycles, gemv_of
 from host_daemon.devices.pim.aim.program import execute
@@ -58,11 +58,13 @@ SIZES = st.integers(1, 5000)
 
 
 @settings(max_examples=40, deadline=None)
-@given(SIZES, SIZES, st.sampled_from((1, 2, 7, 32)), st.booleans())
+@given(
+    SIZES, SIZES, st.sampled_from((1, 2, 7, 32)), st.booleans(), st.sampled_from((None, 0, 1))
+)
 def test_the_closed_form_is_the_program_command_by_command(
-    outputs: int, inputs: int, channels: int, keep: bool
+    outputs: int, inputs: int, channels: int, keep: bool, function: int | None
 ) -> None:
-    gemv = Gemv(outputs, inputs, channels, keep)
+    gemv = Gemv(outputs, inputs, channels, keep, function)
     whole = execute(instructions(gemv), SIMULATED, channels)
     closed = spend(gemv, SIMULATED)
     assert closed.cycles == whole.cycles
@@ -109,7 +111,7 @@ class Stepwise:
                 return
 
 
-SERVED = [each for each in Command if each not in ("TMOD", "ACT16", "PREA")]
+SERVED = [each for each in TOGETHER if each not in ("TMOD", "ACT16", "PREA")]
 REQUESTS = st.tuples(
     st.sampled_from(SERVED),
     st.integers(1, 4),
