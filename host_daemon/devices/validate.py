@@ -24,7 +24,7 @@ from typing import Final
 
 from host_daemon.devices.npu.oracles import ORACLES as NPU
 from host_daemon.devices.nvm.oracles import ORACLES as NVM
-from host_daemon.devices.oracle import Oracle
+from host_daemon.devices.oracle import Oracle, number
 from host_daemon.devices.pim.aim.oracles import ORACLES as AIM
 from host_daemon.devices.pim.hbm.oracles import ORACLES as HBM_PIM
 from vaccel.errors import HostFault, InvalidArgument, NotFound, VaccelError
@@ -86,20 +86,13 @@ def predict(oracle: Oracle, rows: Sequence[Row]) -> tuple[list[float | VaccelErr
     return values, min(spent), spent[0]
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def compare(
     oracle: Oracle, rows: Sequence[Row], values: Sequence[float | VaccelError], *spent: float
 ) -> Report:
     """The report of one file; ``spent`` are the CPU seconds of the best and of the first pass."""
     errors, exact, excluded = [], 0, 0
     for row, value in zip(rows, values, strict=True):
-        expected = _number(row.get(oracle.result, ""))
+        expected = oracle.expected(row.get(oracle.result, ""))
         if isinstance(value, VaccelError) or row.get("status", "") not in ("ok", ""):
             excluded += 1
             continue
@@ -125,12 +118,12 @@ def _speed_ratio(
 ) -> float | None:
     """The reference's CPU time over ours; of products of one size where it gives rates."""
     if oracle.rate is None:
-        seconds = [_number(row.get(oracle.seconds, "")) for row in rows] if oracle.seconds else []
+        seconds = [number(row.get(oracle.seconds, "")) for row in rows] if oracle.seconds else []
         theirs = sum(each for each in seconds if each)
         return round(theirs / spent, 1) if theirs else None
     theirs, ours = 0.0, 0.0
     for row, value in zip(rows, values, strict=True):
-        rate = _number(row.get(oracle.rates, ""))
+        rate = number(row.get(oracle.rates, ""))
         if rate and not isinstance(value, VaccelError):
             theirs += 1 / rate
             ours += 1 / oracle.rate({key: row.get(key, "") for key in oracle.inputs})
@@ -171,7 +164,7 @@ def validate(folder: Path, into: Path) -> list[Report]:
 
 def _show(reports: Sequence[Report]) -> str:
     lines = [
-        f"{'file':32} {'rows':>5} {'exact':>6} {'mean %':>8} {'max %':>8} {'speed':>10}"
+        f"{'file':36} {'rows':>5} {'exact':>6} {'mean %':>8} {'max %':>8} {'speed':>10}"
         f" {'at first':>9}"
     ]
     for each in reports:
@@ -179,7 +172,7 @@ def _show(reports: Sequence[Report]) -> str:
         cells = (*errors, each.speed_ratio, each.first_speed_ratio)
         shown = ["-" if cell is None else str(cell) for cell in cells]
         lines.append(
-            f"{each.file:32} {each.rows:>5} {shown[0]:>6} {shown[1]:>8} {shown[2]:>8}"
+            f"{each.file:36} {each.rows:>5} {shown[0]:>6} {shown[1]:>8} {shown[2]:>8}"
             f" {shown[3]:>10} {shown[4]:>9}"
         )
     return "\n".join(lines)

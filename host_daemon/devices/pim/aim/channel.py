@@ -120,7 +120,7 @@ class Channel:
     def _age(self) -> tuple[object, ...]:
         """All that later delays depend on, relative to now."""
         last = tuple((each, min(self.cycle - at, _HORIZON)) for each, at in self._last.items())
-        return (self.arrival - self.cycle, self.row == CLOSED, self.on_registers, last)
+        return (max(self.arrival - self.cycle, 1), self.row == CLOSED, self.on_registers, last)
 
     def repeat(self, step: Callable[[int], None], times: int) -> None:
         """``step(index)`` for each index below ``times``, as if one after the other.

@@ -160,3 +160,29 @@ def test_repeating_a_step_is_the_step_many_times() -> None:
 def test_an_empty_product_is_refused(field: str) -> None:
     with pytest.raises(InvalidArgument, match=f"{field} = 0"):
         Gemv(**{"outputs": 1, "inputs": 1, "channels": 1, field: 0})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"out_dim": "", "in_dim": "", "case": "all_isr"}, "case = 'all_isr' has no out_dim"),
+        ({"in_dim": ""}, "column in_dim = '' is not a positive integer"),
+        ({"channels": "33"}, "column channels = '33' is more than 32"),
+        ({"out_dim": "9" * 18}, f"column out_dim = '{'9' * 18}' is more than 549755813888"),
+        ({"out_dim": str(1 << 30)}, "out_dim = 1073741824, in_dim = 1024: weights of 219902325"),
+    ],
+)
+def test_a_row_that_cannot_be_predicted(changed: dict[str, str], what: str) -> None:
+    row = {"case": "own", "out_dim": "512", "in_dim": "1024", "channels": "32"}
+    assert cycles(row) == 415
+    with pytest.raises(InvalidArgument, match=what):
+        cycles(row | changed)
+
+
+def test_the_largest_row_takes_a_moment() -> None:
+    start = time.process_time()
+    sizes = ((1 << 39, 1), (1, 1 << 39), (1 << 20, 1 << 19))
+    for outputs, inputs in sizes:
+        row = {"out_dim": str(outputs), "in_dim": str(inputs), "channels": "1"}
+        assert cycles(row) > 1 << 30
+    assert time.process_time() - start < 5
