@@ -61,7 +61,9 @@ def bursts(program: Sequence[Instruction]) -> int:
                 f"instruction {index}, {text(instruction)}: the program runs for"
                 f" {spent[index + 1]} bursts, at most {MOST_BURSTS}"
             )
-    raise InvalidArgument("the program has no EXIT", hint="end it with EXIT")
+    raise InvalidArgument(
+        f"{len(program)} instructions, no EXIT among them", hint="end the program with EXIT"
+    )
 
 
 def _body(
