@@ -167,8 +167,14 @@ DATA_DISK_FILES: Final = 100_000
 CARD_FILE_BYTES: Final = 256 * KIB
 # What a kind keeps of a VF's past beside its memory: the cells of a card's crossbars, at most.
 DEVICE_STATE_BYTES: Final = 256 * MIB
+# Bytes of a tensor on a card whose DRAM computes: more than any card holds.
+PIM_BYTES: Final = 1 << 40
 # Instructions of an AiM trace: 20 MB here, 32 times as much where every channel gets its own.
 PIM_TRACE_INSTRUCTIONS: Final = 1 << 17
+# Commands of an AiM program that are stepped through one by one: some 10 us each.
+PIM_TRACE_COMMANDS: Final = 1 << 20
+# Rows of banks that an AiM program may write where data is kept: 256 MiB.
+PIM_MACHINE_ROWS: Final = 1 << 16
 # A seed that the operator chooses for a VF: a word, or a number in full.
 SEED_CHARACTERS: Final = 64
 # Cells of an array whose wires are solved node by node: 256 x 256 take 5 s and 230 MB.

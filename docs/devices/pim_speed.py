@@ -46,7 +46,7 @@ def spent(rows: Sequence[Row], given: Sequence[tuple[Half, ...]]) -> dict[str, f
 
 def main() -> None:
     """Print the ratios of the first pass and of a later one."""
-    (oracle,) = ORACLES
+    oracle = ORACLES[0]
     rows = read(DEFAULT / oracle.file)
     draw = np.random.default_rng(0)
     given = [operands(row, draw) for row in rows]

@@ -76,7 +76,7 @@ class Panel:
 
 def validation(left: int, folder: Path) -> Panel:
     """Every row of the simulator's cycles."""
-    (oracle,) = ORACLES
+    oracle = ORACLES[0]
     rows = [row for row in read(folder / oracle.file) if row.get(oracle.result)]
     points = [(float(row[oracle.result]), float(oracle.predict(row))) for row in rows]
     equal = sum(expected == predicted for expected, predicted in points)

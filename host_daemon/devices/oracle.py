@@ -39,6 +39,15 @@ def standard_errors(deviation: str) -> Allowed:
     return allowed
 
 
+def cell(text: str) -> float | None:
+    """The number that a cell holds, if it holds one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Oracle:
     """``file`` is relative to the folder of oracles; ``result`` names the reference's column.
@@ -47,7 +56,8 @@ class Oracle:
     ``rates`` that of its multiply-accumulates per CPU second, and ``rate`` measures ours of a row.
     A prediction that takes milliseconds is timed over several ``passes``. Differences up to
     ``rounding`` are none: below it the reference itself is rounding. ``allowed`` says by how much a
-    prediction may differ from a row's result and count as met.
+    prediction may differ from a row's result and count as met, ``expected`` finds the reference's
+    number in its cell.
     """
 
     file: str
@@ -61,13 +71,18 @@ class Oracle:
     passes: int = 5
     rounding: float = 0.0
     allowed: Allowed = _EQUAL
+    expected: Callable[[str], float | None] = cell
 
 
-def integer(row: Mapping[str, str], column: str) -> int:
-    """A positive integer of a row. Raises InvalidArgument naming column and value."""
+def integer(row: Mapping[str, str], column: str, most: int = 10**18) -> int:
+    """A positive integer of a row, up to ``most``. Raises InvalidArgument naming column and
+    value.
+    """
     text = row.get(column, "")
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) == 0:
         raise InvalidArgument(f"column {column} = {text!r} is not a positive integer")
+    if int(text) > most:
+        raise InvalidArgument(f"column {column} = {text!r} is more than {most}")
     return int(text)
 
 

@@ -34,7 +34,7 @@ from typing import Final, TextIO
 
 from host_daemon.devices.npu.oracles import ORACLES as NPU
 from host_daemon.devices.nvm.oracles import ORACLES as NVM
-from host_daemon.devices.oracle import Oracle
+from host_daemon.devices.oracle import Oracle, cell
 from host_daemon.devices.pim.aim.oracles import ORACLES as AIM
 from host_daemon.devices.pim.hbm.oracles import ORACLES as HBM_PIM
 from vaccel.errors import HostFault, Internal, InvalidArgument, NotFound, VaccelError
@@ -117,14 +117,6 @@ def predict(
     return values, min(spent), spent[0]
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _finished(row: Row) -> bool:
     """Whether the reference finished a row."""
     return row.get("status", "") in ("ok", "")
@@ -142,7 +134,7 @@ def compare(
         if isinstance(value, VaccelError):
             failed.append(value)
             continue
-        expected = _number(row.get(oracle.result, ""))
+        expected = oracle.expected(row.get(oracle.result, ""))
         if expected is None:
             continue
         difference = abs(value - expected)
@@ -176,12 +168,12 @@ def _speed_ratio(
         row for row, value in zip(rows, values, strict=True) if not isinstance(value, VaccelError)
     ]
     if oracle.rate is None:
-        seconds = [_number(row.get(oracle.seconds, "")) for row in predicted]
+        seconds = [cell(row.get(oracle.seconds, "")) for row in predicted]
         theirs = sum(each for each in seconds if each)
         return round(theirs / spent, 1) if theirs else None
     theirs, ours = 0.0, 0.0
     for row in predicted:
-        rate = _number(row.get(oracle.rates, ""))
+        rate = cell(row.get(oracle.rates, ""))
         if rate:
             measured = _guarded(oracle.rate, {key: row.get(key, "") for key in oracle.inputs})
             if not isinstance(measured, VaccelError):
@@ -248,7 +240,7 @@ def _write_reports(reports: Sequence[Report], into: Path) -> None:
 
 def _show(reports: Sequence[Report]) -> str:
     lines = [
-        f"{'file':32} {'rows':>5} {'exact':>6} {'mean %':>8} {'max %':>8} {'speed':>10}"
+        f"{'file':36} {'rows':>5} {'exact':>6} {'mean %':>8} {'max %':>8} {'speed':>10}"
         f" {'at first':>9} {'met':>5} {'unpredicted':>11}"
     ]
     for each in reports:
@@ -256,7 +248,7 @@ def _show(reports: Sequence[Report]) -> str:
         cells = (*errors, each.speed_ratio, each.first_speed_ratio, each.met)
         shown = ["-" if cell is None else str(cell) for cell in cells]
         lines.append(
-            f"{each.file:32} {each.rows:>5} {shown[0]:>6} {shown[1]:>8} {shown[2]:>8}"
+            f"{each.file:36} {each.rows:>5} {shown[0]:>6} {shown[1]:>8} {shown[2]:>8}"
             f" {shown[3]:>10} {shown[4]:>9} {shown[5]:>5} {each.unpredicted:>11}"
         )
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation, Rounding
 from host_daemon.devices.npu.device import NpuDevice
 from host_daemon.devices.npu_pim.parameters import NpuPimParameters, channels_of
+from host_daemon.devices.pim import sizes
 from host_daemon.devices.pim.family import Banks, find_family
 from host_daemon.devices.state import Stateless
 from vaccel.errors import InvalidArgument
@@ -69,8 +70,10 @@ class NpuPimDevice(Stateless):
     def cost(self, operation: Operation) -> NodeCost:
         """The closed form of the place where the operation takes less time.
 
-        Raises InvalidArgument where shapes do not fit, Unsupported for an arithmetic.
+        Raises InvalidArgument where shapes do not fit, or a tensor no card, Unsupported for an
+        arithmetic.
         """
+        sizes.check(operation)
         on_npu = self._npu.cost(operation)
         in_banks = self._in_banks(operation)
         if in_banks is None or on_npu.critical_cycles <= in_banks.critical_cycles:

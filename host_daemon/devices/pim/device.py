@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from host_daemon.core.device import Card, NodeCost, Operation
-from host_daemon.devices.pim import host
+from host_daemon.devices.pim import host, sizes
 from host_daemon.devices.pim.family import Banks
 from host_daemon.devices.pim.parameters import PimParameters
 from host_daemon.devices.state import Stateless
@@ -41,8 +41,9 @@ class PimDevice(Stateless):
     def cost(self, operation: Operation) -> NodeCost:
         """The banks' closed form, or the host's where banks have no way to do the operation.
 
-        Raises InvalidArgument where shapes do not fit.
+        Raises InvalidArgument where shapes do not fit, or a tensor no card.
         """
+        sizes.check(operation)
         return self._banks.cost(operation) or self._host.cost(operation)
 
     def launch_cost(self, nodes: Sequence[NodeCost]) -> Cost:

@@ -65,12 +65,18 @@ def gemv(weights: NDArray[Any], inputs: NDArray[Any], start: NDArray[Any] | None
         block = slice(first, min(first + _BLOCK, n))
         matrix = np.zeros((padded, block.stop - first), np.float32)
         matrix[:k] = rounded(weights[:, block])
-        result[block] = _sum(matrix, vector, result[block])
+        result[block] = accumulate(matrix, vector, result[block])
     return rounded(result)
 
 
-def _sum(matrix: Floats, vector: Floats, start: Floats) -> Floats:
-    """Add all groups of 16 rows to the registers, in order."""
+def accumulate(matrix: Floats, vector: Floats, start: Floats) -> Floats:
+    """The registers (N,), in float32, once all groups of 16 rows have been added to them in order.
+
+    ``matrix`` is (K, N) of bf16 values in float32, K a multiple of 16; ``vector`` (K,), or (K, N)
+    where each column has its own.
+    """
+    if vector.ndim == 1:
+        vector = vector[:, None]
     if np.isfinite(matrix).all() and np.isfinite(vector).all() and np.isfinite(start).all():
         try:
             return _in_float32(matrix, vector, start.copy())
@@ -90,7 +96,7 @@ def _in_float32(matrix: Floats, vector: Floats, sums: Floats) -> Floats:
     with np.errstate(over="raise", under="raise", invalid="raise"):
         for row in range(0, len(vector), LANES):
             lanes = slice(row, row + LANES)
-            np.multiply(matrix[lanes], vector[lanes, None], out=products)
+            np.multiply(matrix[lanes], vector[lanes], out=products)
             np.abs(products, out=scratch)
             shift = _shift(np.maximum.reduce(scratch, axis=0))
             # As it becomes an integer, what is behind the point is cut off.
@@ -112,7 +118,7 @@ def _in_float64(matrix: Floats, vector: NDArray[np.float64], sums: Floats) -> Fl
     scratch = np.empty_like(products)
     for row in range(0, len(vector), LANES):
         lanes = slice(row, row + LANES)
-        np.multiply(matrix[lanes], vector[lanes, None], out=products)
+        np.multiply(matrix[lanes], vector[lanes], out=products)
         special = _take_special(products)
         total = _tree(products, scratch)
         total = np.where(special == 0, total, special)

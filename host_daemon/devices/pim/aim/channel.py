@@ -26,12 +26,15 @@ _HORIZON: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``count`` equal commands, the first at ``cycle``, ``distance`` cycles apart."""
+    """``count`` equal commands, the first at ``cycle``, ``distance`` cycles apart; to one bank, or
+    to all of them (-1).
+    """
 
     cycle: int
     command: Command
     count: int = 1
     distance: int = 0
+    bank: int = -1
 
 
 @dataclass(slots=True)
@@ -112,12 +115,12 @@ class Channel:
         return max(served + 1, self._open_until() + 1) + 1
 
     def _open_until(self) -> int:
-        return max((at + self.timing.latency(each) for each, at in self._last.items()), default=0)
+        return max((at + self.timing.latencies[each] for each, at in self._last.items()), default=0)
 
     def _age(self) -> tuple[object, ...]:
         """All that later delays depend on, relative to now."""
         last = tuple((each, min(self.cycle - at, _HORIZON)) for each, at in self._last.items())
-        return (self.arrival - self.cycle, self.row == CLOSED, self.on_registers, last)
+        return (max(self.arrival - self.cycle, 1), self.row == CLOSED, self.on_registers, last)
 
     def repeat(self, step: Callable[[int], None], times: int) -> None:
         """``step(index)`` for each index below ``times``, as if one after the other.

@@ -16,7 +16,7 @@ from typing import Final
 
 from host_daemon.devices.pim.aim.channel import Channel
 from host_daemon.devices.pim.aim.commands import Command
-from host_daemon.devices.pim.aim.isr import Instruction, Opcode
+from host_daemon.devices.pim.aim.isr import BROADCAST, FUNCTION, Instruction, Opcode
 from host_daemon.devices.pim.aim.timing import Timing
 from vaccel.errors import InvalidArgument
 
@@ -24,9 +24,6 @@ BANKS: Final = 16
 LANES: Final = 16
 # bf16 values of a DRAM row of a bank, and of the global buffer.
 ROW: Final = 1024
-# Configuration registers: where vectors come from (1: the buffer), and the activation function.
-_BROADCAST: Final = 0
-FUNCTION: Final = 2
 # Tables of activation functions lie in rows that no program can name.
 FUNCTION_ROW: Final = 1 << 29
 
@@ -91,7 +88,7 @@ class Spent:
 def instructions(gemv: Gemv) -> list[Instruction]:
     """The program as the host sends it."""
     mask = (1 << gemv.channels) - 1
-    found = [Instruction(Opcode.W_CFR, register=_BROADCAST, data=1)]
+    found = [Instruction(Opcode.W_CFR, register=BROADCAST, data=1)]
     if gemv.function is not None:
         found.append(Instruction(Opcode.W_CFR, register=FUNCTION, data=gemv.function))
     for turn in range(gemv.passes):
@@ -111,7 +108,8 @@ def instructions(gemv: Gemv) -> list[Instruction]:
 
 def spend(gemv: Gemv, timing: Timing) -> Spent:
     """What one channel does and how long, without sending commands one by one."""
-    channel = Channel(timing)
+    # The host first says where vectors come from, and which function is meant: a cycle each.
+    channel = Channel(timing, arrival=1 if gemv.function is None else 2)
     run(gemv, channel)
     return Spent(channel.finish(), channel.counts)
 

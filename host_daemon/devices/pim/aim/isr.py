@@ -26,6 +26,8 @@ class Opcode(StrEnum):
     W_CFR = "W CFR"
     W_GPR = "W GPR"
     R_GPR = "R GPR"
+    W_MEM = "W MEM"
+    R_MEM = "R MEM"
     WR_SBK = "AiM WR_SBK"
     WR_ABK = "AiM WR_ABK"
     WR_GB = "AiM WR_GB"
@@ -49,6 +51,8 @@ FIELDS: Final[Mapping[Opcode, tuple[str, ...]]] = {
     Opcode.W_CFR: ("register", "data"),
     Opcode.W_GPR: ("register",),
     Opcode.R_GPR: ("register",),
+    Opcode.W_MEM: ("channel", "bank", "row"),
+    Opcode.R_MEM: ("channel", "bank", "row"),
     Opcode.WR_SBK: ("register", "mask", "bank", "row"),
     Opcode.WR_ABK: ("register", "mask", "row"),
     Opcode.WR_GB: ("size", "register", "mask"),
@@ -66,18 +70,27 @@ FIELDS: Final[Mapping[Opcode, tuple[str, ...]]] = {
     Opcode.SYNC: (),
     Opcode.EOC: (),
 }
+# The host's registers, of 32 bytes each.
+REGISTERS: Final = 1 << 14
 # The smallest and the largest value of a field: the size is in columns of 32 bytes.
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
-    "register": (0, (1 << 14) - 1),
-    "second": (0, (1 << 14) - 1),
+    "register": (0, REGISTERS - 1),
+    "second": (0, REGISTERS - 1),
     "data": (0, (1 << 16) - 1),
     "mask": (1, (1 << 32) - 1),
+    "channel": (0, 31),
     "bank": (0, 15),
     "row": (0, (1 << 14) - 1),
     "size": (1, 64),
 }
-# Configuration registers: broadcast, banks of element-wise products, activation function.
-_CONFIGURATION: Final = {0: 1, 1: 1, 2: 7}
+# Configuration registers: where the vector of a MAC comes from (0: the neighbouring bank, 1: the
+# global buffer), which groups of banks multiply element-wise (0: one, 1: all), and which activation
+# function is taken. Their values at the start are the simulator's.
+BROADCAST: Final = 0
+GROUPS: Final = 1
+FUNCTION: Final = 2
+START: Final[Mapping[int, int]] = {BROADCAST: 0, GROUPS: 1, FUNCTION: 0}
+_MOST: Final = {BROADCAST: 1, GROUPS: 1, FUNCTION: 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class Instruction:
     second: int = 0
     data: int = 0
     mask: int = 0
+    channel: int = 0
     bank: int = 0
     row: int = 0
 
@@ -101,16 +115,23 @@ class Instruction:
                     f"instruction {self.opcode}: {field} = {value} is not from {least} to {most}"
                 )
         if self.opcode is Opcode.W_CFR:
-            most = _CONFIGURATION.get(self.register, -1)
+            most = _MOST.get(self.register, -1)
             if self.data > most:
                 raise InvalidArgument(
                     f"instruction W CFR: register {self.register} does not take {self.data}",
-                    hint="0: broadcast (0, 1), 1: element-wise banks (0, 1), 2: function (0-7)",
+                    hint="0: broadcast (0, 1), 1: element-wise groups (0, 1), 2: function (0-7)",
                 )
+        if self.opcode is Opcode.WR_ABK and self.mask & (self.mask - 1):
+            raise InvalidArgument(
+                f"instruction {self.opcode}: mask = {self.mask:#x} names more than one channel",
+                hint="all banks of a channel are written with one instruction a channel",
+            )
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """The channels that the mask names."""
+        """The channels that it names, if any."""
+        if "channel" in FIELDS[self.opcode]:
+            return (self.channel,)
         return tuple(index for index in range(32) if self.mask >> index & 1)
 
     def __str__(self) -> str:

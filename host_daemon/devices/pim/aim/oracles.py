@@ -11,7 +11,10 @@ from typing import Final
 
 from host_daemon.devices.oracle import Oracle, integer, within
 from host_daemon.devices.pim.aim.gemv import Gemv, spend
+from host_daemon.devices.pim.aim.parameters import MOST_CHANNELS
 from host_daemon.devices.pim.aim.timing import Timing
+from host_daemon.devices.pim.sizes import matrix
+from vaccel.errors import InvalidArgument
 
 SIMULATED: Final = Timing(
     burst=2,
@@ -19,11 +22,17 @@ SIMULATED: Final = Timing(
     rcd_mac=56,
     rcd_ewmul=25,
     rcd_af=86,
+    rcd_read=36,
+    rcd_read_copy=66,
     rcd_write=28,
+    rcd_write_copy=48,
     rp=32,
     ras=54,
+    rrd_short=5,
+    rrd_long=6,
     write_recovery=33,
     read_to_precharge=12,
+    read_latency=50,
     write_latency=6,
     write_to_read_short=9,
     write_to_read_long=11,
@@ -32,17 +41,18 @@ SIMULATED: Final = Timing(
 
 
 def gemv_of(row: Mapping[str, str]) -> Gemv:
-    """The product of a row. Raises InvalidArgument naming column and value.
+    """The product of a row. Raises InvalidArgument naming column and value, or the case where it
+    gives no sizes: its name alone does not say what was run.
 
     A case that ends with ``_gb_written_once`` writes the global buffer in its first pass only,
     whatever the length of its inputs: the simulator holds no data that could be wrong.
     """
-    return Gemv(
-        integer(row, "out_dim"),
-        integer(row, "in_dim"),
-        integer(row, "channels"),
-        row.get("case", "").endswith("_gb_written_once"),
-    )
+    case = row.get("case", "")
+    if not (row.get("out_dim") or row.get("in_dim")):
+        raise InvalidArgument(f"column case = {case!r} has no out_dim and in_dim beside it")
+    outputs, inputs = matrix(row)
+    channels = integer(row, "channels", MOST_CHANNELS)
+    return Gemv(outputs, inputs, channels, case.endswith("_gb_written_once"))
 
 
 def cycles(row: Mapping[str, str]) -> int:

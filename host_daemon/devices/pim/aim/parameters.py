@@ -46,6 +46,13 @@ class Energy:
             Command.READ_AF: self.read + pins,
             Command.WRITE_BANKS: BANKS * self.write + pins,
             Command.MODE: 0.0,
+            Command.ACTIVATE_ONE: self.activate,
+            Command.PRECHARGE_ONE: 0.0,
+            Command.MAC_ONE: self.mac / BANKS,
+            Command.READ_ONE: self.read + pins,
+            Command.WRITE_ONE: self.write + pins,
+            Command.BANK_TO_BUFFER: self.read,
+            Command.BUFFER_TO_BANK: self.write,
         }[command]
 
 

@@ -65,16 +65,19 @@ class HbmBanks:
         return None if slower else found
 
     def _cost(self, asked: Work) -> NodeCost:
-        host, kernel = self._host, asked.kernels
-        of = counted(kernel.name, kernel.tiles, kernel.rounds, self._own.timing)
-        banks = of.spent.cycles * kernel.times
+        host = self._host
+        banks = opened = refreshes = pins = inside = 0
+        for each in asked.kernels:
+            of = counted(each.name, each.tiles, each.rounds, self._own.timing)
+            channels = self._channels * each.times
+            banks += of.spent.cycles * each.times
+            opened += of.spent.opened * channels
+            refreshes += of.spent.refreshes * channels
+            pins += of.bus * BURST_BYTES * channels
+            inside += inside_accesses(of) * channels
         lanes = math.ceil(asked.operations / host.operations_per_cycle)
         bus = math.ceil(asked.moved / host.bytes_per_cycle)
-        channels = self._channels * kernel.times
-        pins = of.bus * BURST_BYTES * channels
-        inside = inside_accesses(of) * channels
-        joules = self._joules(asked, of.spent.opened * channels, inside)
-        joules["refresh"] = of.spent.refreshes * channels * self._own.energy.refresh
+        joules = self._joules(opened, inside, refreshes)
         for part, value in host.joules(asked.operations, asked.moved + pins).items():
             joules[part] = joules.get(part, 0.0) + value
         busy = {"banks": banks, "host": lanes, "bus": bus}
@@ -90,10 +93,10 @@ class HbmBanks:
             },
             joules={part: value for part, value in joules.items() if value},
             macs=asked.macs,
-            note=_note(kernel),
+            note=_note(asked.kernels),
         )
 
-    def _joules(self, asked: Work, opened: int, inside: int) -> dict[str, float]:
+    def _joules(self, opened: int, inside: int, refreshes: int) -> dict[str, float]:
         energy = self._own.energy
         # A burst of 16 lanes is as many operations of a block, padding included.
         computed = inside * (BURST_BYTES // 2)
@@ -101,6 +104,7 @@ class HbmBanks:
             "activate": opened * energy.activate,
             "column": inside * energy.column,
             "pim": computed * energy.mac,
+            "refresh": refreshes * energy.refresh,
         }
 
     def computes(self, operation: Operation) -> bool:
@@ -128,12 +132,14 @@ class HbmBanks:
         return numbers.compute(operation, inputs)
 
 
-def _note(kernel: Kernels) -> str:
+def _note(kernels: Sequence[Kernels]) -> str:
     """What ``program`` and ``trace`` can be asked for."""
-    parts = [f"{kernel.name} of {kernel.tiles} tiles"]
-    parts += [f"{kernel.rounds} rounds"] if kernel.rounds > 1 else []
-    parts += [f"{kernel.times} times"] if kernel.times > 1 else []
-    return f"{', '.join(parts)} a channel"
+    parts = []
+    for each in kernels:
+        rounds = f", {each.rounds} rounds" if each.rounds > 1 else ""
+        parts.append(f"{each.name} of {each.tiles} tiles{rounds}")
+    times = f", {kernels[0].times} times" if kernels[0].times > 1 else ""
+    return f"{'; '.join(parts)}{times} a channel"
 
 
 def _in_halves(operation: Operation) -> bool:

@@ -32,6 +32,8 @@ FIRST: Final = 1
 _TURNS: Final = tuple(
     tuple((turn + offset) % BANKS for offset in range(BANKS)) for turn in range(BANKS)
 )
+# Transactions that a controller sees of a stream without barriers.
+DEPTH: Final = 64
 _TOGETHER: Final = BANKS // 2  # banks that one command reaches in all-bank modes
 
 
@@ -111,9 +113,9 @@ class Channel:
             if fences < 2:
                 fences = _fill(queue, source, fences)
 
-    def drain(self, transactions: Iterable[Transaction], depth: int) -> None:
-        """Take transactions without barriers, seeing at most ``depth`` of them, and wait until the
-        last data has come or gone.
+    def feed(self, transactions: Iterable[Transaction], depth: int = DEPTH) -> int:
+        """Take transactions without barriers, seeing at most ``depth`` of them. When the last data
+        has come or gone.
         """
         source = iter(transactions)
         queue: list[Transaction] = []
@@ -135,7 +137,11 @@ class Channel:
             if arriving and following is not None:
                 queue.append(following)
                 following = next(source, None)
-        self.now = done
+        return done
+
+    def drain(self, transactions: Iterable[Transaction]) -> None:
+        """The same, and wait until then."""
+        self.now = self.feed(transactions)
 
     def settle(self, cycles: int) -> Iterator[None]:
         """What still goes out in the cycles after the last transaction: PREs, and refreshes."""

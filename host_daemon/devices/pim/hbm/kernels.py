@@ -38,7 +38,9 @@ _TILE_COLUMNS: Final = REGISTERS * REGISTERS
 # A row that no weights lie in, where a pattern puts its results.
 _ANY_ROW: Final = 0xFFF
 # Where the operands of element-wise kernels begin.
-FIRST_ROW, SECOND_ROW, RESULT_ROW, THIRD_ROW = 0, 128, 256, 384
+FIRST_ROW, SECOND_ROW, RESULT_ROW, THIRD_ROW, FOURTH_ROW = 0, 128, 256, 384, 512
+# A row of zeros, by which GEMV's tree clears its accumulators.
+ZERO_ROW: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +50,15 @@ class Kernel:
 
     ``words`` is the length of the program; ``place`` gives a round's phases by its number.
     ``pattern`` is any round: rows that differ there differ in all, so that its time is theirs.
+    ``before`` are ordinary accesses that prepare it: they take time, but are not among its
+    transactions.
     """
 
     words: int
     rounds: int
     pattern: tuple[Phase, ...]
     place: Callable[[int], tuple[Phase, ...]]
+    before: Step = ()
 
     def __iter__(self) -> Iterator[Transaction]:
         """Every transaction in order, at its own address."""
@@ -97,8 +102,57 @@ def gemv(tiles: int, rounds: int, words: int = 6) -> Kernel:
     return Kernel(words, rounds, gemv_round(tiles, 0, _ANY_ROW, 0), place)
 
 
+@lru_cache(maxsize=64)
+def _cleared() -> Step:
+    """The first eight columns of the row of zeros, in every bank."""
+    return tuple(
+        each._replace(barrier=False)
+        for bank in range(BANKS)
+        for each in burst(True, bank, ZERO_ROW, 0)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _tree_tile(bank: int, row: int, result: int) -> Step:
+    """A tile whose eight sums are stored at a column of odd banks, and cleared."""
+    stored = burst(True, 1, result // COLUMNS, result % COLUMNS)
+    return (*_gemv_tile(bank, row), *stored, *burst(False, 0, ZERO_ROW, 0))
+
+
+@lru_cache(maxsize=1024)
+def gemv_tree(tiles: int, rounds: int, words: int = 10) -> Kernel:
+    """GEMV whose sums leave the blocks after each tile, even and odd banks in turn, so that the
+    host can add them as a tree.
+    """
+    pairs = -(-tiles // 2)
+    rows = pairs * _TILE_COLUMNS // COLUMNS
+
+    def place(index: int) -> tuple[Phase, ...]:
+        first = rounds * rows * COLUMNS + index * tiles * REGISTERS
+        steps = [
+            _tree_tile(
+                tile % 2,
+                index * rows + tile // 2 * _TILE_COLUMNS // COLUMNS,
+                first + tile * REGISTERS,
+            )
+            for tile in range(tiles)
+        ]
+        return (Phase(write_mode("pim")), *map(Phase, steps), Phase(write_mode("all")))
+
+    pair = (*_tree_tile(0, 0, _ANY_ROW * COLUMNS), *_tree_tile(1, 0, _ANY_ROW * COLUMNS))
+    last = Phase(_tree_tile(0, 0, _ANY_ROW * COLUMNS))
+    pattern = (
+        Phase(write_mode("pim")),
+        *((Phase(pair, tiles // 2),) if tiles > 1 else ()),
+        *((last,) if tiles % 2 else ()),
+        Phase(write_mode("all")),
+    )
+    return Kernel(words, rounds, pattern, place, _cleared())
+
+
 def _elementwise(step: Step, tiles: int, words: int) -> Kernel:
-    phases = (Phase(write_mode("pim")), Phase(step, tiles, REGISTERS), Phase(write_mode("all")))
+    modes = Phase(write_mode("pim")), Phase(write_mode("all"))
+    phases = (modes[0], *((Phase(step, tiles, REGISTERS),) if tiles else ()), modes[1])
     return Kernel(words, 1, phases, lambda _: phases)
 
 
@@ -134,6 +188,13 @@ def binary(tiles: int, words: int = 8) -> Kernel:
 def ternary(tiles: int, words: int = 10) -> Kernel:
     """Three operands, one result: a product and a sum."""
     return _elementwise(_rows((FIRST_ROW, SECOND_ROW, THIRD_ROW)), tiles, words)
+
+
+@lru_cache(maxsize=1024)
+def cell(tiles: int, words: int = 12) -> Kernel:
+    """Four operands, one result: two products and their sum, the cell of an LSTM."""
+    step = _rows((FIRST_ROW, SECOND_ROW, THIRD_ROW, FOURTH_ROW))
+    return _elementwise(step, tiles, words)
 
 
 @lru_cache(maxsize=1024)

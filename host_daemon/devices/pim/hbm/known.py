@@ -177,7 +177,7 @@ class Known:
         self._cuts: dict[int, tuple[Step, tuple[Step, ...]]] = {}
         self._pieces: dict[tuple[Step, int], tuple[Stretch, ...]] = {}
         self._stretches: dict[tuple[int, int], tuple[Stretch, ...]] = {}
-        self._idle = self._situation(Channel(self._timing))
+        self._idle = self.situation(Channel(self._timing))
 
     def begin(self) -> Situation:
         """A channel that nothing was asked of yet."""
@@ -185,7 +185,8 @@ class Known:
             self._forget()
         return self._idle
 
-    def _situation(self, channel: Channel) -> Situation:
+    def situation(self, channel: Channel) -> Situation:
+        """The state of a channel."""
         state = _snapshot(channel)
         found = self._situations.get(state)
         if found is None:
@@ -271,7 +272,7 @@ class Known:
         end = channel.run((*waiting, *stretch.transactions), stretch.seen, stretch.most)
         fell = tuple([after > then for after, then in zip(channel.due, before, strict=True)])
         busy = frozenset([each - FIRST for each in channel.busy])
-        return Effect(end - FIRST, self._situation(channel), channel.opened, fell, busy)
+        return Effect(end - FIRST, self.situation(channel), channel.opened, fell, busy)
 
 
 @lru_cache(maxsize=32)

@@ -16,6 +16,7 @@ ordinary addresses are interleaved: they need no conversion.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from host_daemon.devices.pim.hbm.kernels import (
 from host_daemon.devices.pim.hbm.timing import BANKS
 from host_daemon.devices.pim.hbm.transactions import REGISTERS
 from vaccel.errors import InvalidArgument
+
+# Gates of an LSTM.
+GATES: Final = 4
 
 
 def gemv_size(outputs: int, inputs: int, channels: int) -> tuple[int, int]:
@@ -79,6 +83,14 @@ def accumulators_from_banks(odd_banks: Half, outputs: int) -> Half:
 def vector_size(elements: int, channels: int) -> int:
     """Tiles that a vector is padded to."""
     return -(-elements // (TILE_ELEMENTS * channels))
+
+
+def lstm_size(inputs: int, hidden: int, channels: int, batch: int = 1) -> tuple[int, int, int]:
+    """Of a step of an LSTM: (tiles, rounds) of the GEMV of all gates, for one of the batch, and
+    tiles of a vector of states.
+    """
+    tiles, rounds = gemv_size(GATES * hidden, inputs + hidden, channels)
+    return tiles, rounds, vector_size(batch * hidden, channels)
 
 
 def vector_to_banks(values: Half, channels: int) -> Half:

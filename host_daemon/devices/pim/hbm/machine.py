@@ -68,7 +68,8 @@ class Machine:
         for each in transactions:
             if each.row == REGISTER_ROW and self.mode != "SB":
                 if CRF_COLUMN <= each.column < GRF_A_COLUMN:
-                    self._crf += islice(code, REGISTERS)
+                    first = (each.column - CRF_COLUMN) * REGISTERS
+                    self._crf[first:] = islice(code, REGISTERS)
                 elif each.column == SRF_COLUMN:
                     self.srf[:] = next(scalars)
                 elif each.column >= GRF_A_COLUMN:

@@ -13,9 +13,12 @@ from typing import Final
 
 from host_daemon.devices.oracle import Oracle, integer, within
 from host_daemon.devices.pim.hbm import kernels
-from host_daemon.devices.pim.hbm.plain import cycles
-from host_daemon.devices.pim.hbm.schedule import schedule
+from host_daemon.devices.pim.hbm.long import spent
+from host_daemon.devices.pim.hbm.parameters import MOST_CHANNELS
+from host_daemon.devices.pim.hbm.plain import cycles, sent
 from host_daemon.devices.pim.hbm.timing import Timing
+from host_daemon.devices.pim.hbm.work import HALF
+from host_daemon.devices.pim.sizes import matrix, vector
 from vaccel.errors import InvalidArgument
 
 _REFRESH: Final = re.compile(r"(default|refresh_disabled)_tREFI([0-9]{1,9}|1e8)")
@@ -24,6 +27,18 @@ _LEAST_INTERVAL: Final = 900
 # Without PIM: the host reads and writes over the bus.
 _PLAIN: Final = ("host", "no_pim", "nopim", "non_pim")
 _ELEMENTWISE: Final = {"ADD": kernels.binary, "MUL": kernels.binary, "RELU": kernels.unary}
+_TREE: Final = "GEMV_TREE"
+_KERNELS: Final = ("GEMV", _TREE, *_ELEMENTWISE)
+# Tiles up to which a kernel's time is the state machine's, refresh by refresh: 0.1 s.
+_EXACT: Final = 1 << 17
+
+# Tests that PIMSimulator ships, as the file names them, and numbers among their results.
+_TEST: Final = re.compile(
+    r"\w+\.(?:hbm_(?P<way>read|write)_bandwidth|(?P<kernel>\w+)) (?P<first>\d+)"
+    r"(?:x(?P<second>\d+))?(?: MiB)?"
+)
+_CHANNELS: Final = re.compile(r"(\d+)ch")
+_VALUE: Final = re.compile(r"PIM (\d+)|(\d+) GB/s")
 
 
 def _timing(text: str) -> Timing:
@@ -42,29 +57,66 @@ def _timing(text: str) -> Timing:
     return Timing(refresh_interval=interval)
 
 
-def _kernel(row: Mapping[str, str]) -> kernels.Kernel:
-    channels, outputs = integer(row, "channels"), integer(row, "out_dim")
-    name = row.get("kernel", "")
-    if name == "GEMV":
-        tiles = -(-integer(row, "in_dim") // kernels.TILE_INPUTS)
-        return kernels.gemv(tiles, -(-outputs // (kernels.TILE_OUTPUTS * channels)))
-    if name not in _ELEMENTWISE:
-        raise InvalidArgument(f"column kernel = {name!r}", hint="GEMV, ADD, MUL or RELU")
-    return _ELEMENTWISE[name](-(-outputs // (kernels.TILE_ELEMENTS * channels)))
+def _name(row: Mapping[str, str]) -> str:
+    given = row.get("kernel", "")
+    name = given.upper().replace("GEMVTREE", _TREE)
+    if name not in _KERNELS:
+        raise InvalidArgument(f"column kernel = {given!r}", hint=f"one of {', '.join(_KERNELS)}")
+    return name
+
+
+def in_banks(name: str, outputs: int, inputs: int, channels: int, timing: Timing) -> int:
+    """Cycles of a kernel as PIMSimulator runs it.
+
+    An element-wise kernel leaves out what does not fill a tile of every channel: the simulator
+    divides without a remainder, where a card must round up.
+    """
+    if name in _ELEMENTWISE:
+        bursts = -(-outputs // kernels.LANES)
+        tiles = bursts // (kernels.TILE_ELEMENTS // kernels.LANES * channels)
+        make = _ELEMENTWISE[name]
+        return spent(lambda count, _: make(count), tiles, 1, timing, _EXACT).cycles
+    tiles = -(-inputs // kernels.TILE_INPUTS)
+    rounds = -(-outputs // (kernels.TILE_OUTPUTS * channels))
+    of = kernels.gemv_tree if name == _TREE else kernels.gemv
+    return spent(of, tiles, rounds, timing, _EXACT).cycles
 
 
 def pimsimulator(row: Mapping[str, str]) -> int:
     """PIMSimulator's ``mem_cycles_1ns`` of a kernel."""
     mode, timing = row.get("mode", ""), _timing(row.get("refresh", ""))
+    channels, name = integer(row, "channels", MOST_CHANNELS), _name(row)
+    outputs, inputs = matrix(row) if name in ("GEMV", _TREE) else (vector(row), 0)
     if mode in _PLAIN:
-        kernel, channels = row.get("kernel", ""), integer(row, "channels")
-        if kernel not in ("GEMV", *_ELEMENTWISE):
-            raise InvalidArgument(f"column kernel = {kernel!r}", hint="GEMV, ADD, MUL or RELU")
-        outputs, inputs = integer(row, "out_dim"), integer(row, "in_dim")
-        return cycles(kernel, outputs, inputs, channels, timing)
+        return cycles(name.removesuffix("_TREE"), outputs, inputs, channels, timing)
     if mode != "pim":
         raise InvalidArgument(f"column mode = {mode!r}", hint=f"pim, or {', '.join(_PLAIN)}")
-    return schedule(timing).spent(_kernel(row)).cycles
+    return in_banks(name, outputs, inputs, channels, timing)
+
+
+def shipped(row: Mapping[str, str]) -> float:
+    """Of a test that PIMSimulator ships: cycles of its kernel in the banks, data already there; of
+    one of bandwidth GB/s, cut off as it prints them.
+    """
+    test, config = row.get("test", ""), row.get("config", "")
+    match, many = _TEST.fullmatch(test), _CHANNELS.search(config)
+    if match is None:
+        raise InvalidArgument(
+            f"column test = {test!r} is unknown", hint="such as PIMBenchFixture.add 1048576"
+        )
+    channels = {"channels": many[1] if many else ""}
+    if match["way"]:
+        count = integer({"test": match["first"]}, "test", 1 << 10) << 20
+        group = [(match["way"] == "write", count // HALF)]
+        return float(count // sent([group], integer(channels, "channels"), Timing()))
+    row = channels | {"mode": "pim", "refresh": "default_tREFI3900", "kernel": match["kernel"]}
+    row |= {"out_dim": match["first"], "in_dim": match["second"] or match["first"]}
+    return float(pimsimulator(row))
+
+
+def _expected(text: str) -> float | None:
+    match = _VALUE.search(text)
+    return float(match[1] or match[2]) if match else None
 
 
 ORACLES: Final = (
@@ -76,5 +128,14 @@ ORACLES: Final = (
         pimsimulator,
         "host_cpu_s",
         allowed=within(0.005),
+    ),
+    Oracle(
+        "pim/pimsimulator_shipped_tests.csv",
+        ("test", "config"),
+        "value",
+        "value",
+        shipped,
+        passes=1,
+        expected=_expected,
     ),
 )

@@ -1,7 +1,8 @@
 """Programs of the command register file: checked, explained, and those of the kernels.
 
-``python -m host_daemon.devices.pim.hbm.program gemv 2`` prints one; ``... program check FILE``
-checks and explains one of your own, a word a line.
+``python -m host_daemon.devices.pim.hbm.program gemv 2`` prints one, ``... program lstm HIDDEN
+INPUTS`` those of a step of an LSTM on one channel, with what the host does between them; ``...
+program check FILE`` checks and explains one of your own, a word a line.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from host_daemon.devices.pim.hbm.crf import (
     jump_target,
     text,
 )
+from host_daemon.devices.pim.hbm.layout import lstm_size
 from vaccel.errors import HostFault, InvalidArgument, VaccelError
 
 Program = tuple[Instruction, ...]
@@ -29,6 +31,8 @@ Program = tuple[Instruction, ...]
 MOST_BURSTS: Final = 1 << 28
 # Characters of a program's text: each of 32 lines has a comment.
 _BYTES: Final = 1 << 14
+# Characters of an instruction, before what is said of it.
+_WIDTH: Final = 42
 _WORD: Final = re.compile(r"0x[0-9a-fA-F]{1,8}")
 _EXIT: Final = Instruction("EXIT")
 _STORE: Final = Instruction("NOP", count=REGISTER_COUNT - 1)
@@ -57,7 +61,9 @@ def bursts(program: Sequence[Instruction]) -> int:
                 f"instruction {index}, {text(instruction)}: the program runs for"
                 f" {spent[index + 1]} bursts, at most {MOST_BURSTS}"
             )
-    raise InvalidArgument("the program has no EXIT", hint="end it with EXIT")
+    raise InvalidArgument(
+        f"{len(program)} instructions, no EXIT among them", hint="end the program with EXIT"
+    )
 
 
 def _body(
@@ -98,7 +104,9 @@ def explain(program: Sequence[Instruction]) -> str:
     for index, each in enumerate(program):
         note = f"; to {jump_target(index, each)}" if each.op == "JUMP" else ""
         note = f"; {each.repeats} bursts" if each.repeats > 1 else note
-        lines.append(f"{index:>2}  {encode(each):#010x}  {text(each):<42}{note}".rstrip())
+        shown = text(each)
+        note = f" {note}" if note and len(shown) >= _WIDTH else note
+        lines.append(f"{index:>2}  {encode(each):#010x}  {shown:<{_WIDTH}}{note}".rstrip())
     return "\n".join([*lines, f"    {bursts(program)} bursts in all"])
 
 
@@ -117,6 +125,17 @@ def gemv(tiles: int) -> Program:
     """One round of GEMV: tiles of even index in even banks, then the others, then the store."""
     odd = _multiply_accumulate("ODD_BANK", tiles // 2) if tiles > 1 else ()
     return (*_multiply_accumulate("EVEN_BANK", -(-tiles // 2)), *odd, _STORE, _EXIT)
+
+
+def gemv_tree(tiles: int) -> Program:
+    """One round of GEMV whose sums leave after each tile, and are cleared by a row of zeros."""
+    clear = Instruction("MUL", "GRF_B", "GRF_B", "EVEN_BANK", auto=True)
+    halves = [(*_multiply_accumulate(bank, 1), _STORE, clear) for bank in ("EVEN_BANK", "ODD_BANK")]
+    pair = (*halves[0], *halves[1])
+    if tiles == 1:
+        return (*halves[0], _EXIT)
+    pairs = _looped(pair, tiles // 2)
+    return (*pairs[:-1], *(halves[0] if tiles % 2 else ()), _EXIT)
 
 
 def binary(op: str, tiles: int) -> Program:
@@ -148,6 +167,20 @@ def relu(tiles: int) -> Program:
     return _looped(tuple(body), tiles)
 
 
+def cell(tiles: int) -> Program:
+    """The cell of an LSTM, a * b + c * d: a product of two operands, and a multiply-add of two
+    others, each rounded twice.
+    """
+    body: list[Instruction] = []
+    for grf, other, bank in (("GRF_A", "GRF_B", "EVEN_BANK"), ("GRF_B", "GRF_A", "ODD_BANK")):
+        body.append(Instruction("FILL", grf, bank))
+        body.append(Instruction("MUL", grf, grf, bank, auto=True))
+        body.append(Instruction("FILL", other, bank))
+        body.append(Instruction("MAD", grf, other, bank, grf, auto=True))
+        body.append(_STORE)
+    return _looped(tuple(body), tiles)
+
+
 def scale_shift(tiles: int) -> Program:
     """Batch normalisation: x * scale + shift, both scalars of a channel from the SRF."""
     body: list[Instruction] = []
@@ -159,9 +192,11 @@ def scale_shift(tiles: int) -> Program:
 
 KERNELS: Final = {
     "gemv": gemv,
+    "gemv_tree": gemv_tree,
     "add": lambda tiles: binary("ADD", tiles),
     "mul": lambda tiles: binary("MUL", tiles),
     "mad": fused,
+    "cell": cell,
     "relu": relu,
     "batchnorm": scale_shift,
 }
@@ -202,18 +237,57 @@ def _check(name: str) -> str:
     return explain(decode_all(words(given)))
 
 
+def lstm(hidden: int, inputs: int) -> str:
+    """A step of an LSTM on one channel: its programs, and between them the host's part."""
+    tiles, rounds, states = lstm_size(inputs, hidden, 1)
+    return "\n".join(
+        (
+            f"# gemv, {rounds} rounds: all gates of [x, h]",
+            explain(gemv(tiles)),
+            "# host: adds 16 lanes and biases, sigmoid and tanh in float32, writes f, i, g and o",
+            "# cell: c = f * c + i * g",
+            explain(cell(states)),
+            "# host: reads c, tanh in float32, writes it",
+            "# mul: h = o * tanh(c)",
+            explain(binary("MUL", states)),
+            "# host: reads h, which goes into GRF_A with the next x",
+        )
+    )
+
+
+def _printed(arguments: Sequence[str]) -> str | None:
+    """What is asked for; None where it is nothing that there is."""
+    match arguments:
+        case ["check", name]:
+            return _check(name)
+        case ["lstm", hidden, inputs] if hidden.isdigit() and inputs.isdigit():
+            return lstm(max(1, _count(hidden)), max(1, _count(inputs)))
+        case [name, tiles] if name in KERNELS and tiles.isdigit():
+            return explain(KERNELS[name](max(1, _count(tiles))))
+    return None
+
+
+def _count(text_of: str) -> int:
+    if len(text_of) > 18:
+        raise InvalidArgument(f"{text_of[:40]} is more than any bank holds")
+    return int(text_of)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """``KERNEL TILES``: print a kernel's program. ``check FILE``: check that of a file."""
-    verb, value = arguments if len(arguments) == 2 else ("", "")
-    if verb != "check" and (verb not in KERNELS or not value.isdigit()):
-        print(f"usage: program {'|'.join(KERNELS)} TILES", file=sys.stderr)
-        print("       program check FILE", file=sys.stderr)
-        return 2
+    """``KERNEL TILES``: print a kernel's program. ``lstm HIDDEN INPUTS``: those of a step.
+    ``check FILE``: check that of a file.
+    """
     try:
-        print(_check(value) if verb == "check" else explain(KERNELS[verb](max(1, int(value)))))
+        found = _printed(arguments)
     except VaccelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    if found is None:
+        print(f"usage: program {'|'.join(KERNELS)} TILES", file=sys.stderr)
+        print("       program lstm HIDDEN INPUTS", file=sys.stderr)
+        print("       program check FILE", file=sys.stderr)
+        return 2
+    print(found)
     return 0
 
 

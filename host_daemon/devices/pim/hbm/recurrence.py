@@ -1,5 +1,14 @@
-"""An LSTM as banks and host share it: the four gates of a step are one GEMV in the banks, bias,
-activations and the cell are the host's, in float32; state lies in memory as fp16 between steps.
+"""An LSTM as banks and host share it, a step at a time:
+
+1. banks: the four gates, one GEMV of [x, h];
+2. host: 16 lanes added in fp16, bias, sigmoid and tanh in float32; each gate is rounded to fp16 as
+   it is written into the banks;
+3. banks: c = f * c + i * g, rounded to fp16 after each product and the sum (``program.cell``);
+4. host: tanh(c) in float32, rounded to fp16;
+5. banks: h = o * tanh(c), rounded to fp16.
+
+So of every size: the cell is the banks' though a host would be sooner done with it, as the
+operands have to be written there. A host that took small ones would have to round as blocks do.
 """
 
 from __future__ import annotations
@@ -13,6 +22,7 @@ from numpy.typing import NDArray
 from host_daemon.core.device import Operation
 from host_daemon.devices.pim.hbm import fp16
 from host_daemon.devices.pim.hbm.fp16 import Half
+from host_daemon.devices.pim.hbm.layout import GATES
 from vaccel.errors import InvalidArgument
 from vaccel.model import Array
 
@@ -23,13 +33,24 @@ def _sigmoid(values: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-values)), np.float32)
 
 
-def cell(gates: Floats, before: Floats) -> tuple[Half, Half]:
-    """(hidden, cell) of a step, from its gates [batch, 4 * hidden] in ONNX's order i, o, f, c."""
+def activations(gates: Floats) -> tuple[Half, Half, Half, Half]:
+    """What the host makes of a step's gates [batch, 4 * hidden], in ONNX's order i, o, f, c."""
     with np.errstate(over="ignore"):
-        i, o, f, c = np.split(gates, 4, axis=1)
-        state = (_sigmoid(f) * before + _sigmoid(i) * np.tanh(c)).astype(np.float16)
-        hidden = _sigmoid(o) * np.tanh(state.astype(np.float32))
-    return hidden.astype(np.float16), state
+        *others, candidate = np.split(gates, GATES, axis=1)
+        i, o, f = (_sigmoid(each).astype(np.float16) for each in others)
+        return i, o, f, np.tanh(candidate).astype(np.float16)
+
+
+def squashed(state: Half) -> Half:
+    """What the host makes of the state of the cell."""
+    return np.tanh(state.astype(np.float32)).astype(np.float16)
+
+
+def cell(gates: Floats, before: Half) -> tuple[Half, Half]:
+    """(hidden, cell) of a step, from its gates and the cell before it."""
+    i, o, f, g = activations(gates)
+    state = fp16.add(fp16.multiply(f, before), fp16.multiply(i, g))
+    return fp16.multiply(o, squashed(state)), state
 
 
 def _halves(inputs: Sequence[Array | None], index: int) -> Half | None:
@@ -59,6 +80,6 @@ def run(operation: Operation, inputs: Sequence[Array | None]) -> list[NDArray[An
         for step in order:
             rows = np.concatenate([x[step], h[direction]], axis=1)
             gates = fp16.gemv(weights, rows).astype(np.float32) + added
-            h[direction], c[direction] = cell(gates, c[direction].astype(np.float32))
+            h[direction], c[direction] = cell(gates, c[direction])
             y[step, direction] = h[direction]
     return [y, h, c]

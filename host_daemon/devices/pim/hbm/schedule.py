@@ -59,6 +59,8 @@ class Schedule:
         run = _Run(self._known, self.timing, self.due)
         phases = kernel.pattern
         first, last = phases[0].step, closing()
+        if kernel.before:
+            run.prepare(kernel.before)
         run.go(Phase(opening(kernel.words)), first if kernel.rounds else last)
 
         def once(after: Step) -> None:
@@ -79,10 +81,19 @@ class _Run:
         self.known = known
         self.timing = timing
         self.now = FIRST
-        self.due = due
+        self.first = self.due = due
         self.next_due = min(due)
         self.situation = known.begin()
         self.opened = self.refreshes = 0
+
+    def prepare(self, accesses: Step) -> None:
+        """Ordinary accesses before all else, by the state machine itself."""
+        channel = Channel(self.timing)
+        channel.feed(accesses)
+        self.now, self.due, self.opened = channel.now, tuple(channel.due), channel.opened
+        self.next_due = min(self.due)
+        self.refreshes = sum(one != other for one, other in zip(self.due, self.first, strict=True))
+        self.situation = self.known.situation(channel)
 
     def go(self, phase: Phase, follows: Step) -> None:
         """All repetitions of a phase, the last with what follows in sight."""
@@ -148,4 +159,6 @@ def schedule(timing: Timing) -> Schedule:
 
 def direct(kernel: Kernel, timing: Timing) -> int:
     """The same cycles by the state machine alone, from the first command to the last."""
-    return Channel(timing).run(kernel) - 1 + timing.read_return
+    channel = Channel(timing)
+    channel.feed(kernel.before)
+    return channel.run(kernel) - 1 + timing.read_return

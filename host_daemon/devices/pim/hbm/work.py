@@ -10,20 +10,21 @@ from typing import Final
 
 from host_daemon.core.device import Operation
 from host_daemon.devices.lowering import lower
-from host_daemon.devices.pim.hbm import kernels, program
+from host_daemon.devices.pim.hbm import kernels, long, program
 from host_daemon.devices.pim.hbm.kernels import BLOCKS, LANES
-from host_daemon.devices.pim.hbm.layout import gemv_size, vector_size
-from host_daemon.devices.pim.hbm.schedule import Spent, schedule
+from host_daemon.devices.pim.hbm.layout import GATES, gemv_size, lstm_size, vector_size
+from host_daemon.devices.pim.hbm.schedule import Spent
 from host_daemon.devices.pim.hbm.timing import BURST_BYTES, Timing
 from host_daemon.devices.pim.hbm.transactions import NO_MEMORY
 from host_daemon.devices.work import elements, size
 from vaccel.model import DType, Shape
 
 HALF: Final = 2
-# Lane operations of the host for one value of an LSTM's gates: two transcendentals of ten and
-# five multiply-adds, as ``devices/lowering.py`` counts them.
-_GATE: Final = 15
-GATES: Final = 4
+# Lane operations of the host for one value of an LSTM's state: five transcendentals of ten, as
+# ``devices/lowering.py`` counts them, and four biases.
+_ACTIVATIONS: Final = 54
+# Values of the state that cross the bus beside the gates: c read, tanh(c) written, h read.
+_STATES: Final = 3
 # Tiles of a kernel up to which its time is the state machine's: milliseconds when first asked.
 _EXACT: Final = 2048
 
@@ -40,11 +41,11 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Kernels; the host's lane operations and bytes over the bus that come with them; useful MACs;
-    and what part of the bytes is layout change.
+    """Kernels in order; the host's lane operations and bytes over the bus that come with them;
+    useful MACs; and what part of the bytes is layout change.
     """
 
-    kernels: Kernels
+    kernels: tuple[Kernels, ...]
     operations: int
     moved: int
     macs: int
@@ -67,6 +68,7 @@ _KERNELS: Final[Mapping[str, Callable[[int, int], kernels.Kernel]]] = {
     "add": lambda tiles, _: kernels.binary(tiles, len(program.binary("ADD", tiles))),
     "mul": lambda tiles, _: kernels.binary(tiles, len(program.binary("MUL", tiles))),
     "mad": lambda tiles, _: kernels.ternary(tiles, len(program.fused(tiles))),
+    "cell": lambda tiles, _: kernels.cell(tiles, len(program.cell(tiles))),
     "relu": lambda tiles, _: kernels.unary(tiles, len(program.relu(tiles))),
 }
 
@@ -80,28 +82,9 @@ def counted(name: str, tiles: int, rounds: int, timing: Timing) -> Counted:
         memory = sum(not each.row & NO_MEMORY for each in phase.step)
         inside += phase.count * memory
         bus += phase.count * (len(phase.step) - memory)
+    spent = long.spent(_KERNELS[name], tiles, rounds, timing, _EXACT)
     ends = sum(1 for _ in kernels.Kernel(kernel.words, 0, kernel.pattern, kernel.place))
-    return Counted(_spent(name, tiles, rounds, timing), inside * rounds, bus * rounds + ends)
-
-
-def _spent(name: str, tiles: int, rounds: int, timing: Timing) -> Spent:
-    """Exact up to ``_EXACT`` tiles in all. Beyond, each further tile takes what the second half of
-    so many took: nothing but the place of refreshes differs, and there are hundreds of them.
-    """
-    if tiles > _EXACT:
-        half = _spent(name, _EXACT // 2, rounds, timing)
-        return _on(half, _spent(name, _EXACT, rounds, timing), _EXACT // 2, tiles - _EXACT)
-    most = max(2, _EXACT // tiles)
-    if rounds > most:
-        half = _spent(name, tiles, most // 2, timing)
-        return _on(half, _spent(name, tiles, most, timing), most - most // 2, rounds - most)
-    return schedule(timing).spent(_KERNELS[name](tiles, rounds))
-
-
-def _on(before: Spent, after: Spent, steps: int, more: int) -> Spent:
-    """``more`` steps beyond ``after``, which is ``steps`` beyond ``before``."""
-    pairs = zip(before, after, strict=True)
-    return Spent(*(last + (last - first) * more // steps for first, last in pairs))
+    return Counted(spent, inside * rounds, bus * rounds + ends)
 
 
 def inside_accesses(of: Counted) -> int:
@@ -160,7 +143,7 @@ def _product(operation: Operation, channels: int, rows: int) -> Work | None:
     # Results are read as 16 lanes each, and written once added up.
     moved = size(operation.inputs[0]) + results * (BURST_BYTES + HALF) + layout
     kernel = _gemv(count, inputs, outputs, channels)
-    return Work(kernel, LANES * results + extra, moved, count * inputs * outputs, layout)
+    return Work((kernel,), LANES * results + extra, moved, count * inputs * outputs, layout)
 
 
 def _layout(operation: Operation, weights: tuple[int, ...]) -> int:
@@ -181,7 +164,7 @@ def _elementwise(operation: Operation, channels: int) -> Work | None:
     if count <= 0 or len(given) != expected or not same:
         return None
     tiles = vector_size(count, channels)
-    return Work(Kernels(operation.op.lower(), tiles, 1), 0, _widened(operation), 0)
+    return Work((Kernels(operation.op.lower(), tiles, 1),), 0, _widened(operation), 0)
 
 
 def _widened(operation: Operation) -> int:
@@ -199,7 +182,7 @@ def _normalisation(operation: Operation, channels: int) -> Work | None:
     layout = 0 if operation.constant_inputs >= {1, 2, 3, 4} else 2 * count * HALF
     tiles = vector_size(count, channels)
     return Work(
-        Kernels("mad", tiles, 1), 0, _widened(operation) + layout, 2 * count, layout
+        (Kernels("mad", tiles, 1),), 0, _widened(operation) + layout, 2 * count, layout
     )
 
 
@@ -229,10 +212,17 @@ def _lstm(operation: Operation, channels: int, rows: int) -> Work | None:
     if found is None or min(found) < 1 or found[1] > rows:
         return None
     steps, batch, directions, inputs, hidden = found
-    values = batch * GATES * hidden
-    times = steps * directions
+    times, values = steps * directions, batch * hidden
+    tiles, rounds, states = lstm_size(inputs, hidden, channels, batch)
+    step = (
+        Kernels("gemv", tiles, rounds * batch, times),
+        Kernels("cell", states, 1, times),
+        Kernels("mul", states, 1, times),
+    )
     layout = _layout(operation, (1, 2))
-    moved = size(operation.inputs[0]) + times * values * (BURST_BYTES + HALF) + layout
-    kernel = _gemv(batch, inputs + hidden, GATES * hidden, channels, times)
-    macs = times * values * (inputs + hidden)
-    return Work(kernel, times * values * (LANES + _GATE), moved, macs, layout)
+    # Of each gate 16 lanes are read, and the value written that is made of them.
+    crossing = GATES * (BURST_BYTES + HALF) + _STATES * HALF
+    moved = size(operation.inputs[0]) + times * values * crossing + layout
+    macs = times * GATES * values * (inputs + hidden)
+    operations = times * values * (GATES * LANES + _ACTIVATIONS)
+    return Work(step, operations, moved, macs, layout)

@@ -175,7 +175,7 @@ def test_the_short_way_and_the_wide_one_agree() -> None:
         given = gemv(weights, inputs * np.float32(2.0**scale))
         vector = rounded(inputs * np.float32(2.0**scale)).astype(np.float64)
         with np.errstate(all="ignore"):
-            wide = _in_float64(rounded(weights), vector, np.zeros(50, np.float32))
+            wide = _in_float64(rounded(weights), vector[:, None], np.zeros(50, np.float32))
         assert given.view(np.uint32).tolist() == rounded(wide).view(np.uint32).tolist()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_daemon.devices.pim.aim.channel import Channel
-from host_daemon.devices.pim.aim.commands import ON_REGISTERS, ON_ROWS, Command
+from host_daemon.devices.pim.aim.commands import ON_REGISTERS, ON_ROWS, TOGETHER, Command
 from host_daemon.devices.pim.aim.gemv import Gemv, instructions, spend
 from host_daemon.devices.pim.aim.oracles import SIMULATED, cycles, gemv_of
 from host_daemon.devices.pim.aim.program import execute
@@ -58,11 +58,13 @@ SIZES = st.integers(1, 5000)
 
 
 @settings(max_examples=40, deadline=None)
-@given(SIZES, SIZES, st.sampled_from((1, 2, 7, 32)), st.booleans())
+@given(
+    SIZES, SIZES, st.sampled_from((1, 2, 7, 32)), st.booleans(), st.sampled_from((None, 0, 1))
+)
 def test_the_closed_form_is_the_program_command_by_command(
-    outputs: int, inputs: int, channels: int, keep: bool
+    outputs: int, inputs: int, channels: int, keep: bool, function: int | None
 ) -> None:
-    gemv = Gemv(outputs, inputs, channels, keep)
+    gemv = Gemv(outputs, inputs, channels, keep, function)
     whole = execute(instructions(gemv), SIMULATED, channels)
     closed = spend(gemv, SIMULATED)
     assert closed.cycles == whole.cycles
@@ -109,7 +111,7 @@ class Stepwise:
                 return
 
 
-SERVED = [each for each in Command if each not in ("TMOD", "ACT16", "PREA")]
+SERVED = [each for each in TOGETHER if each not in ("TMOD", "ACT16", "PREA")]
 REQUESTS = st.tuples(
     st.sampled_from(SERVED),
     st.integers(1, 4),
@@ -158,3 +160,29 @@ def test_repeating_a_step_is_the_step_many_times() -> None:
 def test_an_empty_product_is_refused(field: str) -> None:
     with pytest.raises(InvalidArgument, match=f"{field} = 0"):
         Gemv(**{"outputs": 1, "inputs": 1, "channels": 1, field: 0})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"out_dim": "", "in_dim": "", "case": "all_isr"}, "case = 'all_isr' has no out_dim"),
+        ({"in_dim": ""}, "column in_dim = '' is not a positive integer"),
+        ({"channels": "33"}, "column channels = '33' is more than 32"),
+        ({"out_dim": "9" * 18}, f"column out_dim = '{'9' * 18}' is more than 549755813888"),
+        ({"out_dim": str(1 << 30)}, "out_dim = 1073741824, in_dim = 1024: weights of 219902325"),
+    ],
+)
+def test_a_row_that_cannot_be_predicted(changed: dict[str, str], what: str) -> None:
+    row = {"case": "own", "out_dim": "512", "in_dim": "1024", "channels": "32"}
+    assert cycles(row) == 415
+    with pytest.raises(InvalidArgument, match=what):
+        cycles(row | changed)
+
+
+def test_the_largest_row_takes_a_moment() -> None:
+    start = time.process_time()
+    sizes = ((1 << 39, 1), (1, 1 << 39), (1 << 20, 1 << 19))
+    for outputs, inputs in sizes:
+        row = {"out_dim": str(outputs), "in_dim": str(inputs), "channels": "1"}
+        assert cycles(row) > 1 << 30
+    assert time.process_time() - start < 5

@@ -175,3 +175,18 @@ def test_a_program_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0x3b108000  MAC GRF_B[0], GRF_A[0], EVEN_BANK, auto   ; 8 bursts" in shown
     assert "136 bursts in all" in shown
     assert program.main(["gemv"]) == program.main(["sin", "2"]) == 2
+    assert "lstm HIDDEN INPUTS" in capsys.readouterr().err
+
+
+def test_the_programs_of_an_lstms_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["lstm", "512", "100"]) == 0
+    shown = capsys.readouterr().out
+    # 612 inputs are five tiles, 2,048 gates 32 rounds of one channel, 512 states a tile.
+    assert shown.startswith("# gemv, 32 rounds")
+    for of in (program.gemv(5), program.cell(1), program.binary("MUL", 1)):
+        assert explain(of) in shown
+    assert shown.count("# host:") == 3
+    assert "MAD GRF_A[0], GRF_B[0], EVEN_BANK, GRF_A[0], auto ; 8 bursts" in shown
+    assert program.main(["lstm", "512", "-1"]) == program.main(["lstm", "512"]) == 2
+    assert program.main(["lstm", "9" * 30, "1"]) == 2
+    assert "is more than any bank holds" in capsys.readouterr().err

@@ -106,9 +106,30 @@ def test_long_kernels_go_on_as_they_began(tiles: int, rounds: int) -> None:
 
 
 def test_the_largest_shapes_are_priced_at_once(device: DeviceModel) -> None:
-    huge = device.cost(product(1 << 40, 1 << 30))
-    assert huge.macs == 1 << 70
-    assert huge.cycles["banks"] > 1 << 50
+    huge = device.cost(product(1 << 20, 1 << 19))
+    assert huge.macs == 1 << 39
+    assert huge.cycles["banks"] > 1 << 26
+    million = 1 << 20
+    wide = (F16, (million, 1 << 19))
+    assert device.cost(Operation("Add", (wide, wide), (wide,))).place == "banks"
+
+
+def test_shapes_that_no_card_holds_are_refused(device: DeviceModel) -> None:
+    for node, what in (
+        (product(1 << 40, 1 << 30), r"input 1 has shape \[1073741824, 1099511627776\], 2361"),
+        (product(1, (1 << 39) + 1), r"MatMul: input 0 has shape \[1, 549755813889\], 109951"),
+        (
+            Operation("Softmax", ((F32, (1 << 39,)),), ((F32, (1 << 39,)),)),
+            r"Softmax: input 0 has shape \[549755813888\], 2199023255552 bytes",
+        ),
+        (
+            Operation("Expand", ((F32, (1,)),), ((F32, (1 << 20, 1 << 20)),)),
+            r"Expand: output 0 has shape \[1048576, 1048576\], 4398046511104 bytes",
+        ),
+    ):
+        with pytest.raises(InvalidArgument, match=what) as caught:
+            device.cost(node)
+        assert "1099511627776 bytes" in (caught.value.hint or "")
 
 
 def test_energy_is_commands_times_their_joules(device: DeviceModel, card: Card) -> None:
@@ -186,6 +207,80 @@ def _lstm(direction: str) -> tuple[Operation, list[Array | None], list[np.ndarra
         frozenset({1, 2, 3}),
     )
     return given, list(values), expected
+
+
+U, LEAST = 2.0**-11, 2.0**-25  # what rounding to fp16 adds: of a value, and of a subnormal one
+FLOAT32 = 1e-6  # of sums and curves in float32, all together
+
+
+def _rounded(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return value, error + U * (np.abs(value) + error) + LEAST
+
+
+def _times(a: np.ndarray, da: np.ndarray, b: np.ndarray, db: np.ndarray):
+    return _rounded(a * b, np.abs(a) * db + np.abs(b) * da + da * db)
+
+
+def _exact(values: Sequence[Array | None], backward: bool, direction: int):
+    """Y of one direction in float64, and a bound of its error, followed through every step.
+
+    A gate is a sum of K products, of which a lane adds at most K / 16 one by one before 16 lanes
+    are added: no product is rounded more than K / 16 + 17 times. Curves pass an error on by their
+    slope, 1/4 and 1; what leaves them is rounded to fp16, as is each product and sum of the cell.
+    """
+    x, w, r, b = (np.asarray(each, np.float64) for each in values)
+    w, r, hidden = w[direction], r[direction], r.shape[2]
+    bias = b[direction, : 4 * hidden] + b[direction, 4 * hidden :]
+    count = x.shape[2] + hidden
+    depth = (-(-count // 16) + 17) * U
+    h = dh = c = dc = np.zeros((x.shape[1], hidden))
+    y, dy = np.zeros((len(x), x.shape[1], hidden)), np.zeros((len(x), x.shape[1], hidden))
+    for t in reversed(range(len(x))) if backward else range(len(x)):
+        sums = x[t] @ w.T + h @ r.T + bias
+        sizes = np.abs(x[t]) @ np.abs(w).T + (np.abs(h) + dh) @ np.abs(r).T
+        error = depth / (1 - depth) * sizes + dh @ np.abs(r).T + 2 * count * LEAST + FLOAT32
+        p, dp = np.split(sums, 4, axis=1), np.split(error, 4, axis=1)
+        i, o, f = (_rounded(1 / (1 + np.exp(-p[k])), dp[k] / 4 + FLOAT32) for k in range(3))
+        g = _rounded(np.tanh(p[3]), dp[3] + FLOAT32)
+        kept, new = _times(*f, c, dc), _times(*i, *g)
+        c, dc = _rounded(kept[0] + new[0], kept[1] + new[1])
+        h, dh = _times(*o, *_rounded(np.tanh(c), dc + FLOAT32))
+        y[t], dy[t] = h, dh
+    return y, dy
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_an_lstm_keeps_its_error_bound(device: DeviceModel, direction: str) -> None:
+    node, values, _ = _lstm(direction)
+    given = device.run(node, values)
+    assert given is not None
+    for number in range(given[0].shape[1]):
+        exact, bound = _exact(values, direction == "reverse" or number == 1, number)
+        error = np.abs(given[0][:, number].astype(np.float64) - exact)
+        assert (error <= bound).all()
+        assert bound.max() < 0.1  # a bound that says something
+        assert error.max() > 0
+
+
+def test_an_lstm_is_three_kernels_a_step(device: DeviceModel, card: Card) -> None:
+    steps, batch, inputs, hidden = 5, 2, 500, 1024
+    shapes = ((steps, batch, inputs), (1, 4 * hidden, inputs), (1, 4 * hidden, hidden))
+    node = Operation(
+        "LSTM", tuple((F16, shape) for shape in shapes), (None,) * 3, {}, frozenset({1, 2})
+    )
+    cost = device.cost(node)
+    assert cost.place == "banks"
+    kernel = "gemv of 12 tiles, 8 rounds; cell of 1 tiles; mul of 1 tiles, 5 times a channel"
+    assert cost.note == kernel
+    parts = [counted(*each, Timing()).spent for each in (("gemv", 12, 8), ("cell", 1, 1))]
+    parts.append(counted("mul", 1, 1, Timing()).spent)
+    assert cost.cycles["banks"] == 5 * sum(each.cycles for each in parts)
+    launch = device.launch_cost([cost])
+    assert launch.nodes == {"banks": 1}
+    assert launch.cycles["host"] == cost.cycles["host"] > 0 < launch.cycles["bus"]
+    # Each gate: 16 lanes read, a value written. Each state: c read, its curve written, h read.
+    moved = 5 * 2 * 1024 * (4 * 34 + 6) + 2 * 5 * 2 * 500
+    assert cost.cycles["bus"] == math.ceil(moved / (16 * 16 * 0.92))
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])

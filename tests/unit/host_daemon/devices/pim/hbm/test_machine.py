@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from host_daemon.devices.pim.hbm import fp16, kernels, layout, program
+from host_daemon.core.device import Operation
+from host_daemon.devices.pim.hbm import fp16, kernels, layout, program, recurrence
 from host_daemon.devices.pim.hbm.crf import Instruction, encode_all
 from host_daemon.devices.pim.hbm.fp16 import Half
 from host_daemon.devices.pim.hbm.machine import Machine
 from vaccel.errors import InvalidArgument
+from vaccel.model import DType
 
 
 def halves(seed: int, *shape: int) -> Half:
@@ -44,30 +46,97 @@ def test_gemv_as_a_program(outputs: int, inputs: int, channels: int) -> None:
     assert np.array_equal(run_gemv(weights, vector, channels), expected)
 
 
-@pytest.mark.parametrize(("name", "operands"), [("add", 2), ("mul", 2), ("mad", 3), ("relu", 1)])
-@pytest.mark.parametrize(("size", "channels"), [(5, 1), (5000, 2)])
-def test_element_wise_programs(name: str, operands: int, size: int, channels: int) -> None:
-    values = [halves(seed, size) for seed in range(operands)]
-    tiles = layout.vector_size(size, channels)
+ELEMENTWISE = [("add", 2), ("mul", 2), ("mad", 3), ("cell", 4), ("relu", 1)]
+ROWS = (kernels.FIRST_ROW, kernels.SECOND_ROW, kernels.THIRD_ROW, kernels.FOURTH_ROW)
+
+
+def run_vectors(name: str, values: list[Half], channels: int, machine: Machine) -> Half:
+    """A kernel of elements, its operands written where it looks for them."""
+    tiles = layout.vector_size(values[0].size, channels)
     of = program.KERNELS[name](tiles)
-    make = (kernels.unary, kernels.binary, kernels.ternary)[operands - 1]
-    machine = Machine(channels, 400)
-    rows = (kernels.FIRST_ROW, kernels.SECOND_ROW, kernels.THIRD_ROW)
-    for value, row in zip(values, rows, strict=False):
+    make = (kernels.unary, kernels.binary, kernels.ternary, kernels.cell)[len(values) - 1]
+    for value, row in zip(values, ROWS, strict=False):
         machine.memory[:, :, row * 32 : row * 32 + tiles * 8] = layout.vector_to_banks(
             value, channels
         )
     machine.run(make(tiles, len(of)), encode_all(of))
     start = kernels.RESULT_ROW * 32
-    stored = machine.memory[:, :, start : start + tiles * 8]
-    result = layout.vector_from_banks(stored, size)
+    return layout.vector_from_banks(
+        machine.memory[:, :, start : start + tiles * 8], values[0].size
+    )
+
+
+@pytest.mark.parametrize(("name", "operands"), ELEMENTWISE)
+@pytest.mark.parametrize(("size", "channels"), [(5, 1), (5000, 2)])
+def test_element_wise_programs(name: str, operands: int, size: int, channels: int) -> None:
+    values = [halves(seed, size) for seed in range(operands)]
+    result = run_vectors(name, values, channels, Machine(channels, 530))
     expected = {
         "add": lambda: fp16.add(values[0], values[1]),
         "mul": lambda: fp16.multiply(values[0], values[1]),
         "mad": lambda: fp16.add(fp16.multiply(values[0], values[1]), values[2]),
+        "cell": lambda: fp16.add(
+            fp16.multiply(values[0], values[1]), fp16.multiply(values[2], values[3])
+        ),
         "relu": lambda: fp16.relu(values[0]),
     }[name]()
     assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize(("inputs", "hidden", "channels"), [(20, 24, 1), (100, 70, 2)])
+def test_an_lstm_burst_by_burst_has_the_bits_of_the_fast_path(
+    inputs: int, hidden: int, channels: int
+) -> None:
+    """Three kernels a step, and the host's part between them."""
+    steps = 3
+    x, w, r, b = (
+        (halves(seed, *shape) / 4).astype(np.float16)
+        for seed, shape in enumerate(
+            ((steps, 1, inputs), (1, 4 * hidden, inputs), (1, 4 * hidden, hidden), (1, 8 * hidden))
+        )
+    )
+    shapes = tuple((DType.FLOAT16, each.shape) for each in (x, w, r, b))
+    node = Operation("LSTM", shapes, (None, None, None), {"hidden_size": hidden})
+    y, y_h, y_c = recurrence.run(node, [x, w, r, b])
+    weights = np.concatenate([w[0], r[0]], axis=1)
+    bias = b[0].astype(np.float32)
+    h, c = np.zeros(hidden, np.float16), np.zeros(hidden, np.float16)
+    machine = Machine(channels, 530)
+    for step in range(steps):
+        sums = run_gemv(weights, np.concatenate([x[step, 0], h]), channels).astype(np.float32)
+        gates = sums + (bias[: 4 * hidden] + bias[4 * hidden :])
+        i, o, f, g = (each[0] for each in recurrence.activations(gates[None]))
+        c = run_vectors("cell", [f, c, i, g], channels, machine)
+        h = run_vectors("mul", [o, recurrence.squashed(c)], channels, machine)
+        assert np.array_equal(h, y[step, 0, 0])
+    assert np.array_equal(h, y_h[0, 0]) and np.array_equal(c, y_c[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "channels"), [(64, 256, 1), (70, 700, 1), (1, 1, 1), (200, 513, 2)]
+)
+def test_gemv_whose_sums_leave_after_each_tile(outputs: int, inputs: int, channels: int) -> None:
+    weights, vector = halves(1, outputs, inputs), halves(2, inputs)
+    tiles, rounds = layout.gemv_size(outputs, inputs, channels)
+    of = program.gemv_tree(tiles)
+    banks = layout.gemv_to_banks(weights, channels)
+    columns = banks.shape[2]
+    machine = Machine(channels, kernels.ZERO_ROW + 1)
+    machine.zeroes = True
+    machine.memory[:, :, :columns] = banks
+    padded = np.zeros((tiles, 8, 16), np.float16)
+    padded.reshape(-1)[:inputs] = vector
+    given = [burst for tile in [*range(tiles)] * rounds for burst in padded[tile]]
+    machine.run(kernels.gemv_tree(tiles, rounds, len(of)), encode_all(of), given)
+    stored = machine.memory[:, 1::2, columns : columns + rounds * tiles * 8]
+    parts = stored.reshape(channels, 8, rounds, tiles, 8, 16).transpose(2, 0, 1, 4, 3, 5)
+    found = parts.reshape(-1, tiles, 16)[:outputs]
+    wide = np.zeros((outputs, tiles * 128), np.float16)
+    wide[:, :inputs] = weights
+    for tile in range(tiles):
+        part = wide[:, tile * 128 : (tile + 1) * 128]
+        expected = fp16.gemv(np.ascontiguousarray(part), padded[tile].reshape(1, -1))[0]
+        assert np.array_equal(fp16.lane_sum(np.ascontiguousarray(found[:, tile])), expected)
 
 
 def test_batch_normalisation_with_scalars_of_a_channel() -> None:
