@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import onnxruntime as ort
 from onnx import ModelProto, NodeProto
 
@@ -18,11 +19,14 @@ from host_daemon.compiler.trace import Executed, Trace, Typed, typed
 from host_daemon.core.device import ARITHMETIC, DeviceModel, NodeCost, NoRoom, Operation
 from vaccel import bounds
 from vaccel.errors import Exhausted, InvalidModel, Unsupported
-from vaccel.model import Array
+from vaccel.model import Array, DType
 
 if TYPE_CHECKING:
     from host_daemon.compiler.analysis import Analysis
     from host_daemon.compiler.placement import Placement
+
+# Arithmetic that the common kernels compute in where operands and result are rounded to it.
+_SHORT: Final = {"fp16": DType.FLOAT16, "bf16": DType.BFLOAT16}
 
 
 class DeviceNode:
@@ -126,18 +130,32 @@ class DeviceNode:
         return in_its_arithmetic(operation, self.name, info, self._analysis, self._device)
 
     def _by_others(self, values: Mapping[str, Any], stop: ort.RunOptions | None) -> dict[str, Any]:
-        """The common kernels, where they are the device's arithmetic already."""
+        """The common kernels: of a node that states an arithmetic, between roundings to it."""
+        short = _SHORT.get(str(self._analysis.nodes[self.name].attributes.get(ARITHMETIC)))
         if self._fallback is None:
-            self._fallback = self._open_others()
-        if isinstance(self._fallback, SessionStep):
+            self._fallback = self._open_others(short)
+        if isinstance(self._fallback, SessionStep) and short is None:
             return self._fallback.run(values, stop)
         given = {n: values[n] if n in values else self._known[n] for n in needs(self._node)}
-        return self._fallback.run(given, stop)
+        if short is None:
+            return self._fallback.run(given, stop)
+        results = self._fallback.run({n: _rounded(each, short) for n, each in given.items()}, stop)
+        return {name: _rounded(each, short) for name, each in results.items()}
 
-    def _open_others(self) -> SessionStep | ReferenceNode:
-        step = Step(Engine.RUNTIME, (self._node,), self._step.takes, self._step.gives)
+    def _open_others(self, short: DType | None) -> SessionStep | ReferenceNode:
+        # Weights that are to be rounded come with each call.
+        takes = self._step.takes if short is None else tuple(needs(self._node))
+        step = Step(Engine.RUNTIME, (self._node,), takes, self._step.gives)
         proto = submodel(self._model, step, self._placement.kinds, self._known.protos)
         try:
             return SessionStep(proto, step.takes, step.gives, self._opening)
         except (InvalidModel, Unsupported):
             return ReferenceNode(self._node, self._model, needs(self._node))
+
+
+def _rounded(value: Any, short: DType) -> Any:
+    """float32 with the numbers of a shorter format; all else as it is."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        return value
+    with np.errstate(over="ignore", invalid="ignore"):
+        return value.astype(short.numpy).astype(np.float32)

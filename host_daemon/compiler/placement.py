@@ -18,6 +18,8 @@ from vaccel.errors import InvalidModel, Unsupported
 from vaccel.model import DType, Shape
 
 Spec = tuple[DType, Shape] | None
+# What the common kernels compute in.
+PLAIN: Final = "fp32"
 _FAULTS: Final = (InferenceError, RuntimeError, ValueError)
 
 
@@ -144,14 +146,13 @@ def _is_small(weight: Any) -> bool:
 
 def _check_stated(analysis: Analysis, engines: Mapping[str, Engine]) -> None:
     """Raise Unsupported where a node states an arithmetic that nobody would compute it in."""
-    if len(analysis.nodes) == 1:
-        return  # a kernel: the device is asked when it runs
     for name, info in analysis.nodes.items():
-        if ARITHMETIC in info.attributes and engines.get(name) is not Engine.DEVICE:
+        asked = info.attributes.get(ARITHMETIC, PLAIN)
+        if asked != PLAIN and engines.get(name) is not Engine.DEVICE:
             raise Unsupported(
-                f"node {name!r} ({info.op}) states {ARITHMETIC} ="
-                f" {str(info.attributes[ARITHMETIC])[:80]!r}, which no array computes there",
-                hint="products of the main graph may state one; nodes in branches and loops not",
+                f"node {name!r} ({info.op}) states {ARITHMETIC} = {str(asked)[:80]!r}, in which"
+                " nothing of this card computes it",
+                hint=f"leave it out, or state {PLAIN}; nodes in branches and loops state none",
             )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
@@ -22,14 +21,11 @@ from host_daemon.compiler.arithmetic.rewriting import (
     replace_nodes,
 )
 from host_daemon.compiler.frontend import CheckedModel
-from host_daemon.compiler.placement import Placement
+from host_daemon.compiler.placement import PLAIN, Placement
 from host_daemon.compiler.quantised import Quantised, find_quantised, stated
 from host_daemon.core.device import ARITHMETIC, DeviceModel, Rounding, Rounds
 from vaccel.errors import Unsupported, VaccelError
 from vaccel.model import DType
-
-# What a model computes in that says nothing.
-_PLAIN: Final = frozenset({"", "fp32"})
 
 
 def legalise(
@@ -40,8 +36,11 @@ def legalise(
     Products of float32 get the arithmetic, but for those that are quantised already or state one of
     their own. Raises Unsupported for an arithmetic that the device's arrays lack.
     """
-    if asked in _PLAIN:
+    if not asked:
         return model, analyse(model.proto)
+    if asked == PLAIN:
+        made = _plainly(model, device)
+        return made, analyse(made.proto)
     if asked not in device.arithmetic:
         raise Unsupported(
             f"a model in {asked[:80]!r}: the device's arrays do not compute in it",
@@ -151,6 +150,20 @@ def _stating(model: CheckedModel, asked: str, device: DeviceModel) -> CheckedMod
             del node.metadata_props[:]
             node.metadata_props.extend(kept)
     return replace(model, proto=rewriting.proto)
+
+
+def _plainly(model: CheckedModel, device: DeviceModel) -> CheckedModel:
+    """The model with float32 stated wherever the device would compute it in something else."""
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    nodes = [node for node in proto.graph.node if not stated(node)]
+    placement, analysis = Placement.of_nothing(proto), analyse(proto)
+    for node in nodes:
+        operation = placement.operation(node, analysis)
+        first = operation.inputs[0] if operation.inputs else None
+        if first is not None and first[0] is DType.FLOAT32 and device.computes(operation):
+            node.metadata_props.add(key=ARITHMETIC, value=PLAIN)
+    return replace(model, proto=proto)
 
 
 def _computed(

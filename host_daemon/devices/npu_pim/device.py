@@ -124,8 +124,11 @@ class NpuPimDevice(Stateless):
         return replace(cost, joules={**cost.joules, "static": static})
 
     def computes(self, operation: Operation) -> bool:
-        """Whether the banks may get such a node: their arithmetic is not the common kernels'."""
-        return self._banks.computes(operation)
+        """Whether banks or arrays compute such a node in an arithmetic that is their own.
+
+        Raises Unsupported for an arithmetic that the card lacks.
+        """
+        return self._banks.computes(operation) or self._npu.computes(operation)
 
     def run(self, operation: Operation, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
         """The result in the arithmetic of the place that ``cost`` picks."""
