@@ -19,6 +19,14 @@ pytestmark = pytest.mark.vm
 RECOVERY_SECONDS = 1.0
 # As many as fit into a test that everybody runs; ``vaccelctl bench plug`` does 200.
 PLUG_CYCLES = int(os.environ.get("VACCELD_TEST_PLUG_CYCLES", "10"))
+# What a killed app held is back by then.
+FREED_SECONDS = 1.0
+
+
+def held(system: System, vf: VF) -> tuple[int, int]:
+    """Contexts and queue pairs."""
+    usage = system.admin.vf(vf.id).usage
+    return usage.contexts, usage.queues
 
 
 def test_a_worker_that_is_killed_under_an_app(system: System, vm: str, vf: VF) -> None:
@@ -44,7 +52,8 @@ def test_a_worker_that_is_killed_under_an_app(system: System, vm: str, vf: VF) -
     steps = max(int(one) for one in re.findall(r"^step (\d+)", text, re.M))
     app.await_line(f"step {steps + 3}$", 60)
     app.kill()
-    eventually(lambda: system.admin.vf(vf.id).usage.contexts == 0, 20.0, "no context left")
+    spent = eventually(lambda: held(system, vf) == (0, 0), FREED_SECONDS, "no queue pair left")
+    print(f"freed {spent * 1000:.0f} ms after the kill was answered")
 
 
 def test_a_vf_that_is_detached_under_an_app(system: System, vm: str, vf: VF) -> None:
@@ -57,6 +66,28 @@ def test_a_vf_that_is_detached_under_an_app(system: System, vm: str, vf: VF) -> 
     assert re.search("^detached .*taken away", app.text(), re.M), app.text()
     again = system.attached("shared", vm)
     assert again.enrolled
+    system.program(vm, "once").checked()
+
+
+def test_an_app_that_forks_is_seen_to_let_go_and_to_die(system: System, vm: str, vf: VF) -> None:
+    app = system.app(vm, "forking", vf.id)
+    assert app.await_line("child ").split()[2:] == ["0", "{5}", "WrongState"]
+    app.await_line("step 2", 60)
+    began = time.monotonic()
+    assert system.admin.detach_vf(vf.id).state == "ready"
+    print(f"detached in {time.monotonic() - began:.2f} s")
+    assert app.end() == 0, app.text()
+    assert re.search("^detached .*taken away", app.text(), re.M), app.text()
+
+    again = system.attached("shared", vm)
+    app = system.app(vm, "forking", again.id)
+    child = int(app.await_line("child ").split()[1])
+    app.await_line("step 2", 60)
+    assert held(system, again) == (1, 1)
+    app.kill()
+    spent = eventually(lambda: held(system, again) == (0, 0), FREED_SECONDS, "no queue pair left")
+    print(f"freed {spent * 1000:.0f} ms after the kill was answered")
+    system.shell(vm, f"kill -9 {child}")  # it lives
     system.program(vm, "once").checked()
 
 

@@ -83,16 +83,22 @@ def test_an_app_that_dies_leaves_nothing(system: System, vm: str, vf: VF) -> Non
     app = system.app(vm, "worker_loop", "/tmp/never")
     app.await_line("step 1")
     usage = system.admin.vf(vf.id).usage
-    assert usage.contexts == 1 and usage.buffers > 0 and usage.programs == 1
+    assert usage.contexts == usage.queues == 1 and usage.buffers > 0 and usage.programs == 1
     pid = app.pid
     system.shell(vm, f"kill -9 {pid}")
     spent = eventually(
-        lambda: system.admin.vf(vf.id).usage.contexts == 0, 1.0, "the end of the dead app's context"
+        lambda: held(system, vf) == (0, 0), 1.0, "the end of the dead app's context and queue pair"
     )
     print(f"freed {spent * 1000:.0f} ms after the kill was answered")
     usage = system.admin.vf(vf.id).usage
     assert (usage.buffers, usage.programs, usage.memory_bytes) == (0, 0, 0)
     assert app.end() == 137
+
+
+def held(system: System, vf: VF) -> tuple[int, int]:
+    """Contexts and queue pairs."""
+    usage = system.admin.vf(vf.id).usage
+    return usage.contexts, usage.queues
 
 
 def _steps(text: str) -> int:

@@ -189,11 +189,21 @@ async def test_a_request_that_waits_for_the_fork_server_dies_with_its_daemon() -
 
 CLIENT = """
 import sys, vaccel
-device = vaccel.open(address=sys.argv[1])
+device = vaccel.open(address=sys.argv[1], path="aperture")
 device.buffer(4096)
 print("open", flush=True)
 sys.stdin.read()
 """
+
+
+# What a program held that was killed is back by then.
+FREED_SECONDS = 1.0
+
+
+def held(host: DaemonHost, vf: VF) -> tuple[int, int]:
+    """Contexts and queue pairs."""
+    usage = host.admin.vf(vf.id).usage
+    return usage.contexts, usage.queues
 
 
 async def test_a_killed_program_leaves_nothing() -> None:
@@ -204,10 +214,14 @@ async def test_a_killed_program_leaves_nothing() -> None:
             sys.executable, "-c", CLIENT, vf.socket, stdin=pipe, stdout=pipe
         )
         assert client.stdout is not None and await client.stdout.readline() == b"open\n"
-        assert host.admin.vf(vf.id).usage.contexts == 2
+        assert held(host, vf) == (2, 2)
         client.kill()
         await client.communicate()
-        await until(lambda: host.admin.vf(vf.id).usage.contexts == 1)
+        await until(lambda: held(host, vf) == (1, 1), FREED_SECONDS)
+        # The slab is back, too: with it taken there would be no such piece.
+        largest = device.info.limits.slabs_bytes - device.staging_bytes
+        with vaccel.open(address=vf.socket, path="aperture", staging_bytes=largest) as other:
+            assert other.staging_bytes == largest
         assert host.admin.vf(vf.id).usage.memory_bytes == kept.size
         np.testing.assert_array_equal(kept.read("float32", (2, 4)), X)
 
@@ -364,7 +378,7 @@ def children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
+async def until(true: Callable[[], bool], seconds: float = SECONDS) -> None:
+    async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - another process is what changes
             await asyncio.sleep(0.005)

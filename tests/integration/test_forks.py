@@ -15,8 +15,18 @@ from pathlib import Path
 import pytest
 
 import vaccel
-from tests.integration.aperture_host import OWNER, ApertureHost, holds, host, lending, look
+from tests.integration.aperture_host import (
+    OWNER,
+    WINDOW,
+    ApertureHost,
+    holds,
+    host,
+    lending,
+    look,
+)
 from tests.integration.daemon_host import DaemonHost
+from tests.integration.guest_window import window_guest
+from vaccel.aperture import layout
 from vaccel.aperture.lending import PCI
 from vaccel.errors import Detached
 from vaccel.inventory import VF
@@ -104,7 +114,57 @@ async def test_a_recall_reaches_an_app_that_has_forked(served: ApertureHost, how
         await lender.recall(OWNER, Detached("VF was taken away"), 30.0)
         assert await app.fill(7) == "parent Detached"
         assert holds(served, 6) and not holds(served, 7)
-        assert "vaccel-window" not in maps(app.process.pid)
+        # Nor is the doorbell, whose address may soon be another's.
+        left = maps(app.process.pid)
+        assert "vaccel-window" not in left and "doorbell" not in left
+
+
+async def test_the_context_after_a_reset_ends_with_its_app(served: ApertureHost) -> None:
+    async with lending(served, PCI), forker(served.address, "c") as app:
+        await forked(app, "c")
+        before = served.executor.contexts
+        await served.executor.begin_epoch(4)
+        while await app.fill(6) != "parent fine":
+            assert served.executor.contexts != before
+        assert len(served.executor.contexts) == served.executor.usage().queues == 1
+        os.kill(app.process.pid, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while True:
+                if not served.executor.contexts and not served.executor.usage().queues:
+                    break
+                await asyncio.sleep(0)
+        os.kill(app.child, 0)
+
+
+@pytest.mark.parametrize("how", ["python", "c"])
+async def test_an_agent_frees_what_a_dead_app_held(tmp_path: Path, how: str) -> None:
+    async with window_guest(tmp_path) as guest, forker(guest.address, how) as app:
+        await forked(app, how)
+        assert guest.held == (1, 1)
+        assert await app.fill(6) == "parent fine"
+        assert holds(guest.served, 6)
+        began = time.monotonic()
+        os.kill(app.process.pid, signal.SIGKILL)
+        await guest.freed(FREED_SECONDS)
+        print(f"freed after {time.monotonic() - began:.3f} s")
+        os.kill(app.child, 0)
+        # The slab is back, too: all slabs of the window are one again.
+        whole = WINDOW - layout.slabs_offset(WINDOW)
+        await asyncio.to_thread(open_and_close, guest.address, whole)
+
+
+def open_and_close(address: str, staging_bytes: int) -> None:
+    with vaccel.open(address=address, path="aperture", staging_bytes=staging_bytes) as device:
+        assert device.staging_bytes == staging_bytes
+
+
+async def test_an_agent_takes_its_window_back_from_an_app_that_has_forked(tmp_path: Path) -> None:
+    async with window_guest(tmp_path) as guest, forker(guest.address, "python") as app:
+        await forked(app, "python")
+        assert await app.fill(6) == "parent fine"
+        await guest.host.recalls.recall("vf")
+        assert await app.fill(7) == "parent Detached"
+        assert holds(guest.served, 6) and not holds(guest.served, 7)
 
 
 async def test_forks_while_threads_are_at_work(served: ApertureHost) -> None:
@@ -148,6 +208,5 @@ async def test_what_a_dead_app_held_is_back_though_its_child_lives(
                 await asyncio.sleep(0)
             print(f"freed after {time.monotonic() - began:.3f} s")
             os.kill(app.child, 0)  # it lives
-            # The whole window can be lent again.
-            with vaccel.open(address=vf.socket, path="aperture", staging_bytes=240 << 20) as device:
-                assert device.path == "aperture"
+            # The slab is back, too: with it taken there would be no such piece.
+            await asyncio.to_thread(open_and_close, vf.socket, 240 << 20)

@@ -23,6 +23,9 @@ class Doorbell(Protocol):
     def ring(self) -> None:
         """Ring once. Never blocks."""
 
+    def revoke(self) -> None:
+        """The window was taken back: reach nothing that may soon be another's."""
+
     def close(self) -> None:
         """Let go of it; closing twice is no error."""
 
@@ -39,6 +42,9 @@ class EventDoorbell:
             os.write(self._fd, _ONE)
         except BlockingIOError:
             return
+
+    def revoke(self) -> None:
+        """See ``Doorbell``: nobody else can come to an eventfd."""
 
     def close(self) -> None:
         """See ``Doorbell``."""
@@ -61,7 +67,14 @@ class RegisterDoorbell:
 
     def ring(self) -> None:
         """See ``Doorbell``."""
-        self._words[_REGISTER] = layout.DOORBELL_VALUE
+        try:
+            self._words[_REGISTER] = layout.DOORBELL_VALUE
+        except ValueError:  # another thread was told meanwhile that it is taken back
+            return
+
+    def revoke(self) -> None:
+        """See ``Doorbell``: another function may come to its address."""
+        self.close()
 
     def close(self) -> None:
         """See ``Doorbell``."""

@@ -312,6 +312,8 @@ class AppQueue:
             if self.dead is not None and not revoke:
                 return
             if revoke:  # before anybody hears of it, and looks at what is left
+                self._ring_bell = _silent
+                self._bell.revoke()
                 self.window.revoke(keep=self._kept)
             self.dead = reason
             pending, self._pending = self._pending, {}
