@@ -150,13 +150,19 @@ class QueueJournal:
         self._bytes[(word + 1) * 8 : (word + 1) * 8 + len(text)] = text
 
     def resume(self) -> None:
-        """Go on with a record that another worker wrote: slots whose answer is posted are free."""
+        """Go on with a record that another worker wrote: slots whose answer is posted are free.
+
+        One that was about to be posted is owed it still, and another may get its place in the ring:
+        who comes next must not take that for its answer.
+        """
         words, tail = self.words, self.words[CQ_TAIL]
         self._free.clear()
         for slot in range(SLOT_COUNT):
             at = SLOTS + slot * SLOT_WORDS
             if 0 < words[at + POSTED] <= tail:
                 words[at + TAKEN] = 0
+            elif words[at + POSTED]:
+                words[at + POSTED] = 0
             if not words[at + TAKEN]:
                 self._free.append(slot)
 
