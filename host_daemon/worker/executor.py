@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -23,6 +23,7 @@ from host_daemon.core.lasting import Lasting
 from host_daemon.worker.contexts import Context, Contexts
 from host_daemon.worker.engine import Engine
 from host_daemon.worker.estimates import bytes_of, estimated
+from host_daemon.worker.lender import QueueLender
 from host_daemon.worker.limits import check_chunk, check_submission
 from host_daemon.worker.memory import Bytes, DeviceMemory, check_range
 from host_daemon.worker.program_cache import Pending, ProgramCache
@@ -57,35 +58,6 @@ class VirtualFunction:
     random: Callable[[int], bytes]
     # Wall time for what the VF draws while it idles; None where nobody meters it.
     monotonic_ns: Callable[[], int] | None = None
-
-
-class QueueLender(Protocol):
-    """Who gives contexts their queue pairs: ``host_daemon.worker.queues``."""
-
-    @property
-    def totals(self) -> QueueTotals:
-        """What went through all queues."""
-
-    @property
-    def limits(self) -> Limits:
-        """What can be lent at most."""
-
-    async def stop(self, context: Context) -> None:
-        """Until nothing that was asked through a context's queue pair touches its slab any more."""
-
-    def lend(self, context: Context, slab_bytes: int, after: str) -> Lease:
-        """As ``Compute.lend_queue`` says."""
-
-    def look(self) -> bool:
-        """Take what is in the rings now; whether anything was."""
-
-    def reset(self) -> None:
-        """All contexts are about to end by a reset: tell their apps, and keep their slabs."""
-
-    async def settle(self) -> None:
-        """Until nothing of what has ended touches a slab any more."""
-
-    def __len__(self) -> int: ...
 
 
 class Executor:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class Queues:
     """An async context manager: inside, the doorbell is heard. The descriptor stays the caller's.
 
-    Lends queue pairs to the contexts of an executor (``executor.QueueLender``).
+    Lends queue pairs to the contexts of an executor (``lender.QueueLender``).
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Queues:
 
     @property
     def limits(self) -> Limits:
-        """See ``executor.QueueLender``."""
+        """See ``lender.QueueLender``."""
         return Limits(
             queue_pairs=layout.queue_pairs(self._window.size),
             slabs_bytes=self._slabs.size,
@@ -105,7 +105,7 @@ class Queues:
         await asyncio.gather(*self._closing)
 
     async def stop(self, context: Context) -> None:
-        """See ``executor.QueueLender``."""
+        """See ``lender.QueueLender``."""
         if (queue := self._queues.get(context.name)) is not None:
             await queue.close()
 
@@ -128,7 +128,7 @@ class Queues:
         return lease
 
     def reset(self) -> None:
-        """See ``executor.QueueLender``."""
+        """See ``lender.QueueLender``."""
         self._status.show(layout.RECOVERING)
         for name in list(self._queues):
             queue = self._queues.pop(name)
@@ -136,7 +136,7 @@ class Queues:
             self._close(queue, functools.partial(self._leave, name, queue.lease, queue.after))
 
     async def settle(self) -> None:
-        """See ``executor.QueueLender``."""
+        """See ``lender.QueueLender``."""
         await asyncio.gather(*self._closing)
         self._status.show(layout.SERVING)
 
@@ -230,7 +230,7 @@ class Queues:
             self._scan()
 
     def look(self) -> bool:
-        """See ``executor.QueueLender``. Nothing, from within a look: queues are served in turn."""
+        """See ``lender.QueueLender``. Nothing, from within a look: queues are served in turn."""
         turns = layout.SQ_ENTRIES // bounds.DESCRIPTORS_PER_TURN
         return not self._scanning and sum(self._scan() for _ in range(turns)) > 0
 

@@ -10,8 +10,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from vaccel import bounds, client, forks
+from vaccel import bounds, forks
 from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Command, Completion, Nop
 from vaccel.errors import DeviceLost, Exhausted, InvalidArgument, Unavailable, WrongState
@@ -21,7 +22,11 @@ from vaccel.fastpath.poller import poller
 from vaccel.fastpath.queue import AppQueue
 from vaccel.rpc import ring_calls
 from vaccel.session import Session
+from vaccel.stream import Fence, Stream
 from vaccel.stream_state import StreamState
+
+if TYPE_CHECKING:
+    from vaccel.client import Device
 
 _ALL_NOPS = frozenset({Nop})
 
@@ -135,14 +140,14 @@ class FastState(StreamState):
                     self._acknowledged = completion.fence
 
 
-class FastStream(client.Stream):
-    """See ``vaccel.client.Stream``."""
+class FastStream(Stream):
+    """See ``vaccel.stream.Stream``."""
 
-    def __init__(self, device: client.Device, state: FastState) -> None:
+    def __init__(self, device: Device, state: FastState) -> None:
         super().__init__(device, state)
         self._fast = state
 
-    def submit(self, *commands: Command) -> client.Fence:
+    def submit(self, *commands: Command) -> Fence:
         """See ``Stream``."""
         if self._fast.queue.dead is not None and not self._renewed():
             return super().submit(*commands)
@@ -167,7 +172,7 @@ class FastStream(client.Stream):
             self._state = session.stream()
         return queue is not None
 
-    def fence(self, value: int) -> client.Fence:
+    def fence(self, value: int) -> Fence:
         """See ``Stream``."""
         if self._state is not self._fast:
             return super().fence(value)
@@ -191,8 +196,8 @@ class FastStream(client.Stream):
         return Recording(self._fast, done.value, len(commands))
 
 
-class FastFence(client.Fence):
-    """See ``vaccel.client.Fence``. A fence is a shared word: to look at it asks nobody."""
+class FastFence(Fence):
+    """See ``vaccel.stream.Fence``. A fence is a shared word: to look at it asks nobody."""
 
     def __init__(self, state: FastState, value: int) -> None:
         # Not by the base's own: this is the hottest path there is.
