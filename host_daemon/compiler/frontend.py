@@ -21,6 +21,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from host_daemon.compiler import (
     blame,
     external,
+    functions,
     graphs,
     inference,
     operators,
@@ -113,7 +114,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     opsets.allow_constants(model)
     weights.mark(model, apart)
     model = _modern(model, apart)
-    model = _inline_functions(model)
+    model = functions.inlined(model)
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
@@ -241,51 +242,6 @@ def in_opset(model: CheckedModel, least: int) -> CheckedModel:
     made = opsets.converted(copy, model.weights, least)
     _name_nodes(made)
     return replace(model, proto=made)
-
-
-def _inline_functions(model: ModelProto) -> ModelProto:
-    if not model.functions:
-        return model
-    from onnx import inliner
-
-    if sum(len(function.node) for function in model.functions) > bounds.MODEL_NODES:
-        raise InvalidModel(f"model's functions have more than {bounds.MODEL_NODES} nodes")
-    _check_function_growth(model)
-    try:
-        return inliner.inline_local_functions(model)
-    except (RuntimeError, ValueError) as fault:
-        text = blame.plain(str(fault))
-        raise InvalidModel(f"model's functions cannot be inlined: {text}") from fault
-
-
-def _check_function_growth(model: ModelProto) -> None:
-    """Refuse functions that call each other in a circle, or that unfold to too many nodes."""
-    bodies = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-    open_calls: set[tuple[str, str]] = set()
-
-    def unfolded(node: NodeProto) -> int:
-        key = (node.domain, node.op_type)
-        if key not in bodies:
-            below = (n for graph in graphs.subgraphs(node) for n in graph.node)
-            return 1 + sum(unfolded(n) for n in below)
-        if key in open_calls or len(open_calls) >= bounds.MODEL_DEPTH:
-            raise InvalidModel(
-                f"function {graphs.printable(node.op_type)} calls itself, or nests deeper than"
-                f" {bounds.MODEL_DEPTH}"
-            )
-        if key not in sizes:
-            open_calls.add(key)
-            sizes[key] = sum(unfolded(n) for n in bodies[key].node)
-            open_calls.discard(key)
-        return sizes[key]
-
-    # Depth first: a look at every graph proves that none nests too deep for the walk above.
-    for _ in graphs.graphs(model.graph):
-        pass
-    total = sum(unfolded(node) for node in model.graph.node)
-    if total > bounds.MODEL_NODES:
-        raise InvalidModel(f"model unfolds to {total} nodes: at most {bounds.MODEL_NODES}")
 
 
 def _check_tensors(model: ModelProto) -> int:

@@ -20,6 +20,7 @@ FP16: Final = "fp16"
 _ASKED: Final = (FP16, "fp32")
 # Products are the banks' whatever they cost: their arithmetic is not the host's.
 _OWN: Final = frozenset({"MatMul", "Gemm", "LSTM"})
+_PRODUCTS: Final = frozenset({"MatMul", "Gemm"})
 _ELEMENTWISE: Final = frozenset({"Add", "Mul", "Relu", "BatchNormalization"})
 
 
@@ -118,6 +119,8 @@ class HbmBanks:
             return asked or operation.op == "BatchNormalization"
         if operation.op not in _OWN:
             return False
+        if operation.op in _PRODUCTS and operation.attributes.get(ARITHMETIC) == FP16:
+            return True  # the host's, where banks cannot: rounded around its kernels
         shapes = [each[1] for each in operation.inputs if each]
         unknown = any(not shape or -1 in shape for shape in shapes)
         return unknown or self._work(operation) is not None
