@@ -144,8 +144,17 @@ async def test_a_call_that_is_given_up_keeps_its_piece_until_the_worker_is_done(
         assert queue is not None
         freed: list[int] = []
         give_back, queue.free = queue.free, freed.append  # type: ignore[method-assign]
-        with pytest.raises(TimedOut):
-            model(x, timeout=0.0)
+
+        def is_given_up() -> bool:
+            try:
+                model(x, timeout=0.0)
+            except TimedOut:
+                return True
+            # The worker was done before anybody looked: once more.
+            give_back(freed.pop())
+            return False
+
+        assert any(is_given_up() for _ in range(1000))
         assert not freed
         # Completions come in order: with the next call's, that of the one that was given up.
         assert np.array_equal(model(x)["y"], x + x)

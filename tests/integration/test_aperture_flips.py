@@ -160,7 +160,7 @@ async def under_flips(
 
     On a busy machine the two processes may take turns, and hardly meet.
     """
-    for _ in range(8):
+    for _ in range(64):
         async with flipping(served, FLIPS, *triples) as flipper:
             while flipper.returncode is None:
                 await step()
