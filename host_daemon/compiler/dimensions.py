@@ -30,9 +30,9 @@ class Dimensions:
         given = {value.name for value in model.graph.input}
         self._nodes = list(graphs.nodes(model.graph))
         self._constants = {
-            tensor.name: tensor
-            for tensor in _tensors(model.graph, self._nodes)
-            if tensor.name not in given
+            name: tensor
+            for name, tensor in _tensors(model.graph, self._nodes)
+            if name not in given
         }
         # What several graphs give one name to is known of none.
         self._twice = _repeated(model.graph)
@@ -114,17 +114,15 @@ def _values(model: ModelProto) -> Iterable[ValueInfoProto]:
         yield from at.graph.input
 
 
-def _tensors(graph: GraphProto, nodes: Iterable[NodeProto]) -> Iterable[TensorProto]:
+def _tensors(graph: GraphProto, nodes: Iterable[NodeProto]) -> Iterable[tuple[str, TensorProto]]:
     for at in graphs.graphs(graph):
-        yield from at.graph.initializer
+        for tensor in at.graph.initializer:
+            yield tensor.name, tensor
     for node in nodes:
         if node.op_type == "Constant" and node.output:
             for attribute in node.attribute:
                 if attribute.name == "value":
-                    tensor = TensorProto()
-                    tensor.CopyFrom(attribute.t)
-                    tensor.name = node.output[0]
-                    yield tensor
+                    yield node.output[0], attribute.t
 
 
 def _repeated(graph: GraphProto) -> set[str]:

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from host_daemon.compiler import graphs
+from host_daemon.compiler import divisions, graphs
 from host_daemon.compiler.dimensions import Dimensions, Dims, forget_claims, opset_of
 from host_daemon.compiler.steps import PREFIX, Steps
 from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
@@ -145,6 +145,8 @@ class _Work:
 
     def plan(self, node: NodeProto) -> Plan | None:
         """How a node is written anew; None where it stays."""
+        if node.op_type == "Div":
+            return divisions.plan(node, self._known)
         if node.op_type == "ConcatFromSequence":
             return _joined
         if node.op_type in _JOINS:
