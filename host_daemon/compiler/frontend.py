@@ -24,6 +24,7 @@ from host_daemon.compiler import (
     functions,
     graphs,
     inference,
+    omissions,
     operators,
     opsets,
     sanity,
@@ -51,8 +52,6 @@ _DOMAINS = frozenset(
     }
 )
 _TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
-# Kernels of ONNX Runtime 1.32 that write through a null pointer where an output is left out.
-_WRITE_ALL = frozenset({"BatchNormalization", "If", "Loop", "Scan", "Split"})
 _MODEL_HINT = "export the model as one self-contained .onnx file"
 
 
@@ -120,7 +119,8 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
-    _name_outputs(model)
+    omissions.settle(model)
+    omissions.merge_outputs(model)
     _check(model)
     sanity.check(model, apart)
     known = inference.infer(model)
@@ -331,25 +331,6 @@ def _name_nodes(model: ModelProto) -> None:
                 name += "_"
         seen.add(name)
         node.name = name
-
-
-def _name_outputs(model: ModelProto) -> None:
-    """Give a name to outputs that are left out where ONNX Runtime's kernels write all of them."""
-    taken: set[str] | None = None
-    for node in graphs.nodes(model.graph):
-        if node.op_type not in _WRITE_ALL or all(node.output):
-            continue
-        if taken is None:
-            taken = {name for each in graphs.nodes(model.graph) for name in each.output}
-            taken |= {v.name for at in graphs.graphs(model.graph) for v in at.graph.input}
-            taken |= {t.name for at in graphs.graphs(model.graph) for t in at.graph.initializer}
-        for index, name in enumerate(node.output):
-            if not name:
-                made = f"{node.name}/unused_{index}"
-                while made in taken:
-                    made += "_"
-                taken.add(made)
-                node.output[index] = made
 
 
 def _check(model: ModelProto) -> None:

@@ -1,44 +1,109 @@
-"""Recurrences over nothing, stopped before they run.
+"""Kernels over nothing, stopped before they run.
 
-ONNX Runtime 1.32 aborts the process where a GRU or an LSTM gets a tensor without elements, and
-divides by zero in a GroupQueryAttention of no batch. Within a branch or a loop, and behind what
-picks elements by value, no shape is known before it is there. So each of them takes its first
-operand through a few nodes that look at its shape, and fail as any node fails::
+On operands without elements some kernels of ONNX Runtime 1.32 abort the process, divide by zero,
+never end, or give back memory that they never wrote. Within a branch or a loop, and behind what
+picks elements by value, no shape is known before it is there. So each of them takes the operand in
+question through a few nodes that look at its dimensions, and fail as any node fails::
 
     sizes = Shape(x);  none = ReduceProd(sizes) == 0;  x' = Reshape(x, sizes + [0][none])
 
-``[0][1]`` is out of bounds. Where shapes are fixed, ONNX Runtime folds all of it away.
+``[0][1]`` is out of bounds. Where shapes are known, nothing of this is put in.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from host_daemon.compiler import graphs
+from host_daemon.compiler import divisions, graphs
+from host_daemon.compiler.dimensions import Dimensions, Dims, forget_claims, opset_of
+from host_daemon.compiler.steps import PREFIX, Steps
 from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
 
-# What a launch's trace leaves out, and no node of a model is called.
-PREFIX: Final = "Elements_"
-_GUARDED: Final = {
-    **dict.fromkeys(("", "ai.onnx"), frozenset({"RNN", "GRU", "LSTM"})),
-    "com.microsoft": frozenset({"DynamicQuantizeLSTM", "GroupQueryAttention", "SparseAttention"}),
+__all__ = ["PREFIX", "guarded", "named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """That an operand has elements along some axes: those from ``first`` on, or ``axes``."""
+
+    operand: int
+    first: int = 0
+    axes: tuple[int, ...] = ()
+
+    def of(self, dims: Dims) -> list[int | None]:
+        """The dimensions in question."""
+        if not self.axes:
+            return list(dims[self.first :])
+        return [dims[axis] for axis in self.axes if -len(dims) <= axis < len(dims)]
+
+
+_ALL: Final = (Check(0),)
+_WINDOW: Final = (Check(1, 2),)
+_DEPTH: Final = (Check(0, axes=(-1,)),)
+# Aborts, division by zero.
+_RECURRENT: Final = dict.fromkeys(("RNN", "GRU", "LSTM"), _ALL)
+_CONVOLUTIONS: Final = {
+    # Never end with an empty window, as Conv.
+    "FusedConv": _WINDOW,
+    "NhwcFusedConv": _WINDOW,
+    # Give memory as it was: also where there are no channels.
+    "ConvInteger": (Check(1, 1),),
+    "QLinearConv": (Check(3, 1),),
 }
-_STOPPED: Final = re.compile(rf"{PREFIX}(.+?)/(?:sizes|all|some|none|which|stop|to|x)\b")
+# With a depth of 0 they give memory as it was.
+_PRODUCTS: Final = dict.fromkeys(
+    (
+        "MatMulInteger",
+        "QLinearMatMul",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "QAttention",
+    ),
+    _DEPTH,
+)
+_CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
+    **_RECURRENT,
+    **_CONVOLUTIONS,
+    **_PRODUCTS,
+    **dict.fromkeys(("DynamicQuantizeLSTM", "GroupQueryAttention", "SparseAttention"), _ALL),
+    **dict.fromkeys(
+        ("MultiHeadAttention", "DecoderMaskedMultiHeadAttention"),
+        (*_DEPTH, Check(2, axes=(-1,))),
+    ),
+}
+# Which operand of a node that joins tensors is the first of them, and how many each takes.
+_JOINS: Final = {"Concat": (0, 1), "QLinearConcat": (2, 3)}
+_STOPPED: Final = re.compile(rf"{PREFIX}(.+?)//(\w+)\.\w+")
 
 
 def guarded(model: ModelProto) -> ModelProto:
     """The model with guards where they are needed; itself where they are not."""
-    if not any(map(_is_guarded, graphs.nodes(model.graph))):
+    known = Dimensions(model)
+    work = _Work(known, model)
+    plans = {node.name: plan for node in graphs.nodes(model.graph) if (plan := work.plan(node))}
+    if not plans:
         return model
     made = ModelProto()
     made.CopyFrom(model)
+    # ONNX Runtime would believe them, and take the guards out as constants.
+    forget_claims(made)
     for at in list(graphs.graphs(made.graph))[::-1]:
-        _guard(at.graph)
+        _guard(at.graph, plans)
     return made
+
+
+def over_nothing(node: NodeProto, known: Callable[[str], Dims | None]) -> bool:
+    """Whether it is a product whose depth is known to be 0: zeros, where ORT has none."""
+    if node.op_type not in ("MatMulInteger", "QLinearMatMul"):
+        return False
+    dims = known(node.input[0]) if node.input else None
+    return bool(dims) and dims is not None and dims[-1] == 0
 
 
 def named(fault: VaccelError) -> VaccelError:
@@ -47,48 +112,223 @@ def named(fault: VaccelError) -> VaccelError:
     if found is None:
         return fault
     kind = InvalidModel if isinstance(fault, InvalidModel) else InvalidArgument
+    if found[2] == "join":
+        return kind(
+            f"node {found[1]!r} joins tensors that differ in other dimensions than its axis",
+            hint="an empty tensor too must be of the same shape but for that axis",
+        )
     return kind(
         f"node {found[1]!r} runs over nothing: an operand has no elements",
-        hint="give at least one step and one sequence",
+        hint="give at least one step, one sequence, one channel, and one element to sum over",
     )
 
 
-def _is_guarded(node: NodeProto) -> bool:
-    return node.op_type in _GUARDED.get(node.domain, ())
+Plan = Callable[[NodeProto], Iterator[NodeProto]]
 
 
-def _guard(graph: GraphProto) -> None:
-    if not any(map(_is_guarded, graph.node)):
+class _Work:
+    """What is to be done for the nodes of one model."""
+
+    def __init__(self, known: Dimensions, model: ModelProto) -> None:
+        self._known = known
+        self._opset = opset_of(model)
+        # ONNX Runtime makes integer products of those of what was dequantised.
+        self._quantised = any(n.op_type == "DequantizeLinear" for n in graphs.nodes(model.graph))
+        self._special: dict[str, Callable[[NodeProto], tuple[Check, ...]]] = {
+            **dict.fromkeys(("MatMul", "Gemm", "QGemm"), self._product),
+            "Conv": self._convolution,
+            "ConvTranspose": self._transposed,
+            "Unique": self._unique,
+            "Scan": self._scan,
+            "Attention": self._attention,
+        }
+
+    def plan(self, node: NodeProto) -> Plan | None:
+        """How a node is written anew; None where it stays."""
+        if node.op_type == "Div":
+            return divisions.plan(node, self._known)
+        if node.op_type == "ConcatFromSequence":
+            return _joined
+        if node.op_type in _JOINS:
+            return _joined if self._may_leave_holes(node) else None
+        checks = [check for check in self._checks(node) if self._may_be_empty(node, check)]
+        if not checks or self._has_depth(node):
+            return None
+        return lambda n: _checked(n, checks, self._opset)
+
+    def _checks(self, node: NodeProto) -> tuple[Check, ...]:
+        special = self._special.get(node.op_type)
+        return special(node) if special else _CHECKS.get(node.op_type, ())
+
+    def _product(self, node: NodeProto) -> tuple[Check, ...]:
+        if not self._quantised and node.op_type != "QGemm":
+            return ()
+        return (Check(0, axes=(-2 if _integer(node, "transA") else -1,)),)
+
+    def _convolution(self, node: NodeProto) -> tuple[Check, ...]:
+        return (Check(1, 1),) if self._quantised else _WINDOW
+
+    def _transposed(self, node: NodeProto) -> tuple[Check, ...]:
+        """One over volumes crashes where an image is empty."""
+        dims = self._known.of(node.input[0])
+        return (Check(0, 2),) if dims is None or len(dims) > 4 else ()
+
+    def _unique(self, node: NodeProto) -> tuple[Check, ...]:
+        """Slices without elements are compared, which aborts."""
+        if not any(a.name == "axis" for a in node.attribute):
+            return ()
+        dims = self._known.of(node.input[0])
+        if dims is None:
+            return _ALL
+        axis = _integer(node, "axis") % max(1, len(dims))
+        axes = tuple(each for each in range(len(dims)) if each != axis)
+        return (Check(0, axes=axes),) if axes else ()
+
+    def _scan(self, node: NodeProto) -> tuple[Check, ...]:
+        """An old one of no steps leaves its last state unwritten."""
+        count = _integer(node, "num_scan_inputs") if self._opset < 9 else 0
+        return (Check(len(node.input) - count, axes=(1,)),) if count else ()
+
+    def _attention(self, node: NodeProto) -> tuple[Check, ...]:
+        """With a window ORT writes it out, and joins the past as Concat does."""
+        windowed = any(a.name.endswith("_window_size") for a in node.attribute)
+        if not windowed or not _operand(node, 4):
+            return ()
+        past = tuple(Check(operand, axes=(0, 1, 3)) for operand in (4, 5))
+        return (Check(1), Check(2), *past)
+
+    def _may_be_empty(self, node: NodeProto, check: Check) -> bool:
+        name = _operand(node, check.operand)
+        dims = self._known.of(name) if name else ()
+        return dims is None or any(not dim for dim in check.of(dims))
+
+    def _has_depth(self, node: NodeProto) -> bool:
+        """Whether a product's right side, often a constant, says that its depth is not 0."""
+        if node.op_type not in ("MatMul", "Gemm", "QGemm", *_PRODUCTS):
+            return False
+        place = {"QLinearMatMul": 3, "QGemm": 3}.get(node.op_type, 1)
+        name = _operand(node, place)
+        dims = self._known.of(name) if name else None
+        if not dims:
+            return False
+        return bool(dims[-1 if _integer(node, "transB") else max(-2, -len(dims))])
+
+    def _may_leave_holes(self, node: NodeProto) -> bool:
+        first, each = _JOINS[node.op_type]
+        all_dims = [self._known.of(name) for name in node.input[first::each]]
+        if len(all_dims) < 2 or any(dims is not None and len(dims) < 2 for dims in all_dims):
+            return False
+        axis = _integer(node, "axis")
+        others = {_without(dims, axis) for dims in all_dims}
+        other = others.pop()
+        return bool(others) or other is None or None in other
+
+
+def _without(dims: Dims | None, axis: int) -> Dims | None:
+    if dims is None or not -len(dims) <= axis < len(dims):
+        return None
+    axis %= len(dims)
+    return (*dims[:axis], *dims[axis + 1 :])
+
+
+def _operand(node: NodeProto, index: int) -> str:
+    return node.input[index] if index < len(node.input) else ""
+
+
+def _integer(node: NodeProto, name: str) -> int:
+    return next((a.i for a in node.attribute if a.name == name), 0)
+
+
+def _guard(graph: GraphProto, plans: Mapping[str, Plan]) -> None:
+    if not any(node.name in plans for node in graph.node):
         return
     made: list[NodeProto] = []
     for node in graph.node:
-        if _is_guarded(node):
-            made += _checks(node)
-        made.append(node)
+        plan = plans.get(node.name)
+        made += plan(node) if plan else (node,)
     kept = [NodeProto.FromString(node.SerializeToString()) for node in made]
     del graph.node[:]
     graph.node.extend(kept)
 
 
-def _checks(node: NodeProto) -> list[NodeProto]:
+def _checked(node: NodeProto, checks: list[Check], opset: int) -> Iterator[NodeProto]:
     """The nodes before a guarded one, which from now on takes what they give."""
-    base = PREFIX + node.name
-    zero = numpy_helper.from_array(np.zeros(1, np.int64))
-    steps: list[NodeProto] = []
+    for check in checks:
+        if not _operand(node, check.operand):
+            continue
+        steps = Steps(node, str(check.operand))
+        x = node.input[check.operand]
+        sizes = steps.add("Shape", "sizes", x)
+        product = steps.add("ReduceProd", "all", _picked(steps, sizes, check, opset), keepdims=0)
+        some = steps.add("Cast", "some", product, to=TensorProto.BOOL)
+        node.input[check.operand] = _stopping(steps, x, sizes, some)
+        yield from steps.made
+    yield node
 
-    def step(op: str, name: str, *inputs: str, **attributes: object) -> str:
-        result = f"{base}/{name}"
-        made = helper.make_node(op, list(inputs), [result], name=result)
-        made.attribute.extend(helper.make_attribute(key, v) for key, v in attributes.items())
-        steps.append(made)
-        return result
 
-    x = node.input[0]
-    sizes = step("Shape", "sizes", x)
-    product = step("ReduceProd", "all", sizes, keepdims=0)
-    some = step("Cast", "some", product, to=TensorProto.BOOL)
-    none = step("Not", "none", some)
-    index = step("Cast", "which", none, to=TensorProto.INT64)
-    stop = step("Gather", "stop", step("Constant", "zero", value=zero), index)
-    node.input[0] = step("Reshape", "x", x, step("Add", "to", sizes, stop))
-    return steps
+def _picked(steps: Steps, sizes: str, check: Check, opset: int) -> str:
+    """The sizes along the axes in question."""
+    if check.axes:
+        axes = steps.constant("axes", np.array(check.axes, np.int64))
+        return steps.add("Gather", "picked", sizes, axes)
+    if not check.first:
+        return sizes
+    most = np.iinfo(np.int32).max
+    if opset < 10:
+        return steps.add("Slice", "picked", sizes, starts=[check.first], ends=[most])
+    first = steps.constant("first", np.array([check.first], np.int64))
+    return steps.add(
+        "Slice", "picked", sizes, first, steps.constant("end", np.array([most], np.int64))
+    )
+
+
+def _joined(node: NodeProto) -> Iterator[NodeProto]:
+    """A node that joins tensors, and what looks whether they fill its result."""
+    steps = Steps(node, "join")
+    result, node.output[0] = node.output[0], steps.name("y")
+    if node.op_type in _JOINS:
+        first, each = _JOINS[node.op_type]
+        total = ""
+        for index, name in enumerate(node.input[first::each]):
+            size = steps.add("Size", f"size{index}", name)
+            total = steps.add("Add", f"sum{index}", total, size) if total else size
+    else:
+        total = _elements(steps, node.input[0])
+    have = steps.add("Size", "size", node.output[0])
+    filled = steps.add("Equal", "filled", total, have)
+    sizes = steps.add("Shape", "sizes", node.output[0])
+    _stopping(steps, node.output[0], sizes, filled, result)
+    yield node
+    yield from steps.made
+
+
+def _elements(steps: Steps, sequence: str) -> str:
+    """How many elements the tensors of a sequence have: a loop over it."""
+    names = ("turn", "go", "so_far", "on", "sum_so_far")
+    turn, go, before, on, after = (steps.name(each) for each in names)
+    body = Steps(NodeProto(), steps.name("body"))
+    item = body.add("SequenceAt", "item", sequence, turn)
+    body.add("Add", "sum", before, body.add("Size", "size", item), result=after)
+    body.add("Identity", "go", go, result=on)
+
+    def scalar(name: str, kind: int) -> ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, ())
+
+    whole, truth = TensorProto.INT64, TensorProto.BOOL
+    graph = helper.make_graph(
+        body.made,
+        "elements",
+        [scalar(turn, whole), scalar(go, truth), scalar(before, whole)],
+        [scalar(on, truth), scalar(after, whole)],
+    )
+    count = steps.add("SequenceLength", "length", sequence)
+    zero = steps.constant("none_yet", np.array(0, np.int64))
+    return steps.add("Loop", "elements", count, "", zero, body=graph)
+
+
+def _stopping(steps: Steps, x: str, sizes: str, good: str, result: str = "") -> str:
+    """``x`` of its ``sizes`` where all is ``good``; else the node "stop" fails."""
+    bad = steps.add("Not", "none", good)
+    index = steps.add("Cast", "which", bad, to=TensorProto.INT64)
+    stop = steps.add("Gather", "stop", steps.constant("zero", np.zeros(1, np.int64)), index)
+    return steps.add("Reshape", "x", x, steps.add("Add", "to", sizes, stop), result=result)

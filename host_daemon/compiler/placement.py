@@ -9,7 +9,7 @@ import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, TypeProto, helper
 from onnx.shape_inference import InferenceError
 
-from host_daemon.compiler import deviations, graphs, sessions, weights
+from host_daemon.compiler import deviations, graphs, guards, sessions, weights
 from host_daemon.compiler.analysis import Analysis
 from host_daemon.compiler.segments import Engine, Step, needs, submodel, weights_of
 from host_daemon.compiler.signature import FROM_ONNX
@@ -36,7 +36,7 @@ class Placement:
         for node in model.graph.node:
             if device.computes(self.operation(node, analysis, specs=specs)):
                 self.engines[node.name] = Engine.DEVICE
-            elif deviations.known(node) and deviations.deviates(node, self._elements(node)):
+            elif self._is_wrong(node):
                 self.engines[node.name] = Engine.REFERENCE
         _check_stated(analysis, self.engines)
 
@@ -88,6 +88,16 @@ class Placement:
         dims = tensor.shape.dim
         shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
         return FROM_ONNX.get(tensor.elem_type, DType.FLOAT32), shape
+
+    def _is_wrong(self, node: NodeProto) -> bool:
+        """Whether ORT's kernel gives something else than ONNX says."""
+        if deviations.known(node) and deviations.deviates(node, self._elements(node)):
+            return True
+        return guards.over_nothing(node, self._dims)
+
+    def _dims(self, name: str) -> Shape | None:
+        found = self._spec(name)
+        return None if found is None else found[1]
 
     def _elements(self, node: NodeProto) -> dict[str, int]:
         kinds = ((name, self.kinds.get(name)) for name in node.input if name)

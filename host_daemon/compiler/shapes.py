@@ -106,7 +106,7 @@ class KernelShapes:
             dims = tensor.shape.dim
             if tensor.elem_type not in FROM_ONNX or not tensor.HasField("shape"):
                 return None
-            if not all(dim.HasField("dim_value") for dim in dims):
+            if not all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
                 return None
             outputs.append((FROM_ONNX[tensor.elem_type], tuple(dim.dim_value for dim in dims)))
         return tuple(outputs)

@@ -57,6 +57,8 @@ def _common(operation: Operation, inputs: Sequence[Array | None]) -> bool:
     left, right = inputs[0], inputs[right_at] if len(inputs) > right_at else None
     if left is None or right is None:
         return False
+    if not left.size or not right.size:
+        return False  # it gives memory as it was
     # It takes a zero point per row of the left side for no type, per filter for no convolution.
     single = (2, 3) if operation.op == "ConvInteger" else (2,)
     zeros = [inputs[index] for index in single if len(inputs) > index]
