@@ -12,6 +12,7 @@ the device; "parent" with what comes of using the device then is printed.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -28,8 +29,8 @@ from vaccel.errors import VaccelError
 
 PATH = "aperture"
 X = np.ones((2, 4), np.float32)
-# A child that hangs ends by SIGALRM.
-SECONDS = 30
+# A child that hangs says where, and ends.
+SECONDS = 20
 
 
 def outcome(use: Callable[[], object]) -> str:
@@ -76,7 +77,7 @@ class App:
 
     def child(self) -> str:
         """What a child finds: what is in the array, and how each use ends."""
-        signal.alarm(SECONDS)
+        faulthandler.dump_traceback_later(SECONDS, exit=True)
         found = {outcome(use) for use in self.uses()}
         seen = set(self.staged.tolist())
         self.staged[:] = 9
@@ -89,7 +90,7 @@ def python(app: App) -> int:
     if pid := os.fork():
         return pid
     print(app.child(), flush=True)
-    signal.alarm(0)
+    faulthandler.cancel_dump_traceback_later()
     while True:
         signal.pause()
 
