@@ -33,6 +33,11 @@ X = np.ones((2, 4), np.float32)
 SECONDS = 20
 
 
+def say(*words: object) -> None:
+    """Print a line at once: parent and child write to the same pipe."""
+    os.write(1, " ".join([*map(str, words), "\n"]).encode())
+
+
 def outcome(use: Callable[[], object]) -> str:
     """The name of the error that a use of the device raises."""
     try:
@@ -89,7 +94,7 @@ def python(app: App) -> int:
     """Fork as Python does; the child's pid."""
     if pid := os.fork():
         return pid
-    print(app.child(), flush=True)
+    say(app.child())
     faulthandler.cancel_dump_traceback_later()
     while True:
         signal.pause()
@@ -135,7 +140,7 @@ def busy(app: App) -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    print(found, outcome(lambda: app.model(X)), app.device.path, flush=True)
+    say(found, outcome(lambda: app.model(X)), app.device.path)
     app.device.close()
 
 
@@ -146,7 +151,7 @@ def first(address: str) -> None:
         good = (device.run("matmul", X, X.T) == 4).all()
     if pid:
         good = good and os.waitpid(pid, 0)[1] == 0
-        print(good, flush=True)
+        say(good)
     elif not good:
         sys.exit(1)
 
@@ -157,10 +162,10 @@ def main(address: str, how: str) -> None:
     app = App(address)
     if how == "busy":
         return busy(app)
-    print("parent", {"python": python, "c": c}[how](app), flush=True)
+    say("parent", {"python": python, "c": c}[how](app))
     for line in sys.stdin:
         app.staged[:] = int(line)
-        print("parent", outcome(lambda: app.stream.submit(Nop()).wait(10)), flush=True)
+        say("parent", outcome(lambda: app.stream.submit(Nop()).wait(10)))
 
 
 if __name__ == "__main__":
