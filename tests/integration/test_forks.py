@@ -96,9 +96,7 @@ async def forker(address: str, how: str) -> AsyncIterator[Forker]:
         for pid in (app.child or app.found, process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
+        await process.communicate()
 
 
 async def forked(app: Forker, how: str) -> None:
