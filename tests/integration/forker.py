@@ -12,6 +12,7 @@ the device; "parent" with what comes of using the device then is printed.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -28,8 +29,13 @@ from vaccel.errors import VaccelError
 
 PATH = "aperture"
 X = np.ones((2, 4), np.float32)
-# A child that hangs ends by SIGALRM.
-SECONDS = 30
+# A child that hangs says where, and ends.
+SECONDS = 20
+
+
+def say(*words: object) -> None:
+    """Print a line at once: parent and child write to the same pipe."""
+    os.write(1, " ".join([*map(str, words), "\n"]).encode())
 
 
 def outcome(use: Callable[[], object]) -> str:
@@ -76,7 +82,7 @@ class App:
 
     def child(self) -> str:
         """What a child finds: what is in the array, and how each use ends."""
-        signal.alarm(SECONDS)
+        faulthandler.dump_traceback_later(SECONDS, exit=True)
         found = {outcome(use) for use in self.uses()}
         seen = set(self.staged.tolist())
         self.staged[:] = 9
@@ -88,8 +94,8 @@ def python(app: App) -> int:
     """Fork as Python does; the child's pid."""
     if pid := os.fork():
         return pid
-    print(app.child(), flush=True)
-    signal.alarm(0)
+    say(app.child())
+    faulthandler.cancel_dump_traceback_later()
     while True:
         signal.pause()
 
@@ -134,7 +140,7 @@ def busy(app: App) -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    print(found, outcome(lambda: app.model(X)), app.device.path, flush=True)
+    say(found, outcome(lambda: app.model(X)), app.device.path)
     app.device.close()
 
 
@@ -145,7 +151,7 @@ def first(address: str) -> None:
         good = (device.run("matmul", X, X.T) == 4).all()
     if pid:
         good = good and os.waitpid(pid, 0)[1] == 0
-        print(good, flush=True)
+        say(good)
     elif not good:
         sys.exit(1)
 
@@ -156,10 +162,10 @@ def main(address: str, how: str) -> None:
     app = App(address)
     if how == "busy":
         return busy(app)
-    print("parent", {"python": python, "c": c}[how](app), flush=True)
+    say("parent", {"python": python, "c": c}[how](app))
     for line in sys.stdin:
         app.staged[:] = int(line)
-        print("parent", outcome(lambda: app.stream.submit(Nop()).wait(10)), flush=True)
+        say("parent", outcome(lambda: app.stream.submit(Nop()).wait(10)))
 
 
 if __name__ == "__main__":

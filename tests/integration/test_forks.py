@@ -54,6 +54,15 @@ class Forker:
         self.process = process
         self.child = 0
 
+    @property
+    def found(self) -> int:
+        """A child that has not been heard of yet; where there is none, the process itself."""
+        with contextlib.suppress(OSError):
+            mine = self.process.pid
+            children = Path(f"/proc/{mine}/task/{mine}/children").read_text().split()
+            return int(children[0]) if children else mine
+        return self.process.pid
+
     async def line(self) -> str:
         assert self.process.stdout is not None
         async with asyncio.timeout(60):
@@ -83,10 +92,11 @@ async def forker(address: str, how: str) -> AsyncIterator[Forker]:
     try:
         yield app
     finally:
-        for pid in filter(None, (process.pid, app.child)):
+        # All that hold its pipes, or its end would not be seen.
+        for pid in (app.child or app.found, process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        await process.wait()
+        await process.communicate()
 
 
 async def forked(app: Forker, how: str) -> None:

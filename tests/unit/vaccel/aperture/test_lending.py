@@ -237,7 +237,7 @@ async def test_who_says_that_it_lets_go_is_looked_at_no_more(tmp_path: Path) -> 
         await deaths.settled()
         for pid in (app.pid, child):
             os.kill(pid, signal.SIGKILL)
-        await app.wait()
+        await app.communicate()
         assert deaths.told.empty()
 
 
