@@ -57,8 +57,15 @@ def _extreme(node: NodeProto, kinds: Kinds) -> bool:
     return kinds.get(node.input[0] if node.input else "") == TensorProto.BOOL
 
 
+def _training(node: NodeProto, kinds: Kinds) -> bool:
+    # Running means that nobody takes are written over the weights that they are computed from,
+    # where these are one tensor: the next launch has others.
+    return any(a.name == "training_mode" and a.i for a in node.attribute)
+
+
 _DEVIATIONS: Final[Mapping[str, Callable[[NodeProto, Kinds], bool]]] = {
     "Attention": _attention,
+    "BatchNormalization": _training,
     "DFT": _transform,
     "STFT": _transform,
     "Dropout": _dropout,

@@ -23,6 +23,7 @@ from host_daemon.compiler import (
     external,
     graphs,
     inference,
+    omissions,
     operators,
     opsets,
     sanity,
@@ -117,6 +118,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
+    omissions.settle(model)
     _check(model)
     sanity.check(model, apart)
     known = inference.infer(model)

@@ -50,7 +50,7 @@ def test_the_smallest_by_minus_one_wraps(target: Target, kind: int, opset: int) 
 def test_a_divisor_of_zero_is_refused_by_name(target: Target, kind: int, op: str) -> None:
     dtype = KINDS[kind]
     program = compile_model(divided(kind, op=op).SerializeToString(), target)
-    with pytest.raises(InvalidArgument, match="'it'.*zero"):
+    with pytest.raises(InvalidArgument, match=r"'it'.*zero"):
         program.run({"a": np.ones(2, dtype), "b": np.array([1, 0], dtype)}, ["y"])
     least = np.array([np.iinfo(dtype).min], dtype)
     found = program.run({"a": least, "b": np.array([-1], dtype)}, ["y"]).results["y"]
