@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import onnx
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from host_daemon.compiler import graphs
 from vaccel.errors import InvalidModel
@@ -36,6 +36,22 @@ def settle(model: ModelProto) -> None:
         if schemas[key] is not None:
             _settle_operands(node, schemas[key])
             _settle_results(node, schemas[key], taken)
+
+
+def merge_outputs(model: ModelProto) -> None:
+    """List each output once. Raises InvalidModel naming one that is said to be of two types."""
+    seen: dict[str, ValueInfoProto] = {}
+    for value in model.graph.output:
+        if seen.setdefault(value.name, value) != value:
+            raise InvalidModel(
+                f"output {graphs.printable(value.name)} is listed twice, as different types or"
+                " shapes",
+                hint="list it once",
+            )
+    if len(seen) != len(model.graph.output):
+        kept = [ValueInfoProto.FromString(each.SerializeToString()) for each in seen.values()]
+        del model.graph.output[:]
+        model.graph.output.extend(kept)
 
 
 def _schema(node: NodeProto, opset: int) -> Any:

@@ -159,3 +159,12 @@ def test_a_hole_in_a_list_of_operands_is_refused_by_name(op: str, takes: list[st
     node = NODE(op, takes, ["y"], name="it", **settings.get(op, {}))
     with pytest.raises(InvalidModel, match=rf"node 'it' \('{op}'\): its operand [12] is left out"):
         frontend.read(giving(node, ["y"]).SerializeToString())
+
+
+def test_an_output_that_is_listed_twice_is_one(target: Target) -> None:
+    proto = giving(NODE("Relu", ["x"], ["y"]), ["y", "y"])
+    found, _ = run(proto, target, x=X)
+    assert list(found) == ["y"]
+    proto.graph.output[1].CopyFrom(value("y", I64, None))
+    with pytest.raises(InvalidModel, match="output 'y' is listed twice"):
+        frontend.read(proto.SerializeToString())
