@@ -1,8 +1,8 @@
 """Operands and results that a model leaves out, written so that ONNX Runtime takes them.
 
 ONNX writes what is left out as "". ORT 1.32 follows a null pointer where a result of ``Split`` or
-``Loop`` is left out, or one of a training ``BatchNormalization``, where ``Max`` lacks an operand, or
-where ``LayerNormalization`` names its bias as "".
+``Loop`` is left out, or one of a training ``BatchNormalization``, where ``Max`` lacks an operand,
+or where ``LayerNormalization`` names its bias as "".
 """
 
 from __future__ import annotations
