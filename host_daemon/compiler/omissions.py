@@ -38,6 +38,18 @@ def settle(model: ModelProto) -> None:
             _settle_results(node, schemas[key], taken)
 
 
+def check_types(model: ModelProto) -> None:
+    """Raise InvalidModel naming an input or an output of the main graph that has no type."""
+    for noun, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            kind = value.type.WhichOneof("value")
+            if kind is None or (kind == "tensor_type" and not value.type.tensor_type.elem_type):
+                raise InvalidModel(
+                    f"{noun} {graphs.printable(value.name)} has no type",
+                    hint="state the type of each input and output",
+                )
+
+
 def merge_outputs(model: ModelProto) -> None:
     """List each output once. Raises InvalidModel naming one that is said to be of two types."""
     seen: dict[str, ValueInfoProto] = {}
