@@ -193,6 +193,9 @@ CALL_SECONDS: Final = 10.0
 DATA_SECONDS: Final = 60.0
 # A deadline for a call that computes: compile, launch.
 COMPUTE_SECONDS: Final = 600.0
+# From when a launch is told to stop, as its context closed or its deadline is over, until its
+# worker ends itself: a launch looks between two nodes, and one of a large model takes seconds.
+STOP_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 3600.0
 ENROL_SECONDS: Final = 120.0
 # An agent that enrolled shows its credential at once, and after the daemon's restart within its

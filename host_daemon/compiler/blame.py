@@ -21,9 +21,16 @@ _NOISE: Final = (
     re.compile(r"Exception during initialization: "),
     re.compile(r"\[(?:Shape|Type)InferenceError\] ?"),
     re.compile(r"Inference error\(s\): "),
-    # A function of ORT's own sources, as its assertions begin.
-    re.compile(r"^\S*(?:onnxruntime::|std::)\S+\(.*?\)(?: \[with .*?\])? (?=\S)"),
 )
+# What names a place in ORT's own sources: a file with its line and function, or a function in full.
+_FILE: Final = re.compile(r"\b\w+\.(?:cc|h|hpp|cpp):\d+ \S+ ")
+_STATUS: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_FUNCTION: Final = re.compile(r"::(?:operator\(\)|~?\w+(?:<[^()]{0,200}>)?)\(")
+_BEHIND: Final = re.compile(r"(?: const)?(?: \[with [^\]]*\])? ?")
+# A condition of those sources that did not hold, where words for people follow.
+_CONDITION: Final = re.compile(r".{1,600}? was false\. (?=\S)")
+_SOURCES: Final = re.compile(r"\b(?:onnxruntime|std|gsl|SafeInt\w*|Ort\w*)\b")
+_UNSAID: Final = "it does not take these operands"
 
 
 def _at(match: re.Match[str]) -> tuple[str, str]:
@@ -58,6 +65,35 @@ def plain(text: str) -> str:
     return " ".join(text.split())[:_TEXT_BYTES]
 
 
+def readable(text: str) -> str:
+    """What ORT says, without the functions, files and conditions of its own sources."""
+    text, asserted = _STATUS.sub("", text), False
+    while (found := _signature(text)) is not None:
+        text, asserted = text[: found[0]] + text[found[1] :], True
+    text, count = _FILE.subn("", text)
+    if asserted or count:
+        condition = _CONDITION.match(text)
+        text = text[condition.end() :] if condition else text
+    return text.strip() or _UNSAID
+
+
+def _signature(text: str) -> tuple[int, int] | None:
+    """Where a C++ function's signature begins and ends."""
+    found = _FUNCTION.search(text)
+    if found is None:
+        return None
+    depth, end = 1, found.end()
+    while end < len(text) and depth:
+        depth += {"(": 1, ")": -1}.get(text[end], 0)
+        end += 1
+    behind = _BEHIND.match(text, end)
+    start = text.rfind(": ", 0, found.start()) + 2 if ": " in text[: found.start()] else 0
+    # A name of the model may look like one, but for the libraries that are named in it.
+    if not _SOURCES.search(text, start, end):
+        return None
+    return start, (behind.end() if behind else end)
+
+
 def reason(text: str, nodes: Iterable[NodeProto] = ()) -> str:
     """A text with the node, or the tensor, at its front. ``nodes`` are searched for an op's name
     where the text has nothing else.
@@ -80,9 +116,9 @@ def reason(text: str, nodes: Iterable[NodeProto] = ()) -> str:
         for node in nodes:
             if node.op_type == found["op"]:
                 return f"node {title(node)}: {text}"
-    return f"model: {text}"
+    return f"model: {readable(text)}"
 
 
 def _fronted(who: str, op: str, rest: str) -> str:
     shown = f" ({''.join(c for c in op if c.isprintable())[:80]})" if op else ""
-    return f"{who}{shown}: {rest.lstrip(' :').removesuffix('==>').strip()}"
+    return f"{who}{shown}: {readable(rest.lstrip(' :').removesuffix('==>').strip())}"

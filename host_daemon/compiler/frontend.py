@@ -120,6 +120,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     count = _check_nodes(model)
     _name_nodes(model)
     omissions.settle(model)
+    omissions.check_types(model)
     omissions.merge_outputs(model)
     _check(model)
     sanity.check(model, apart)

@@ -1,8 +1,8 @@
 """Operands and results that a model leaves out, written so that ONNX Runtime takes them.
 
-ONNX writes what is left out as "". ORT 1.32 writes through a null pointer where a result of
-``Split`` or ``Loop`` is left out, or one of a training ``BatchNormalization``, and reads through
-one where ``Max`` lacks an operand or ``LayerNormalization`` names its bias as "".
+ONNX writes what is left out as "". ORT 1.32 follows a null pointer where a result of ``Split`` or
+``Loop`` is left out, or one of a training ``BatchNormalization``, where ``Max`` lacks an operand,
+or where ``LayerNormalization`` names its bias as "".
 """
 
 from __future__ import annotations
@@ -36,6 +36,18 @@ def settle(model: ModelProto) -> None:
         if schemas[key] is not None:
             _settle_operands(node, schemas[key])
             _settle_results(node, schemas[key], taken)
+
+
+def check_types(model: ModelProto) -> None:
+    """Raise InvalidModel naming an input or an output of the main graph that has no type."""
+    for noun, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            kind = value.type.WhichOneof("value")
+            if kind is None or (kind == "tensor_type" and not value.type.tensor_type.elem_type):
+                raise InvalidModel(
+                    f"{noun} {graphs.printable(value.name)} has no type",
+                    hint="state the type of each input and output",
+                )
 
 
 def merge_outputs(model: ModelProto) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,21 @@ from typing import Any
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
-from host_daemon.compiler import heap, ort_values, sessions, sharing, weights
+from host_daemon.compiler import (
+    composed,
+    graphs,
+    heap,
+    ort_values,
+    sessions,
+    sharing,
+    weights,
+)
 from host_daemon.compiler.guards import guarded
 from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.trace import INSERTED_CAST, Trace, trace
 from host_daemon.compiler.weights import Weights
 from vaccel import bounds
-from vaccel.errors import InvalidModel
+from vaccel.errors import InvalidArgument, InvalidModel
 from vaccel.model import DType
 
 # Behind the name of an output that leaves in float32.
@@ -78,7 +87,8 @@ class SessionStep:
         names = self._gives if wanted is None else wanted
         inputs = self._inputs(values)
         asked = [self._name(name) for name in names]
-        results = sessions.run(self.session, asked, inputs, stop, narrow=self._narrow)
+        with self._naming():
+            results = sessions.run(self.session, asked, inputs, stop, narrow=self._narrow)
         return self._named(names, results)
 
     def trace(
@@ -90,17 +100,27 @@ class SessionStep:
         """A run in a session of its own that records every node."""
         names = self._gives if wanted is None else wanted
         asked = [self._name(name) for name in names]
-        found = trace(
-            self._bytes,
-            asked,
-            self._inputs(values),
-            threads=self._opening.threads,
-            scratch=self._opening.scratch,
-            stop=stop,
-            apart=self._apart,
-            narrow=self._narrow,
-        )
+        with self._naming():
+            found = trace(
+                self._bytes,
+                asked,
+                self._inputs(values),
+                threads=self._opening.threads,
+                scratch=self._opening.scratch,
+                stop=stop,
+                apart=self._apart,
+                narrow=self._narrow,
+            )
         return Trace(found.nodes, self._named(names, [found.results[name] for name in asked]))
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Errors within what ORT wrote out get the name of the model's node."""
+        try:
+            yield
+        except InvalidArgument as fault:
+            model = ModelProto.FromString(self._bytes)
+            raise composed.named(fault, graphs.nodes(model.graph)) from fault
 
     def _name(self, name: str) -> str:
         return name + _WIDE if name in self._wide else name

@@ -56,8 +56,12 @@ FAULTS: Final[tuple[type[Exception], ...]] = (
 _PROOF_DEPTH: Final = 301
 _PREFIX: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _NODE: Final = re.compile(
-    r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: "
+    r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ?"
 )
+_NAMED: Final = re.compile(r"^(?:node '[^']*' \(\w+\): )*")
+# Characters of what ORT says, before its own sources' names are taken out of it and after.
+_RAW: Final = 4000
+_SHOWN: Final = 600
 _NO_MEMORY: Final = ("bad_alloc", "bad allocation", "Failed to allocate memory", "MemoryError")
 
 
@@ -246,8 +250,11 @@ def _text(fault: BaseException) -> str:
     text = _PREFIX.sub("", str(fault) or type(fault).__name__)
     text = _NODE.sub(lambda m: f"node {m[2]!r} ({m[1]}): ", text)
     text = re.sub(r"/onnxruntime_src/\S+:\d+ ", "", text)
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(text.split())[:600]
+    text = "".join(c if c.isprintable() else " " for c in text[:_RAW])
+    text = " ".join(text.split()) + " "
+    named = _NAMED.match(text)
+    who = named[0] if named else ""
+    return (who + blame.readable(text[len(who) :].strip()))[:_SHOWN]
 
 
 def _is_no_memory(fault: BaseException, text: str) -> bool:

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import onnxruntime as ort
 
-from host_daemon.compiler import sessions
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.contexts import Context
 from host_daemon.worker.faults import fault_of
 from host_daemon.worker.harvest import Harvest, harvest, placed
+from host_daemon.worker.kernel_thread import KernelThread, end_process
 from host_daemon.worker.launch import bind
 from host_daemon.worker.memory import DeviceMemory, pin_all, unpin_all
 from host_daemon.worker.streams import Queued, Stream
@@ -57,6 +55,7 @@ class Engine:
         memory: DeviceMemory,
         clock_hz: float,
         upkeep: Callable[[], Cost | None] | None = None,
+        hung: Callable[[str], None] = end_process,
     ) -> None:
         self.totals = Totals()
         # Told after each launch, so that what was spent outlives this process.
@@ -67,8 +66,7 @@ class Engine:
         self._ready: deque[tuple[Context, Stream]] = deque()
         self._work = asyncio.Event()
         self._busy = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kernels")
-        self._stops: dict[str, list[ort.RunOptions]] = {}
+        self.kernels = KernelThread(hung)
 
     def wake(self, context: Context, stream: Stream) -> None:
         """A stream has something to do."""
@@ -98,39 +96,7 @@ class Engine:
                 self._work.clear()
                 await self._drain()
         finally:
-            for stops in self._stops.values():
-                for stop in stops:
-                    stop.terminate = True
-            self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def on_thread(self, context: Context, call: Callable[[ort.RunOptions], T]) -> T:
-        """Run a call on the kernels' thread; closing the context stops it at the next node."""
-        stop = sessions.run_options()
-        stops = self._stops.setdefault(context.name, [])
-        stops.append(stop)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call, stop)
-        except asyncio.CancelledError:
-            # Whoever asked has gone: nobody would see the result.
-            stop.terminate = True
-            raise
-        finally:
-            stops.remove(stop)
-            if not stops:
-                self._stops.pop(context.name, None)
-
-    def stop(self, context: Context) -> None:
-        """End what the context has on the kernels' thread."""
-        for stop in self._stops.get(context.name, ()):
-            stop.terminate = True
-
-    async def between(self, call: Callable[[], T]) -> T:
-        """Run a call on the kernels' thread that belongs to no context."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-    async def settle(self) -> None:
-        """Until what is on the kernels' thread now has ended."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, lambda: None)
+            self.kernels.end()
 
     async def _drain(self) -> None:
         """One command from each ready stream in turn."""
@@ -191,7 +157,7 @@ class Engine:
             np.copyto(target, source)
         else:
             # NumPy copies overlapping ranges as if through a third place.
-            await self.on_thread(context, lambda _: np.copyto(target, source))
+            await self.kernels.run(context, lambda _: np.copyto(target, source))
 
     async def _fill(self, context: Context, fill: Fill) -> None:
         size = len(fill.pattern)
@@ -209,7 +175,7 @@ class Engine:
         if fill.length <= bounds.CHUNK_BYTES:
             work(None)
         else:
-            await self.on_thread(context, work)
+            await self.kernels.run(context, work)
 
     async def _launch(
         self, context: Context, head: Queued, launch: Launch
@@ -228,7 +194,7 @@ class Engine:
 
         pin_all(bound.buffers)
         try:
-            gathered, cost = await self.on_thread(context, work)
+            gathered, cost = await self.kernels.run(context, work, bounds.STOP_SECONDS)
         finally:
             unpin_all(bound.buffers)
         if context.closed is not None:
@@ -251,8 +217,7 @@ class Engine:
 
     def retire(self, program: CompiledProgram) -> None:
         """Close a program on the kernels' thread, behind what runs there now."""
-        with suppress(RuntimeError):  # the thread has ended, and the device goes with the worker
-            self._thread.submit(program.close)
+        self.kernels.later(program.close)
 
     def _advance(self, cost: Cost) -> Cost:
         """Put a launch on the VF's clock."""

@@ -153,7 +153,7 @@ class Executor:
             self.queues.reset()
         self._close_all(DeviceLost(f"VF {self._vf.id} was reset: epoch {epoch} has begun"))
         self.epoch = epoch
-        await self._engine.settle()
+        await self._engine.kernels.settle()
         self._cache.clear()
         if self.queues is not None:
             await self.queues.settle()
@@ -163,17 +163,19 @@ class Executor:
     async def condition(self) -> Sequence[Condition]:
         """How the device's cells are; nothing where it has none that remember."""
         model = self._vf.model
-        return await self._engine.between(model.condition) if isinstance(model, Lasting) else ()
+        if not isinstance(model, Lasting):
+            return ()
+        return await self._engine.kernels.between(model.condition)
 
     async def set_clock(self, seconds: float) -> None:
         """Move the card's clock, between two launches."""
         model = self._lasting("clock")
-        await self._engine.between(lambda: model.set_clock(seconds))
+        await self._engine.kernels.between(lambda: model.set_clock(seconds))
 
     async def recalibrate(self) -> Cost:
         """Compensate drift, between two launches; it is metered as all work is."""
         model = self._lasting("recalibration")
-        return self._engine.charge(await self._engine.between(model.recalibrate))
+        return self._engine.charge(await self._engine.kernels.between(model.recalibrate))
 
     def _lasting(self, what: str) -> Lasting:
         model = self._vf.model
@@ -215,7 +217,7 @@ class Executor:
         """As the port says; a launch under way ends at its next node."""
         closed = self._contexts.close(context, NotFound(f"context {context!r} was closed"))
         if closed is not None:
-            self._engine.stop(closed)
+            self._engine.kernels.stop(closed)
 
     async def allocate(self, context: str, size: int) -> int:
         """As the port says."""
@@ -262,7 +264,7 @@ class Executor:
     ) -> CompiledProgram:
         pending = Pending(self._cache)
         try:
-            compiled, fresh = await self._engine.on_thread(
+            compiled, fresh = await self._engine.kernels.run(
                 owner, lambda stop: pending.keep(compile_it(stop))
             )
         except BaseException:
@@ -284,8 +286,10 @@ class Executor:
         size = sum(bytes_of(compiled, name, shape) for name, shape in shapes.items())
         self._memory.reserve(size, "inputs of the estimate")
         try:
-            return await self._engine.on_thread(
-                owner, lambda stop: compiled.estimate(shapes, values, stop)
+            return await self._engine.kernels.run(
+                owner,
+                lambda stop: compiled.estimate(shapes, values, stop),
+                bounds.STOP_SECONDS,
             )
         finally:
             self._memory.release(size)
@@ -362,7 +366,7 @@ class Executor:
         """
         target = owner.buffers.find(buffer)
         await target.idle()
-        await self._engine.on_thread(owner, lambda _: copy(target.array))
+        await self._engine.kernels.run(owner, lambda _: copy(target.array))
 
     # --- helpers ----------------------------------------------------------------------------
 
@@ -372,4 +376,4 @@ class Executor:
     def _close_all(self, reason: VaccelError) -> None:
         for context in self._contexts:
             self._contexts.close(context.name, reason)
-            self._engine.stop(context)
+            self._engine.kernels.stop(context)
