@@ -84,6 +84,9 @@ WINDOW_BYTES_MOST: Final = 16 * GIB
 # --- queues ---------------------------------------------------------------------------------
 # A slab that nobody asked a size for: staging of ordinary models, eight apps in a usual window.
 SLAB_BYTES: Final = 32 * MIB
+# A larger window gives more: this part of what is free, for results that stay where they are.
+SLAB_PART: Final = 4
+SLAB_BYTES_MOST: Final = 128 * MIB
 # The slab of a context whose app maps nothing: what the agent moves for it in one call, twice.
 AGENT_SLAB_BYTES: Final = 4 * MIB
 # A page: also the alignment of slabs, so that two apps share none.
@@ -120,6 +123,8 @@ QUIET_LOOK_SECONDS: Final = 0.1
 # Memory of large results that an app has let go of, kept for its next ones, and which are large.
 RESULTS_KEPT_BYTES: Final = 64 * MIB
 RESULTS_KEPT_LEAST: Final = 256 * KIB
+# Results of a call from here on stay in the slab, as long as somebody holds them.
+RESULTS_LENT_LEAST: Final = 256 * KIB
 # What an app and a lender of windows say to each other is a line of JSON.
 LENDING_BYTES: Final = 4 * KIB
 # Apps of one guest or host that hold a window at once: every context of every VF.
@@ -231,7 +236,7 @@ VM_END_SECONDS: Final = 1.0
 GUEST_AGENT_SECONDS: Final = 30.0
 # A guest polls for commands that end: quick ones are seen at once, long ones cost little.
 EXEC_POLL_FIRST_SECONDS: Final = 0.003
-EXEC_POLL_LAST_SECONDS: Final = 0.25
+EXEC_POLL_LAST_SECONDS: Final = 1.0
 # A command line in a guest; the kernel's own limit for one argument.
 EXEC_ARGUMENT_BYTES: Final = 128 * KIB
 # A guest can lose an ACPI request while it boots: QEMU takes a repeated one after a second.

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from vaccel import binding, errors, forks, given, loop, model
+from vaccel import binding, errors, forks, given, loop, model, plain
 from vaccel.aperture.status import Status
 from vaccel.aperture.status import read as read_status
 from vaccel.buffer import Buffer
 from vaccel.compute import KernelSource
-from vaccel.fastpath.calls import Calls
+from vaccel.fastpath.calls import Calls, Done
 from vaccel.fastpath.compute import ApertureCompute
 from vaccel.fastpath.queue import AppQueue
 from vaccel.kernel_calls import KernelCalls
@@ -109,18 +109,38 @@ class Device:
             queue = compute.queue(session.context)
         return queue
 
+    @property
+    def _caller(self) -> Calls | None:
+        """Calls over the queue pair, where there is one."""
+        if (queue := self._queue) is None:
+            return None
+        if self._calls is None or self._calls.queue is not queue:
+            self._calls = Calls(self._session, queue)
+        return self._calls
+
+    def _call_again(
+        self, program: int, key: plain.Key, arrays: Sequence[Array], timeout: float
+    ) -> Done | None:
+        """One launch with arrays that need no look; None where that must go another way."""
+        if (calls := self._caller) is None:
+            return None
+        return calls.again(self._session.programs.number(program), key, arrays, timeout)
+
     def _call(
-        self, program: int, values: Mapping[str, Value], timeout: float
-    ) -> tuple[dict[str, Any], Cost]:
+        self,
+        program: int,
+        values: Mapping[str, Value],
+        timeout: float,
+        key: plain.Key | None = None,
+    ) -> Done:
         """One launch from values to arrays, by the shortest way that there is."""
-        if (queue := self._queue) is not None:
-            if self._calls is None or self._calls.queue is not queue:
-                self._calls = Calls(self._session, queue)
+        if (calls := self._caller) is not None:
             number = self._session.programs.number(program)
-            done = self._calls.call(number, values, timeout)
+            done = calls.call(number, values, timeout, key)
             if done is not None:
                 return done
-        return loop.run(self._session.run(self._stream, program, values, timeout))
+        arrays, cost = loop.run(self._session.run(self._stream, program, values, timeout))
+        return arrays, lambda: cost
 
     @property
     def path(self) -> str:

@@ -16,7 +16,7 @@ from vaccel.errors import Exhausted, InvalidArgument, Unsupported, VaccelError
 from vaccel.kernels import fit
 from vaccel.kernels.declaration import ARITHMETIC, Kernel, Setting, setting_text
 from vaccel.loaded_model import Model, Outputs
-from vaccel.model import Cost, DType, Port, Strings, Tensor
+from vaccel.model import Cost, Costing, DType, Port, Strings, Tensor
 
 if TYPE_CHECKING:
     from vaccel.client import Device
@@ -43,7 +43,12 @@ class KernelCalls:
         self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
         self._checked: dict[Asked, tuple[Port, ...]] = {}
         self._lock = threading.Lock()
-        self.last_cost = Cost()
+        self._last: Costing = Cost
+
+    @property
+    def last_cost(self) -> Cost:
+        """What the last kernel would have cost the device."""
+        return self._last()
 
     def run(
         self,
@@ -70,7 +75,7 @@ class KernelCalls:
             self._checked[asked] = opened
         with self._model(kernel, opened, texts) as model:
             outputs = model(*(tensors[port.name] for port in model.inputs))
-        self.last_cost = outputs.cost
+        self._last = outputs.costing
         return outputs
 
     def _check(

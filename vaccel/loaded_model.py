@@ -6,12 +6,13 @@ import asyncio
 import concurrent.futures
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from vaccel import batches, binding, bounds, given, loop
+from vaccel import batches, binding, bounds, given, loop, plain
 from vaccel.compute import Program
 from vaccel.errors import InvalidArgument, TimedOut
-from vaccel.model import Cost, Port, Tensor, Value
+from vaccel.model import Cost, Costing, Port, Tensor, Value
 
 if TYPE_CHECKING:
     from vaccel.client import Device
@@ -26,9 +27,18 @@ class Outputs(dict[str, Any]):
     An output is an array; a sequence is a list of them, a map a dict, an empty optional None.
     """
 
-    def __init__(self, arrays: Mapping[str, Any], cost: Cost) -> None:
+    def __init__(self, arrays: Mapping[str, Any], cost: Cost | Costing) -> None:
         super().__init__(arrays)
-        self.cost = cost
+        # Few ask: what reads it does so when somebody does.
+        self.costing: Costing = (lambda: cost) if isinstance(cost, Cost) else cost
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What the launch would have cost the device."""
+        return self.costing()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Outputs, (dict(self), self.cost)
 
 
 class Call:
@@ -67,7 +77,14 @@ class Model:
         self._device = device
         self._program = program
         self.name = name
-        self.last_cost = Cost()
+        self._last: Costing = Cost
+
+    @property
+    def last_cost(self) -> Cost:
+        """What the last call would have cost the device; of several at once, the one that ended
+        last.
+        """
+        return self._last()
 
     @property
     def id(self) -> int:
@@ -105,10 +122,23 @@ class Model:
 
         Raises InvalidArgument before anything travels, with expected and given side by side.
         """
-        values = self._bind(args, named)
-        arrays, cost = self._device._call(self.id, values, given.seconds("timeout", timeout))
-        self.last_cost = cost
-        return Outputs(arrays, cost)
+        seconds = given.seconds("timeout", timeout)
+        key, arrays = plain.read(args, named)
+        done = None
+        if key is not None:
+            done = self._device._call_again(self._program.id, key, arrays, seconds)
+        if done is None:
+            values = self._bind(args, named)
+            kept = key if plain.lasts(arrays) else None
+            done = self._device._call(self._program.id, values, seconds, kept)
+        results, self._last = done
+        return Outputs(self._in_order(results), self._last)
+
+    def _in_order(self, results: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Results in the order of the outputs, whichever came first."""
+        if len(results) < 2:
+            return results
+        return {port.name: results[port.name] for port in self.outputs if port.name in results}
 
     def submit(self, *args: Any, **named: Any) -> Call:
         """Start a call and return at once; inputs are checked now, as by a call.
@@ -120,8 +150,9 @@ class Model:
 
     async def _queued(self, values: Mapping[str, Value]) -> Outputs:
         arrays, cost = await self._device._session.queue(self.id, values)
-        self.last_cost = cost
-        return Outputs(arrays, cost)
+        made = Outputs(self._in_order(arrays), cost)
+        self._last = made.costing
+        return made
 
     def map(self, items: Iterable[Any], *, ahead: int = _AHEAD) -> Iterator[Outputs]:
         """Outputs for each of many inputs, in order, with some calls under way ahead.

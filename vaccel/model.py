@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
@@ -288,6 +288,10 @@ class Cost:
     def total_joules(self) -> float:
         """Joules over all components."""
         return math.fsum(self.joules.values())
+
+
+# A cost that is read when somebody asks for it.
+Costing = Callable[[], Cost]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from vaccel import bounds
 from vaccel.commands import Completion
 from vaccel.model import BufferRange, Tensor, Value
 from vaccel.rpc import ring_launch
-from vaccel.rpc.ring_launch import Call, Reply, Staged
+from vaccel.rpc.ring_launch import Call, Staged
 
 
 async def serve_call(
@@ -40,27 +40,27 @@ async def serve_call(
     completion = await done
     staged, values = _place(completion, call, context, slab)
     kept = Completion(completion.fence, completion.error, completion.cost, values)
-    return ring_launch.to_reply(Reply(kept, staged, time.monotonic_ns() - began))
+    return ring_launch.to_reply(kept, staged, time.monotonic_ns() - began)
 
 
 def _place(
     completion: Completion, call: Call, context: Context, slab: SlabAccess
 ) -> tuple[dict[str, Staged], dict[str, Value]]:
-    """Large results into the room, as far as it reaches; what is left, with all that is small."""
+    """Results into the room, as far as it reaches; what is left: small ones travel themselves."""
     staged: dict[str, Staged] = {}
     values: dict[str, Value] = {}
     at, end = call.room_offset, call.room_offset + call.room_bytes
     for name, value in completion.results.items():
-        if not isinstance(value, Tensor) or value.nbytes <= bounds.CALL_INLINE_BYTES:
-            values[name] = value
-        elif value.data is None:
-            values[name] = value  # in a buffer of its own already, behind a sequence
-        elif at + value.nbytes > end:
-            values[name] = _in_buffer(value, value.data, context)
-        else:
+        if not isinstance(value, Tensor) or value.data is None or not value.nbytes:
+            values[name] = value  # of no bytes, or in a buffer already, behind a sequence
+        elif at + value.nbytes <= end:
             slab.put(at, value.data)
             staged[name] = Staged(value.dtype, value.shape, at)
             at += -(-value.nbytes // bounds.SLAB_ALIGNMENT) * bounds.SLAB_ALIGNMENT
+        elif value.nbytes <= bounds.CALL_INLINE_BYTES:
+            values[name] = value
+        else:
+            values[name] = _in_buffer(value, value.data, context)
     return staged, values
 
 

@@ -68,7 +68,7 @@ class Queues:
         return Limits(
             queue_pairs=layout.queue_pairs(self._window.size),
             slabs_bytes=self._slabs.size,
-            slab_bytes=min(bounds.SLAB_BYTES, self._slabs.size),
+            slab_bytes=_usual(self._slabs.size),
             descriptors=layout.SQ_ENTRIES,
             recordings=bounds.RECORDINGS_PER_QUEUE,
         )
@@ -175,7 +175,7 @@ class Queues:
                 f"all {layout.queue_pairs(self._window.size)} queue pairs of the window are lent",
                 hint='close a context, or open the device with path="grpc"',
             )
-        size = slab_bytes or min(bounds.SLAB_BYTES, self._slabs.largest_free)
+        size = slab_bytes or _usual(self._slabs.largest_free)
         if size < bounds.SLAB_BYTES_LEAST:
             raise Exhausted(
                 f"window has a slab of {size} bytes left, {bounds.SLAB_BYTES_LEAST} is the least",
@@ -250,3 +250,10 @@ class Queues:
     def _resume(self) -> None:
         self._again = None
         self._scan()
+
+
+def _usual(free: int) -> int:
+    """A slab for who asks for no size, of so many bytes that are free: room for several apps."""
+    part = min(free // bounds.SLAB_PART, bounds.SLAB_BYTES_MOST)
+    whole = max(part, min(bounds.SLAB_BYTES, free))
+    return whole - whole % bounds.SLAB_BYTES_LEAST

@@ -132,6 +132,7 @@ class Consumer:
         self, memory: memoryview, words: memoryview, place: Place, head: int = 0
     ) -> None:
         self._memory, self._words, self._place = memory, words, place
+        self._start, self._size, self._entries = place.offset, place.entry, place.entries
         self._head = head
         self._tail = head
 
@@ -165,16 +166,15 @@ class Consumer:
 
     def copy(self, most: int) -> bytes:
         """Copy out at most so many entries, once; their places stay taken until ``publish``."""
-        place = self._place
+        size, head, start = self._size, self._head, self._start
         count = min(self.waiting, most)
-        at = self._head % place.entries
-        first = min(count, place.entries - at)
-        start = place.offset + at * place.entry
-        taken = bytes(self._memory[start : start + first * place.entry])
+        at = head % self._entries
+        first = min(count, self._entries - at)
+        begin = start + at * size
+        taken = bytes(self._memory[begin : begin + first * size])
         if first < count:
-            end = place.offset + (count - first) * place.entry
-            taken += bytes(self._memory[place.offset : end])
-        self._head += count
+            taken += bytes(self._memory[start : start + (count - first) * size])
+        self._head = head + count
         return taken
 
 

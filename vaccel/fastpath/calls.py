@@ -1,29 +1,33 @@
 """Calls of programs straight from the caller's thread: one descriptor, no event loop.
 
-The tensors of a call lie in the slab, which costs the caller one copy of each. What has no room
-there is left to the general way, by buffers.
+The tensors of a call lie in the slab, which costs the caller one copy of each argument, and none of
+a large result: that is lent (see ``results``). What has no room there is left to the general way,
+by buffers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from vaccel import binding, bounds, loop
 from vaccel.aperture.descriptors import TOO_LARGE, Op
-from vaccel.commands import Completion
 from vaccel.errors import Detached, Exhausted, Unavailable
 from vaccel.fastpath import pages
 from vaccel.fastpath.piece import Piece
+from vaccel.fastpath.prepared import Prepared, split
 from vaccel.fastpath.queue import AppQueue
-from vaccel.fastpath.recycled import Recycled
+from vaccel.fastpath.results import Results, Room
 from vaccel.fastpath.span import Spans
-from vaccel.model import Array, Cost, Items, Tensor, Value
+from vaccel.model import Array, Costing, Items, Tensor, Value
+from vaccel.plain import Key
 from vaccel.rpc import ring_calls, ring_launch
-from vaccel.rpc.ring_launch import Staged
+from vaccel.rpc.ring_launch import Reply
 from vaccel.session import Session
+
+Done = tuple[dict[str, Any], Costing]
+# Kinds of calls that are prepared; the oldest goes first.
+_KINDS: Final = 256
 
 
 class Calls:
@@ -34,126 +38,121 @@ class Calls:
     def __init__(self, session: Session, queue: AppQueue) -> None:
         self._session, self._queue = session, queue
         self._stream = session.new_stream_number()
-        # What the results of a program took the last time, in bytes.
-        self._rooms: dict[int, int] = {}
         self._spans = Spans()
-        self._results = Recycled()
+        self._results = Results(queue)
+        self._prepared: dict[tuple[int, Key], Prepared] = {}
 
     @property
     def queue(self) -> AppQueue:
         """The queue pair that they travel over."""
         return self._queue
 
+    def again(self, program: int, key: Key, arrays: Sequence[Array], timeout: float) -> Done | None:
+        """Run a program with arrays of a ``key`` that it was run with before. None where it was
+        not; and as ``call``.
+        """
+        prepared = self._prepared.get((program, key))
+        if prepared is None:
+            return None
+        return self._patiently(prepared, [each.data.cast("B") for each in arrays], timeout)
+
     def call(
-        self, program: int, values: Mapping[str, Value], timeout: float
-    ) -> tuple[dict[str, Any], Cost] | None:
+        self, program: int, values: Mapping[str, Value], timeout: float, key: Key | None = None
+    ) -> Done | None:
         """Run a program. None where the slab has no room for it, or the queue has ended.
 
+        ``key`` tells calls with the same plain arrays apart, where these are all that is given.
         Raises the launch's error, TimedOut, or DeviceLost where a reset ended it.
         """
-        large = {name: value for name, value in values.items() if _is_large(value)}
-        small = {name: value for name, value in values.items() if name not in large}
-        sizes = [pages.rounded(_nbytes(value)) for value in large.values()]
-        if sum(sizes) > bounds.CALL_BYTES:
+        tensors, others = split(values)
+        prepared = Prepared(self._stream, program, tensors, others)
+        if sum(prepared.sizes) > bounds.CALL_BYTES:
             return None
-        room = self._rooms.get(program, bounds.CALL_ROOM_BYTES)
+        done = self._patiently(prepared, [_flat(each) for each in tensors.values()], timeout)
+        if done is not None and key is not None and not others:
+            while len(self._prepared) >= _KINDS:
+                self._prepared.pop(next(iter(self._prepared)), None)
+            self._prepared[program, key] = prepared
+        return done
+
+    def _patiently(
+        self, prepared: Prepared, data: Sequence[memoryview], timeout: float
+    ) -> Done | None:
         try:
-            return self._call(program, small, large, room, timeout)
+            return self._call(prepared, data, timeout)
         except (Exhausted, Detached, Unavailable) as fault:
             if self._queue.dead is None and not isinstance(fault, _NoRoom):
                 raise
             return None
 
-    def _call(
-        self,
-        program: int,
-        small: Mapping[str, Value],
-        large: Mapping[str, Value],
-        room: int,
-        timeout: float,
-    ) -> tuple[dict[str, Any], Cost]:
-        message = bounds.CALL_MESSAGE_BYTES
-        places, end = [], 0
-        for size in (*(_nbytes(value) for value in large.values()), room):
-            places.append(pages.begin(end, size))
-            end = places[-1] + size
-        at = pages.rounded(end)
-        with _piece(self._queue, at + 2 * message) as piece:
-            staged: dict[str, Staged] = {}
-            for place, (name, value) in zip(places[:-1], large.items(), strict=True):
-                assert isinstance(value, Tensor)
-                assert value.data is not None
-                piece.put(place, _flat(value.data))
-                staged[name] = Staged(value.dtype, value.shape, piece.offset + place)
-            where = (piece.offset + places[-1], room)
-            request = ring_launch.to_call(self._stream, program, small, staged, where)
-            if len(request) > message:
+    def _call(self, prepared: Prepared, data: Sequence[memoryview], timeout: float) -> Done:
+        most = bounds.CALL_MESSAGE_BYTES
+        program = prepared.kind[0]
+        room_bytes = self._results.room(program)
+        with self._piece(prepared, room_bytes) as piece:
+            for place, each in zip(prepared.places, data, strict=True):
+                piece.put(place, each)
+            room = _room(piece, prepared, room_bytes)
+            request = prepared.request(piece.offset, room.offset, room.size)
+            if len(request) > most:
                 raise _NoRoom(f"a call's message of {len(request)} bytes")
-            piece.put(at, request)
-            reply = piece.offset + at + message
-            operands = (piece.offset + at, len(request), reply, message)
-            kind = (program, sum(tensor.nbytes for tensor in staged.values()))
-            done = piece.ask(Op.CALL, operands, timeout, self._spans.quiet(kind))
-            data = piece.get(at + message, min(done.value, message))
+            piece.put(prepared.message, request)
+            at = piece.offset
+            operands = (at + prepared.message, len(request), at + prepared.reply, most)
+            done = piece.ask(Op.CALL, operands, timeout, self._spans.quiet(prepared.kind))
+            reply = piece.get(prepared.reply, min(done.value, most))
             if done.error is not None:
-                raise ring_calls.decode_error(data) if data else done.error
+                raise ring_calls.decode_error(reply) if reply else done.error
             if done.value == TOO_LARGE:
-                raise _NoRoom(f"the results of a call have no room in {message} bytes")
-            told = ring_launch.reply_of(data)
-            self._spans.note(kind, told.served_ns)
-            arrays: dict[str, Any] = {n: self._taken(tensor) for n, tensor in told.staged.items()}
-        return self._gathered(program, told.completion, arrays)
+                raise _NoRoom(f"the results of a call have no room in {most} bytes")
+            told = ring_launch.reply_of(reply)
+            self._spans.note(prepared.kind, told.served_ns)
+            arrays = self._results.taken(piece, room, told.staged)
+        beside = self._beside(told, arrays) if told.says_more else 0
+        self._results.note(program, told.staged, beside)
+        return arrays, told.cost
 
-    def _gathered(
-        self, program: int, completion: Completion, arrays: dict[str, Any]
-    ) -> tuple[dict[str, Any], Cost]:
-        if completion.error is not None:
-            raise completion.error
-        took = sum(pages.rounded(array.nbytes) for array in arrays.values())
-        for name, value in completion.results.items():
-            if isinstance(value, Tensor) and value.place is not None:
+    def _piece(self, prepared: Prepared, room: int) -> Piece:
+        try:
+            within = 0 if room >= bounds.RESULTS_LENT_LEAST else room
+            return Piece(self._queue, prepared.total + within, prepared.alignment)
+        except Exhausted as full:
+            raise _NoRoom(full.message, hint=full.hint) from None
+
+    def _beside(self, told: Reply, arrays: dict[str, Any]) -> int:
+        """Results that are not in the slab, into ``arrays``; the room that they would have taken.
+
+        What lies in buffers takes more trips. Raises the launch's error.
+        """
+        done, took = told.completion, 0
+        if done.error is not None:
+            raise done.error
+        for name, value in done.results.items():
+            if isinstance(value, Items) or (isinstance(value, Tensor) and value.place is not None):
+                arrays[name] = loop.run(self._session.fetch(value))
+            else:
+                arrays[name] = binding.object_of(value)
+            if isinstance(value, Tensor):
                 took += pages.rounded(value.nbytes)
-            arrays[name] = self._fetched(value)
-        if took > self._rooms.get(program, bounds.CALL_ROOM_BYTES):
-            self._rooms[program] = took
-        return arrays, completion.cost or Cost()
-
-    def _fetched(self, value: Value) -> Any:
-        """A result that is not in the slab; what lies in buffers takes more trips."""
-        if isinstance(value, Items) or (isinstance(value, Tensor) and value.place is not None):
-            return loop.run(self._session.fetch(value))
-        return binding.object_of(value)
-
-    def _taken(self, tensor: Staged) -> Array:
-        """A result out of the slab, whose place is about to go."""
-        flat = np.frombuffer(self._queue.window.bytes, np.uint8, tensor.nbytes, tensor.offset)
-        taken = self._results.take(tensor.nbytes)
-        np.copyto(taken, flat)
-        return taken.view(tensor.dtype.numpy).reshape(tensor.shape)
+        return took
 
 
 class _NoRoom(Exhausted):
     """The slab, or the ring, has no room now: there is another way."""
 
 
-def _piece(queue: AppQueue, size: int) -> Piece:
+def _room(piece: Piece, prepared: Prepared, size: int) -> Room:
+    """Room for results: behind the call's own, or where they are large a piece for themselves."""
+    if size < bounds.RESULTS_LENT_LEAST:
+        return Room(piece.offset + prepared.total, size, None)
+    skipped = pages.begin(0, size)
     try:
-        return Piece(queue, size, pages.alignment(size))
+        own = piece.add(skipped + size, pages.alignment(size))
     except Exhausted as full:
         raise _NoRoom(full.message, hint=full.hint) from None
+    return Room(own + skipped, size, own)
 
 
-def _is_large(value: Value) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.data is not None
-        and len(value.data) > bounds.CALL_INLINE_BYTES
-    )
-
-
-def _nbytes(value: Value) -> int:
-    return value.nbytes if isinstance(value, Tensor) else 0
-
-
-def _flat(data: bytes | memoryview) -> bytes | memoryview:
-    return data.cast("B") if isinstance(data, memoryview) and data.format != "B" else data
+def _flat(tensor: Tensor) -> memoryview:
+    data = memoryview(tensor.data or b"")
+    return data if data.format == "B" else data.cast("B")

@@ -23,8 +23,9 @@ class Piece:
         self._queue = queue
         self._bytes = queue.window.bytes
         self.offset: Final = queue.allocate(size, alignment)
-        # Whoever lets go last pops the offset, and gives the piece back; ``pop`` is atomic.
-        self._holders: list[int | None] = [self.offset]
+        self._offsets = [self.offset]
+        # Both sides, each of which pops one; ``pop`` is atomic. Whoever is last gives all back.
+        self._holders = [True]
 
     def __enter__(self) -> Piece:
         return self
@@ -38,9 +39,24 @@ class Piece:
         self._let_go()
 
     def _let_go(self) -> None:
-        last = self._holders.pop()
-        if last is not None:
-            self._queue.free(last)
+        if self._holders.pop():
+            for offset in self._offsets:
+                self._queue.free(offset)
+
+    def add(self, size: int, alignment: int = bounds.SLAB_ALIGNMENT) -> int:
+        """Offset of another piece that goes back with this one. Raises Exhausted."""
+        offset = self._queue.allocate(size, alignment)
+        self._offsets.append(offset)
+        return offset
+
+    def lend(self, offset: int, size: int) -> bool:
+        """Keep what was added from going back with this one, as far as results may stay in a slab;
+        whether it stays. Only when the worker is done with it.
+        """
+        if not self._queue.lend(offset, size):
+            return False
+        self._offsets.remove(offset)
+        return True
 
     def put(self, at: int, data: bytes | memoryview) -> None:
         """Put bytes ``at`` so many bytes within the piece."""
@@ -71,7 +87,7 @@ class Piece:
             found.append(completion)
             self._let_go()
 
-        self._holders.append(None)
+        self._holders.append(False)
         try:
             self._queue.post(op, operands, done)
         except BaseException:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -16,11 +15,11 @@ from vaccel import bounds, forks
 from vaccel.aperture import layout, ring
 from vaccel.aperture.descriptors import DESCRIPTOR, Completion, Op, decode
 from vaccel.aperture.doorbell import Doorbell
-from vaccel.aperture.slab import Slab
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
 from vaccel.errors import Detached, DeviceLost, TimedOut, VaccelError, WrongState
 from vaccel.fastpath.pace import pause, pause_near
+from vaccel.fastpath.pieces import Pieces
 
 _NOP: Final = int(Op.NOP)
 # Looks at a shared word between two looks at the clock.
@@ -46,8 +45,7 @@ class AppQueue:
         self._bell = doorbell
         self._ring_bell = doorbell.ring
         self._lock = threading.RLock()
-        self._slab = Slab(lease.slab_offset, lease.slab_bytes)
-        self._garbage: deque[int] = deque()
+        self._pieces = Pieces(lease.slab_offset, lease.slab_bytes)
         self._words = window.words
         self._epoch = window.words[layout.EPOCH_FIELD.word]
         base = layout.queue_offset(lease.queue) // layout.WORD
@@ -291,14 +289,15 @@ class AppQueue:
 
     def allocate(self, size: int, alignment: int = bounds.SLAB_ALIGNMENT) -> int:
         """Offset in the window of a piece of the slab. Raises Exhausted."""
-        with self._lock:
-            while self._garbage:
-                self._slab.free(self._garbage.popleft())
-            return self._slab.allocate(size, alignment)
+        return self._pieces.allocate(size, alignment)
 
     def free(self, offset: int) -> None:
         """Give a piece back. May be called by the collector, in any thread, at any point."""
-        self._garbage.append(offset)
+        self._pieces.free(offset)
+
+    def lend(self, offset: int, size: int) -> bool:
+        """Let a piece be a result's from now on; whether there is room for that."""
+        return self._pieces.lend(offset, size)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -323,18 +322,19 @@ class AppQueue:
     @property
     def _kept(self) -> tuple[tuple[int, int], ...]:
         """What is the app's own in the slab."""
-        return () if self._replaced else self._slab.pieces
+        return () if self._replaced else self._pieces.held
 
     def forked(self) -> None:
         """See ``forks.Follower``: arrays keep what is in them, and reach no device."""
         self._lock = threading.RLock()
+        self._pieces.forked()
         self.dead, self._pending = forks.error(), {}
         self._ring_bell = _silent
         self._bell.close()
         try:
             kept = self._kept
         except ValueError:  # a thread that has stayed behind was closing it
-            kept = self._slab.pieces
+            kept = self._pieces.held
         self.window.disown(kept)
 
     def successor(self, lease: Lease, bell: Doorbell | None = None) -> AppQueue:
@@ -349,10 +349,10 @@ class AppQueue:
         if bell is not None:
             self._bell.close()
         if self.has_slab(lease):
-            fresh._slab, fresh._garbage, fresh._lock = self._slab, self._garbage, self._lock
+            fresh._pieces = self._pieces
         else:
             start, size = self.lease.slab_offset, self.lease.slab_bytes
-            self.window.revoke(start, size, self._slab.pieces)
+            self.window.revoke(start, size, self._pieces.held)
         return fresh
 
     def has_slab(self, lease: Lease) -> bool:
@@ -367,7 +367,7 @@ class AppQueue:
         """
         assert self.has_slab(lease)
         with self._lock:
-            self.window.restore(window, self._slab.pieces)
+            self.window.restore(window, self._pieces.held)
             return self.successor(lease, bell)
 
     def close(self) -> None:

@@ -1,22 +1,30 @@
-"""A program's call in the slab: the messages, with the large tensors beside them.
+"""A program's call in the slab: the messages, with the tensors beside them.
 
-What is small travels in the message; a large tensor lies in the slab, and the message says where.
+Tensors lie in the slab, and the messages say where. A call and its reply say the same as the last
+of their kind did, but for what lies in the slab and for the cost: what they say is read once.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from vaccel import bounds
 from vaccel.commands import Completion, Launch
 from vaccel.errors import InvalidArgument
-from vaccel.model import DType, Tensor, Value
+from vaccel.model import Cost, DType, Tensor, Value
 from vaccel.rpc import convert, convert_commands, convert_values
-from vaccel.v1 import ring_pb2
+from vaccel.v1 import compute_pb2, ring_pb2
+
+# Of a reply: what the worker took for the call (ns), whether its completion has an error or
+# results, the bytes of the CallResults that follow; the rest is the Completion.
+_HEAD: Final = struct.Struct("<QII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +51,32 @@ class Call:
     room_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
 class Reply:
     """What became of a call; ``staged`` are the results that were put into the room.
 
     ``served_ns`` is what the worker took for it: the caller's next call may be left alone so long.
+    ``says_more``: the completion has an error, or results that are not in the room.
     """
 
-    completion: Completion
-    staged: Mapping[str, Staged]
-    served_ns: int = 0
+    __slots__ = ("_completion", "says_more", "served_ns", "staged")
+
+    def __init__(
+        self, staged: Mapping[str, Staged], served_ns: int, says_more: bool, completion: bytes
+    ) -> None:
+        self.staged, self.served_ns, self.says_more = staged, served_ns, says_more
+        self._completion = completion
+
+    @property
+    def completion(self) -> Completion:
+        """The launch's error, its cost, and the results that are not in the room; read anew each
+        time, as most callers want none of it.
+        """
+        message = compute_pb2.Completion.FromString(self._completion)
+        return convert_commands.completion_of(message)
+
+    def cost(self) -> Cost:
+        """What the launch would have cost the device."""
+        return self.completion.cost or Cost()
 
 
 def to_call(
@@ -80,6 +104,30 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
 
     Every tensor is copied once, before anything looks at it. Raises InvalidArgument.
     """
+    asked = _asked(payload)
+    arguments = dict(asked.arguments)
+    for name, one in asked.staged.items():
+        data = copy(one.offset, one.nbytes)
+        arguments[name] = Tensor(one.dtype, one.shape, data=data)
+    launch = Launch(asked.program, arguments)
+    return Call(asked.stream, launch, asked.room_offset, asked.room_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request says, without what lies in the slab."""
+
+    stream: int
+    program: int
+    arguments: Mapping[str, Value]
+    staged: Mapping[str, Staged]
+    room_offset: int
+    room_bytes: int
+
+
+# An app's calls of one kind send the same bytes each time.
+@lru_cache(maxsize=64)
+def _asked(payload: bytes) -> _Asked:
     message = ring_pb2.CallRequest()
     try:
         message.ParseFromString(payload)
@@ -91,39 +139,42 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
             f"call: {len(arguments) + len(message.staged)} arguments, at most"
             f" {bounds.ARGUMENTS_PER_LAUNCH}"
         )
-    left = bounds.CALL_BYTES
-    for name, one in message.staged.items():
-        if name in arguments:
-            raise InvalidArgument(f"call: argument {convert.clip(name, 80)!r} is given twice")
-        tensor = _get(one, name)
-        left -= tensor.nbytes
-        if left < 0:
-            raise InvalidArgument(
-                f"call: arguments of more than {bounds.CALL_BYTES} bytes",
-                hint="write large tensors to buffers first",
-            )
-        data = copy(tensor.offset, tensor.nbytes)
-        arguments[name] = Tensor(tensor.dtype, tensor.shape, data=data)
-    launch = Launch(message.program, arguments)
-    return Call(message.stream, launch, message.room_offset, message.room_bytes)
-
-
-def to_reply(reply: Reply) -> bytes:
-    """A reply as it travels."""
-    message = ring_pb2.CallReply(
-        completion=convert_commands.to_completion(reply.completion), served_ns=reply.served_ns
+    staged = {name: _get(one, name) for name, one in message.staged.items()}
+    if twice := sorted(arguments.keys() & staged.keys()):
+        raise InvalidArgument(f"call: argument {convert.clip(twice[0], 80)!r} is given twice")
+    if sum(one.nbytes for one in staged.values()) > bounds.CALL_BYTES:
+        raise InvalidArgument(
+            f"call: arguments of more than {bounds.CALL_BYTES} bytes",
+            hint="write large tensors to buffers first",
+        )
+    return _Asked(
+        message.stream, message.program, arguments, staged, message.room_offset, message.room_bytes
     )
-    for name, tensor in reply.staged.items():
+
+
+def to_reply(completion: Completion, staged: Mapping[str, Staged], served_ns: int) -> bytes:
+    """A reply as it travels: a head, the results that are staged, the completion."""
+    message = ring_pb2.CallResults()
+    for name, tensor in staged.items():
         _put(message.staged[name], tensor)
-    return message.SerializeToString()
+    places = message.SerializeToString(deterministic=True)
+    says_more = completion.error is not None or bool(completion.results)
+    head = _HEAD.pack(served_ns, says_more, len(places))
+    return head + places + convert_commands.to_completion(completion).SerializeToString()
 
 
 def reply_of(payload: bytes) -> Reply:
     """What ``to_reply`` made."""
-    message = ring_pb2.CallReply.FromString(payload)
-    staged = {name: _get(one, name) for name, one in message.staged.items()}
-    completion = convert_commands.completion_of(message.completion)
-    return Reply(completion, staged, message.served_ns)
+    served_ns, says_more, length = _HEAD.unpack_from(payload)
+    end = _HEAD.size + length
+    return Reply(_staged(payload[_HEAD.size : end]), served_ns, bool(says_more), payload[end:])
+
+
+# Results of one kind are put into few places in turn.
+@lru_cache(maxsize=64)
+def _staged(payload: bytes) -> Mapping[str, Staged]:
+    message = ring_pb2.CallResults.FromString(payload)
+    return {name: _get(one, name) for name, one in message.staged.items()}
 
 
 def _put(message: ring_pb2.SlabTensor, tensor: Staged) -> None:

@@ -1,4 +1,3 @@
-from vaccel.v1 import compute_pb2 as _compute_pb2
 from vaccel.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -48,8 +47,8 @@ class CallRequest(_message.Message):
     room_bytes: int
     def __init__(self, stream: _Optional[int] = ..., program: _Optional[int] = ..., arguments: _Optional[_Mapping[str, _types_pb2.Value]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ..., room_offset: _Optional[int] = ..., room_bytes: _Optional[int] = ...) -> None: ...
 
-class CallReply(_message.Message):
-    __slots__ = ("completion", "staged", "served_ns")
+class CallResults(_message.Message):
+    __slots__ = ("staged",)
     class StagedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,10 +56,6 @@ class CallReply(_message.Message):
         key: str
         value: SlabTensor
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[SlabTensor, _Mapping]] = ...) -> None: ...
-    COMPLETION_FIELD_NUMBER: _ClassVar[int]
     STAGED_FIELD_NUMBER: _ClassVar[int]
-    SERVED_NS_FIELD_NUMBER: _ClassVar[int]
-    completion: _compute_pb2.Completion
     staged: _containers.MessageMap[str, SlabTensor]
-    served_ns: int
-    def __init__(self, completion: _Optional[_Union[_compute_pb2.Completion, _Mapping]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ..., served_ns: _Optional[int] = ...) -> None: ...
+    def __init__(self, staged: _Optional[_Mapping[str, SlabTensor]] = ...) -> None: ...

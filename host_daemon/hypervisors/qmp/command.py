@@ -18,6 +18,8 @@ from vaccel.errors import Exhausted, HostFault, InvalidArgument, TimedOut, Unava
 
 # useradd (8), "CAVEATS".
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+# The part of what a command took that its end may be seen late.
+_LATE: Final = 1 / 8
 _STREAMS: Final = (("stdout", "out"), ("stderr", "err"))
 
 
@@ -86,7 +88,8 @@ def _arguments(command: Sequence[str], user: str, stdin: bytes) -> dict[str, Any
 
 
 async def _ended(agent: GuestAgent, vm: str, pid: int) -> dict[str, Any]:
-    delay = bounds.EXEC_POLL_FIRST_SECONDS
+    clock = running_loop().time
+    start = clock()
     while True:
         try:
             status = await agent.request("guest-exec-status", {"pid": pid}, limit=ANSWER_BYTES)
@@ -99,8 +102,9 @@ async def _ended(agent: GuestAgent, vm: str, pid: int) -> dict[str, Any]:
             raise _nonsense(vm, status)
         if status.get("exited"):
             return status
-        await sleep(delay)
-        delay = min(delay * 1.5, bounds.EXEC_POLL_LAST_SECONDS)
+        # A question costs the guest some milliseconds, which its command may be measuring.
+        delay = max((clock() - start) * _LATE, bounds.EXEC_POLL_FIRST_SECONDS)
+        await sleep(min(delay, bounds.EXEC_POLL_LAST_SECONDS))
 
 
 async def _end(agent: GuestAgent, pid: int) -> None:
