@@ -136,6 +136,8 @@ RECALL_APP_SECONDS: Final = 2.0
 DEATH_SECONDS: Final = 5.0
 # Until the agent has taken all windows back, on a slow guest; then the device goes all the same.
 RECALL_SECONDS: Final = 10.0
+# The same where the operator insists: long enough for a guest that works.
+RECALL_FORCED_SECONDS: Final = 2.0
 # How long the slab of a context that a reset ended waits for its app to come back.
 LEASE_GRACE_SECONDS: Final = 30.0
 

@@ -120,17 +120,24 @@ class Attachments:
         await self._steps.let_go(record, force=True)
         await self._renew(record, intent, VfEvent.ABANDONED)
 
-    async def detach(self, vf: str, force: bool, report: Report) -> VfRecord:
-        """Take a VF back. Its worker is replaced: nothing of the tenant is left."""
+    async def detach(
+        self, vf: str, force: bool, report: Report, *, ask: bool = True
+    ) -> VfRecord:
+        """Take a VF back. Its worker is replaced: nothing of the tenant is left.
+
+        Its guest is asked first, so that its apps keep what they have in the window; with ``force``
+        not for long, and not at all where there is nobody to ``ask``.
+        """
         record = self._get(vf)
         async with self._steps.lock(record.id):
-            return await self._detach(record.id, force, report)
+            return await self._detach(record.id, force, report, ask)
 
-    async def _detach(self, vf: str, force: bool, report: Report) -> VfRecord:
+    async def _detach(self, vf: str, force: bool, report: Report, ask: bool) -> VfRecord:
         record, intent = self._steps.announce(vf, VfEvent.DETACH, IntentKind.VF_DETACH)
-        if record.vm and not force:
+        if record.vm and ask:
             report("asking the guest to let go of the VF", -1)
-            await self._recalls.recall(record.id)
+            patience = bounds.RECALL_FORCED_SECONDS if force else bounds.RECALL_SECONDS
+            await self._recalls.recall(record.id, patience)
         report("unplugging the VF", -1)
         try:
             await self._steps.let_go(record, force)
@@ -172,7 +179,7 @@ class Attachments:
         """The VM is gone: its VFs are ready again."""
         for record in self._list(vm):
             try:
-                await self.force_detach(record.id)
+                await self.detach(record.id, True, _quiet, ask=False)
             except VaccelError as fault:  # one that resists must not keep the others
                 log.error("%s cannot be taken back: %s", record, fault)
 
@@ -185,10 +192,10 @@ class Attachments:
             if vf in await self._steps.machines.machine(vm).plugged():
                 return  # it was plugged again meanwhile
             log.warning("%s: its guest ejected it", record)
-            await self._detach(vf, True, _quiet)
+            await self._detach(vf, True, _quiet, ask=False)
 
     async def force_detach(self, vf: str) -> None:
-        """Take a VF back without asking the guest."""
+        """Take a VF back, whatever its guest says."""
         await self.detach(vf, True, _quiet)
 
 

@@ -12,8 +12,6 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from vaccel import bounds
-
 log = logging.getLogger(__name__)
 
 
@@ -44,15 +42,17 @@ class Recalls:
             if not watchers:
                 self._watchers.pop(vf, None)
 
-    async def recall(self, vf: str) -> bool:
-        """Ask the agents of a VF, if any listen, and wait; whether all of them let go in time."""
+    async def recall(self, vf: str, patience: float) -> bool:
+        """Ask the agents of a VF, if any listen, and wait for so many seconds; whether all of them
+        let go in time.
+        """
         watchers = list(self._watchers.get(vf, ()))
         for watcher in watchers:
             watcher.asked.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(bounds.RECALL_SECONDS):
+            async with asyncio.timeout(patience):
                 for watcher in watchers:
                     await watcher.left.wait()
                 return True
-        log.warning("the agent of %s did not let go within %g s", vf, bounds.RECALL_SECONDS)
+        log.warning("the agent of %s did not let go within %g s", vf, patience)
         return False

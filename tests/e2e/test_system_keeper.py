@@ -56,11 +56,14 @@ def test_a_worker_that_is_killed_under_an_app(system: System, vm: str, vf: VF) -
     print(f"freed {spent * 1000:.0f} ms after the kill was answered")
 
 
-def test_a_vf_that_is_detached_under_an_app(system: System, vm: str, vf: VF) -> None:
+@pytest.mark.parametrize("force", [False, True])
+def test_a_vf_that_is_detached_under_an_app(
+    system: System, vm: str, vf: VF, force: bool
+) -> None:
     app = system.app(vm, "aperture_loop", vf.id)
     app.await_line("step 2", 60)
     began = time.monotonic()
-    assert system.admin.detach_vf(vf.id).state == "ready"
+    assert system.admin.detach_vf(vf.id, force=force).state == "ready"
     print(f"detached in {time.monotonic() - began:.2f} s")
     assert app.end() == 0, app.text()
     assert re.search("^detached .*taken away", app.text(), re.M), app.text()

@@ -20,6 +20,9 @@ a = rng.standard_normal((32, 48), np.float32)
 b = rng.standard_normal((48, 16), np.float32)
 device = vaccel.open(sys.argv[1], path="aperture")
 stream, staged = device.stream(), device.staging((1 << 16,), "uint8")
+large = rng.standard_normal((512, 512), np.float32)
+device.run("relu", large)
+held = device.run("relu", large)  # the second call lends its result
 steps = 0
 while True:
     try:
@@ -52,6 +55,7 @@ while True:
         break
 staged[:] = 77
 assert staged.sum() == 77 * staged.size
+np.testing.assert_array_equal(held, np.maximum(large, 0))
 try:
     stream.submit(Nop())
 except Detached as fault:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from host_daemon.control import recalls as module
 from host_daemon.control.recalls import Recalls
-from vaccel import bounds
 
 
 async def test_without_an_agent_there_is_nothing_to_wait_for() -> None:
-    assert await Recalls().recall("vf-1")
+    assert await Recalls().recall("vf-1", 10.0)
 
 
 async def test_a_recall_waits_until_every_agent_has_let_go() -> None:
@@ -29,7 +25,7 @@ async def test_a_recall_waits_until_every_agent_has_let_go() -> None:
     other = asyncio.create_task(agent("vf-2"))
     listening = asyncio.create_task(agent("vf-1"))
     await asyncio.sleep(0)
-    recall = asyncio.create_task(recalls.recall("vf-1"))
+    recall = asyncio.create_task(recalls.recall("vf-1", 10.0))
     await asked.wait()
     assert not recall.done()
     may_go.set()
@@ -38,18 +34,14 @@ async def test_a_recall_waits_until_every_agent_has_let_go() -> None:
     assert not other.done()
     other.cancel()
     await asyncio.gather(other, return_exceptions=True)
-    assert await recalls.recall("vf-2")
+    assert await recalls.recall("vf-2", 10.0)
 
 
-async def test_an_agent_that_hangs_holds_up_nobody_for_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_agent_that_hangs_holds_up_nobody_for_long() -> None:
     recalls = Recalls()
     watch = recalls.watch("vf-1")
     hangs = asyncio.ensure_future(anext(watch))
     await asyncio.sleep(0)
-    monkeypatch.setattr(bounds, "RECALL_SECONDS", 0.01)
-    assert module.bounds is bounds
-    assert not await recalls.recall("vf-1")
+    assert not await recalls.recall("vf-1", 0.01)
     await hangs
     await watch.aclose()
