@@ -22,6 +22,7 @@ from host_daemon.compiler.arithmetic.legalise import legalise
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.frontend import CheckedModel
+from host_daemon.compiler.fusion import possible
 from host_daemon.compiler.memory_plan import Fit
 from host_daemon.compiler.pipeline import Pipeline
 from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
@@ -83,6 +84,7 @@ class CompiledProgram:
                 max_error, model, self.analysis, arithmetic, target.device
             )
         self.graph = model.proto.graph
+        self._fusions = possible(model.proto, self.analysis, target.device)
         opening = Opening(target.threads, target.scratch, model.weights)
         self._body = open_body(model, self.analysis, target.device, opening)
         self._plans = Plans()
@@ -183,7 +185,8 @@ class CompiledProgram:
         return self._planned(found.nodes), found
 
     def _planned(self, nodes: Sequence[Executed]) -> Plan:
-        return make_plan(nodes, self.analysis, self._device, self._body.residents)
+        residents, fusions = self._body.residents, self._fusions
+        return make_plan(nodes, self.analysis, self._device, residents, fusions)
 
     @property
     def programming(self) -> Cost | None:
