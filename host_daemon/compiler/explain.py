@@ -20,7 +20,7 @@ from onnx import GraphProto
 from host_daemon.compiler.analysis import Analysis, NodeInfo
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.graphs import nodes as all_nodes
-from host_daemon.compiler.memory_plan import Fit, MemoryPlan
+from host_daemon.compiler.memory_plan import MemoryPlan
 from host_daemon.compiler.plan import Plan
 from host_daemon.compiler.program import CompiledProgram, Target
 from host_daemon.core.device import ARITHMETIC, NodeCost, Operation
@@ -72,8 +72,7 @@ def explain(
         name: values.get(name, np.broadcast_to(np.zeros((), np.int8), shape))
         for name, shape in shapes.items()
     }
-    fit = Fit(model.proto, model.weight_bytes, profile.memory_bytes)
-    memory = fit.plan(arrays, analysis.steering)
+    memory = program.fit.plan(arrays, analysis.steering)
     roofs = _Roofs(target, profile)
     rows = _rows(plan, analysis, roofs)
     for row in rows:
@@ -175,7 +174,7 @@ def _memory(found: MemoryPlan | None, profile: Profile) -> dict[str, Any]:
         "capacity_bytes": profile.memory_bytes,
         "weight_bytes": found.weight_bytes,
         "peak_bytes": found.peak_bytes,
-        "at": found.peak.node,
+        "at": found.peak.where,
         "largest": found.peak.largest,
         "unknown_values": found.unknown,
         "live_bytes": [each.live_bytes for each in found.held],

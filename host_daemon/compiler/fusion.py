@@ -73,6 +73,9 @@ class _Walk:
     def __init__(self, graph: GraphProto, analysis: Analysis) -> None:
         self._nodes = list(graph.node)
         self._analysis = analysis
+        self._products = [at for at, node in enumerate(self._nodes) if self._is_product(node)]
+        if not self._products:
+            return
         self._made = {name: at for at, n in enumerate(self._nodes) for name in n.output if name}
         self._takers: dict[str, list[tuple[int, int]]] = {}
         for at, node in enumerate(self._nodes):
@@ -86,11 +89,10 @@ class _Walk:
 
     def chains(self) -> Iterator[tuple[str, tuple[Link, ...]]]:
         # Of two products that a sum takes the later one has it: then the other is there.
-        for at in range(len(self._nodes) - 1, -1, -1):
-            node = self._nodes[at]
-            links = tuple(self._behind(at)) if self._is_product(node) else ()
+        for at in reversed(self._products):
+            links = tuple(self._behind(at))
             if links:
-                yield node.name, links
+                yield self._nodes[at].name, links
 
     def _is_product(self, node: NodeProto) -> bool:
         info, quantised = self._analysis.nodes[node.name], self._analysis.quantised

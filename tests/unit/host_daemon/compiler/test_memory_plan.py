@@ -20,7 +20,7 @@ NODE = helper.make_node
 def planned(made: ModelProto, **shapes: tuple[int, ...]) -> MemoryPlan:
     checked = frontend.read(made.SerializeToString())
     known = infer(checked.proto, shapes or None)
-    return plan(checked.proto.graph, known, checked.weight_bytes)
+    return plan(checked.proto, known, checked.weight_bytes)
 
 
 def chain(*ops: str, dims: list[int | str]) -> ModelProto:
