@@ -32,6 +32,8 @@ _ACTIVATIONS: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset(_ONNX_TEXT.split()),
     "com.microsoft": frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu"}),
 }
+# Longer chains are cut: what is asked of a device at once has an end. Networks have a few.
+LONGEST: Final = 32
 _NORMALISATION: Final = "BatchNormalization"
 # Activations that ONNX Runtime writes out, having no kernel, and as what a launch then shows them.
 _WRITTEN_OUT: Final[Mapping[str, tuple[str, ...]]] = {
@@ -104,7 +106,8 @@ class _Walk:
     def _behind(self, product: int) -> Iterator[Link]:
         value = self._nodes[product].output[0]
         head = self._nodes[product].name
-        while True:
+        count = 0
+        while count < LONGEST:
             takers = self._takers.get(value, ())
             if len(takers) != 1 or value in self._kept:
                 return
@@ -118,6 +121,7 @@ class _Walk:
             if at in self._claimed or not self._is_link(info, through, product):
                 return
             self._claimed.add(at)
+            count += 1
             yield Link(node.name, through)
             value = node.output[0]
 

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, helper
 from onnx.numpy_helper import from_array
 
 from host_daemon.compiler.analysis import analyse
-from host_daemon.compiler.fusion import find_fusions
+from host_daemon.compiler.fusion import LONGEST, find_fusions
 from host_daemon.compiler.plan import Plan
 from host_daemon.compiler.program import CompiledProgram, Target, compile_model
 from host_daemon.core.device import Epilogue, NodeCost, Operation
@@ -160,6 +160,11 @@ def test_what_is_no_epilogue(node: NodeProto) -> None:
     node.name = "node"
     bound = {"bound": value("bound", F32, [])} if "bound" in node.input else {}
     assert chains(made([conv("x", "a"), node], **bound)) == {}
+
+
+def test_a_chain_has_an_end() -> None:
+    found = chains(network(["Relu"] * (LONGEST + 3)))
+    assert found == {"product": [f"n{at}" for at in range(LONGEST)]}
 
 
 def test_a_sum_of_two_products_goes_with_the_later_one() -> None:
