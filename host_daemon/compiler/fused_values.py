@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from onnx import GraphProto, ModelProto
 
@@ -15,6 +16,9 @@ from host_daemon.compiler.signature import FROM_ONNX
 from host_daemon.compiler.trace import Typed
 from host_daemon.core.device import DeviceModel, Operation
 from vaccel.errors import VaccelError
+
+# No device is asked about larger tensors: none has the memory, and a model may claim any size.
+_LARGEST: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Fuser:
         def spec(value: str) -> Typed | None:
             each = scope.find(value) if value else None
             if each is None or each.shape is None or each.kind not in FROM_ONNX:
+                return None
+            if (each.nbytes or 0) > _LARGEST:
                 return None
             return FROM_ONNX[each.kind], each.shape
 

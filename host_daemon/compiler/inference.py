@@ -121,5 +121,8 @@ def known_of(value: ValueInfoProto) -> Inferred | None:
         return None
     tensor = value.type.tensor_type
     dims = tensor.shape.dim
-    known = tensor.HasField("shape") and all(dim.WhichOneof("value") == "dim_value" for dim in dims)
+    # Some exporters write -1 for a dimension that they do not know.
+    known = tensor.HasField("shape") and all(
+        dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0 for dim in dims
+    )
     return Inferred(tensor.elem_type, tuple(dim.dim_value for dim in dims) if known else None)

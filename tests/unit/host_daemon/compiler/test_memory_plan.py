@@ -61,6 +61,12 @@ def test_a_launch_has_shapes_of_its_own() -> None:
     assert planned(made, x=(3, 8)).peak_bytes == 2 * 3 * 8 * 4
 
 
+def test_a_dimension_below_zero_is_one_that_nobody_knows() -> None:
+    made = chain("Relu", "Abs", dims=[-1, 8])
+    assert planned(made).unknown == 2 and planned(made).peak_bytes == 0
+    assert planned(made, x=(3, 8)).peak_bytes == 2 * 3 * 8 * 4
+
+
 def test_what_a_branch_takes_is_alive_until_it_ran() -> None:
     inside = value("inner", F32, None)
     yes = graph([NODE("Neg", ["a"], ["inner"])], [], [inside])

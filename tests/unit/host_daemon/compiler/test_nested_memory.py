@@ -212,6 +212,28 @@ def test_what_is_between_fused_nodes_takes_no_memory() -> None:
     assert fused.peak.node == "'product' ('Conv')"
 
 
+def test_nobody_asks_what_is_fused_before_shapes_are_known(tmp_path: Path) -> None:
+    proto = made([conv("x", "a"), NODE("Relu", ["a"], ["y"], name="relu")])
+    for dim in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value = -1
+    card = load_card(find_card("kcloud-1"))
+    target = Target(device_model(card, card.profiles[0]), 1, tmp_path, 1 << 20)
+    program = compile_model(proto.SerializeToString(), target)
+    plan = program.plan({"x": (1, 8, 12, 12)}, {})
+    assert plan.fused == ("", "product")
+
+
+@pytest.mark.parametrize("side", [1 << 20, 1 << 31, 1 << 62])
+def test_sizes_beyond_all_memory_are_refused_by_name(tmp_path: Path, side: int) -> None:
+    proto = made([conv("x", "a"), NODE("Relu", ["a"], ["y"], name="relu")])
+    shape = proto.graph.input[0].type.tensor_type.shape
+    shape.dim[2].dim_value = shape.dim[3].dim_value = side
+    card = load_card(find_card("kcloud-1"))
+    target = Target(device_model(card, card.profiles[0]), 1, tmp_path, 1 << 40)
+    with pytest.raises(Exhausted, match="'product'"):
+        compile_model(proto.SerializeToString(), target)
+
+
 def test_a_model_that_fits_since_its_nodes_are_fused_is_launched(tmp_path: Path) -> None:
     one = 8 * 12 * 12 * 4
     proto = made([
