@@ -1,10 +1,10 @@
 """Why a program costs what it costs: each node with its place, its reason and its numbers.
 
 The numbers are the plan's own (``plan.make_plan``). Utilisation is a unit's busy cycles over the
-node's critical cycles. The roofline (S. Williams, A. Waterman, D. Patterson, "Roofline: An
-Insightful Visual Performance Model for Multicore Architectures", CACM 52(4), 2009) has as its roofs
-the bandwidth of the profile, and what the device's own closed form says of a large product in the
-node's arithmetic.
+node's critical cycles; of nodes that are fused, over those of all of them together. The roofline
+(S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for
+Multicore Architectures", CACM 52(4), 2009) has as its roofs the bandwidth of the profile, and what
+the device's own closed form says of a large product in the node's arithmetic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnx import GraphProto
 from host_daemon.compiler.analysis import Analysis, NodeInfo
 from host_daemon.compiler.frontend import CheckedModel
 from host_daemon.compiler.graphs import nodes as all_nodes
-from host_daemon.compiler.memory_plan import Fit, MemoryPlan
+from host_daemon.compiler.memory_plan import MemoryPlan
 from host_daemon.compiler.plan import Plan
 from host_daemon.compiler.program import CompiledProgram, Target
 from host_daemon.core.device import ARITHMETIC, NodeCost, Operation
@@ -72,8 +72,7 @@ def explain(
         name: values.get(name, np.broadcast_to(np.zeros((), np.int8), shape))
         for name, shape in shapes.items()
     }
-    fit = Fit(model.proto, model.weight_bytes, profile.memory_bytes)
-    memory = fit.plan(arrays, analysis.steering)
+    memory = program.fit.plan(arrays, analysis.steering)
     roofs = _Roofs(target, profile)
     rows = _rows(plan, analysis, roofs)
     for row in rows:
@@ -175,7 +174,7 @@ def _memory(found: MemoryPlan | None, profile: Profile) -> dict[str, Any]:
         "capacity_bytes": profile.memory_bytes,
         "weight_bytes": found.weight_bytes,
         "peak_bytes": found.peak_bytes,
-        "at": found.peak.node,
+        "at": found.peak.where,
         "largest": found.peak.largest,
         "unknown_values": found.unknown,
         "live_bytes": [each.live_bytes for each in found.held],
@@ -189,8 +188,12 @@ class _Sum:
     operation: Operation
     place: str
     note: str = ""
+    fused_into: str = ""
+    joined: list[str] = field(default_factory=list)
     runs: int = 0
     critical: int = 0
+    # Of all that it is fused with, where it is.
+    together: int = 0
     macs: int = 0
     cycles: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
@@ -210,8 +213,10 @@ class _Sum:
 def _rows(plan: Plan, analysis: Analysis, roofs: _Roofs) -> list[dict[str, Any]]:
     """A row for each node, in the order in which they first ran; a loop's turns are one row."""
     sums: dict[str, _Sum] = {}
-    for name, operation, cost in zip(plan.names, plan.operations, plan.costs, strict=True):
-        sums.setdefault(name, _Sum(operation, cost.place, cost.note)).add(cost)
+    nodes = zip(plan.names, plan.operations, plan.costs, plan.fused, strict=True)
+    for name, operation, cost, product in nodes:
+        sums.setdefault(name, _Sum(operation, cost.place, cost.note, product)).add(cost)
+    _group(sums)
     known = [name for name in sums if name in analysis.nodes]
     makers = {out: name for name in known for out in _outputs(name, analysis)}
     rows: list[dict[str, Any]] = []
@@ -221,6 +226,18 @@ def _rows(plan: Plan, analysis: Analysis, roofs: _Roofs) -> list[dict[str, Any]]
         rows.append(_row(name, each, start, roofs) | {"takes": _takes(info, makers)})
         start += each.critical
     return rows
+
+
+def _group(sums: Mapping[str, _Sum]) -> None:
+    """Tell products what is fused into them, and all of them how long they take together."""
+    for name, each in sums.items():
+        each.together += each.critical
+        if each.fused_into:
+            sums[each.fused_into].joined.append(name)
+            sums[each.fused_into].together += each.critical
+    for each in sums.values():
+        if each.fused_into:
+            each.together = sums[each.fused_into].together
 
 
 def _outputs(name: str, analysis: Analysis) -> tuple[str, ...]:
@@ -234,12 +251,13 @@ def _takes(info: NodeInfo | None, makers: Mapping[str, str]) -> list[str]:
 
 
 def _row(name: str, each: _Sum, start: int, roofs: _Roofs) -> dict[str, Any]:
-    busy = {unit: cycles / each.critical for unit, cycles in each.cycles.items() if each.critical}
+    busy = {unit: cycles / each.together for unit, cycles in each.cycles.items() if each.together}
     return {
         "name": name,
         "op": each.operation.op,
         "place": each.place,
-        "why": _why(each),
+        "why": _fused(each) or _why(each),
+        "fused_into": each.fused_into,
         "runs": each.runs,
         "inputs": [_spec(spec) for spec in each.operation.inputs],
         "outputs": [_spec(spec) for spec in each.operation.outputs],
@@ -266,13 +284,19 @@ _ALWAYS: Final = {
 }
 
 
+def _fused(each: _Sum) -> str:
+    into = each.fused_into
+    return into and f"fused into {into}: computed on its result before that is written"
+
+
 def _why(each: _Sum) -> str:
     operation = each.operation
     asked = operation.attributes.get(ARITHMETIC)
     first = next((spec[0].value for spec in operation.inputs if spec is not None), "")
     product = operation.op in _PRODUCTS
     if each.place == "array":
-        return f"a product: the arrays compute it in {asked or first}"
+        more = f", with {', '.join(each.joined)} fused into it" if each.joined else ""
+        return f"a product: the arrays compute it in {asked or first}{more}"
     if each.place == "banks":
         note = f": {each.note}" if each.note else ""
         return f"the banks compute it in {asked or first} where its data lies{note}"
@@ -297,7 +321,7 @@ class _Roofs:
         """Where a node lies: MACs per byte, per cycle, its roof, and what bounds it."""
         moved = each.bytes.get("dram") or max(each.bytes.values(), default=0)
         busiest = max(each.cycles, key=lambda unit: each.cycles[unit], default="")
-        share = each.cycles[busiest] / each.critical if busiest and each.critical else 0.0
+        share = each.cycles[busiest] / each.together if busiest and each.together else 0.0
         bound = busiest if share >= 0.5 else "latency"
         if not each.macs or not each.critical:
             return {"bound": bound}

@@ -68,7 +68,7 @@ def infer(
     """
     shown = weights.as_inputs(model)
     del shown.graph.value_info[:]
-    _densify(shown.graph)
+    densify(shown.graph)
     for value in shown.graph.input:
         if inputs is not None and value.name in inputs and value.type.HasField("tensor_type"):
             kind = value.type.tensor_type.elem_type
@@ -84,7 +84,7 @@ def infer(
     known = {
         value.name: each
         for value in (*graph.input, *graph.value_info, *graph.output)
-        if (each := _of(value)) is not None
+        if (each := known_of(value)) is not None
     }
     for tensor in model.graph.initializer:
         known[tensor.name] = Inferred(tensor.data_type, tuple(tensor.dims))
@@ -107,7 +107,7 @@ def _inferred(shown: ModelProto, model: ModelProto) -> ModelProto:
         raise InvalidModel(blame.reason(str(fault), graphs.nodes(model.graph))) from fault
 
 
-def _densify(graph: GraphProto) -> None:
+def densify(graph: GraphProto) -> None:
     """Sparse weights as inputs: whoever takes one sees it dense."""
     for sparse in graph.sparse_initializer:
         kind, dims = sparse.values.data_type, tuple(sparse.dims)
@@ -115,10 +115,14 @@ def _densify(graph: GraphProto) -> None:
     del graph.sparse_initializer[:]
 
 
-def _of(value: ValueInfoProto) -> Inferred | None:
+def known_of(value: ValueInfoProto) -> Inferred | None:
+    """What a graph says of a value; None where it is no tensor."""
     if value.type.WhichOneof("value") != "tensor_type":
         return None
     tensor = value.type.tensor_type
     dims = tensor.shape.dim
-    known = tensor.HasField("shape") and all(dim.WhichOneof("value") == "dim_value" for dim in dims)
+    # Some exporters write -1 for a dimension that they do not know.
+    known = tensor.HasField("shape") and all(
+        dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0 for dim in dims
+    )
     return Inferred(tensor.elem_type, tuple(dim.dim_value for dim in dims) if known else None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final
 
 from host_daemon.compiler.analysis import Analysis, NodeInfo
+from host_daemon.compiler.fusion import NO_FUSIONS, Fusions, Link, fused, gathered
 from host_daemon.compiler.trace import Executed, Typed
 from host_daemon.core.device import ARITHMETIC, DeviceModel, NodeCost, Operation
 from vaccel import bounds
@@ -31,13 +33,15 @@ _PROCESSORS: Final = frozenset({"vector", "digital"})
 class Plan:
     """The operations of a launch, in order, and their cost from device time 0.
 
-    ``names`` are those of the nodes, ``costs`` what each operation costs by itself.
+    ``names`` are those of the nodes, ``costs`` what each operation costs by itself, or as a part of
+    what it is fused with; ``fused`` are the products that nodes are fused into, "" for all others.
     """
 
     operations: tuple[Operation, ...]
     cost: Cost
     names: tuple[str, ...] = ()
     costs: tuple[NodeCost, ...] = ()
+    fused: tuple[str, ...] = ()
 
 
 class Plans:
@@ -106,6 +110,7 @@ def make_plan(
     analysis: Analysis,
     device: DeviceModel,
     residents: Mapping[str, str] = _NO_RESIDENTS,
+    fusions: Fusions = NO_FUSIONS,
 ) -> Plan:
     """Lower executed nodes and add up what they cost. Raises Unsupported naming an operation.
 
@@ -113,10 +118,10 @@ def make_plan(
     nodes are counted themselves.
     """
     known: dict[Executed, tuple[Operation, NodeCost]] = {}
+    ran: list[Executed] = []
     operations: list[Operation] = []
     costs: list[NodeCost] = []
-    names: list[str] = []
-    for node in nodes:
+    for node in gathered(nodes, analysis, fusions):
         info = analysis.nodes.get(node.name)
         if info is not None and (info.free or _is_taken_in(info, node.name, analysis, device)):
             continue
@@ -127,8 +132,54 @@ def make_plan(
         operation, cost = known[node]
         operations.append(operation)
         costs.append(cost)
-        names.append(node.name)
-    return Plan(tuple(operations), device.launch_cost(costs), tuple(names), tuple(costs))
+        ran.append(node)
+    heads = [""] * len(ran)
+    for group, found in _fused(ran, operations, fusions, device):
+        for index, cost in zip(group, found, strict=False):
+            costs[index] = cost
+            heads[index] = ran[group[0]].name if index != group[0] else ""
+    names = tuple(node.name for node in ran)
+    return Plan(tuple(operations), device.launch_cost(costs), names, tuple(costs), tuple(heads))
+
+
+def _fused(
+    ran: Sequence[Executed],
+    operations: Sequence[Operation],
+    fusions: Fusions,
+    device: DeviceModel,
+) -> Iterator[tuple[tuple[int, ...], Sequence[NodeCost]]]:
+    """Runs of a product and of the nodes behind it, with what those cost that are fused."""
+    runs: dict[str, list[int]] = {}
+    if fusions:
+        for index, node in enumerate(ran):
+            runs.setdefault(node.name, []).append(index)
+    known: dict[tuple[Executed, ...], Sequence[NodeCost]] = {}
+    for product, links in fusions.items():
+        turns = _turns(runs, product, links)
+        for group in zip(*turns, strict=True):
+            key = tuple(ran[index] for index in group)
+            if key not in known:
+                # A node that others compute ends the chain.
+                own = takewhile(lambda each: not ran[each].place, group[1:])
+                throughs = (link.through for link in links)
+                behind = [(operations[at], way) for at, way in zip(own, throughs, strict=False)]
+                known[key] = fused(device, operations[group[0]], behind)
+            yield group, known[key]
+
+
+def _turns(
+    runs: Mapping[str, Sequence[int]], product: str, links: Sequence[Link]
+) -> list[Sequence[int]]:
+    """The runs of a product, and those of the nodes behind it: each turn of a loop runs all of them
+    once. One that was written out as others is not there, and ends the chain.
+    """
+    found = [runs.get(product, ())]
+    for link in links:
+        own = runs.get(link.name, ())
+        if len(own) != len(found[0]):
+            break
+        found.append(own)
+    return found
 
 
 def _cost(operation: Operation, info: NodeInfo | None, device: DeviceModel) -> NodeCost:

@@ -18,10 +18,13 @@ import onnxruntime as ort
 
 from host_daemon.compiler import frontend, kernels, signature, vxp
 from host_daemon.compiler.accuracy import held_to
+from host_daemon.compiler.analysis import analyse
 from host_daemon.compiler.arithmetic.legalise import legalise
 from host_daemon.compiler.body import Whole, open_body
 from host_daemon.compiler.external import Blobs
 from host_daemon.compiler.frontend import CheckedModel
+from host_daemon.compiler.fused_values import Fuser
+from host_daemon.compiler.fusion import possible
 from host_daemon.compiler.memory_plan import Fit
 from host_daemon.compiler.pipeline import Pipeline
 from host_daemon.compiler.plan import Key, Plan, Plans, key_of, make_plan
@@ -75,14 +78,20 @@ class CompiledProgram:
         self.nodes = model.nodes
         self.sha256 = model.sha256
         self._device = target.device
-        self._fit = Fit(model.proto, model.weight_bytes, target.memory_bytes)
-        self._fit.check_known(model.known)
-        model, self.analysis = legalise(model, arithmetic, target.device)
+        analysis = analyse(model.proto)
+        fuser = Fuser.of(model.proto, analysis, target.device)
+        self.fit = Fit(model.proto, model.weight_bytes, target.memory_bytes, fuser)
+        self.fit.check_known(model.known)
+        plain = model.proto
+        model, self.analysis = legalise(model, arithmetic, target.device, analysis)
         if max_error:
             model, self.analysis = held_to(
                 max_error, model, self.analysis, arithmetic, target.device
             )
         self.graph = model.proto.graph
+        self._fusions = fuser.fusions
+        if model.proto is not plain:
+            self._fusions = possible(model.proto, self.analysis, target.device)
         opening = Opening(target.threads, target.scratch, model.weights)
         self._body = open_body(model, self.analysis, target.device, opening)
         self._plans = Plans()
@@ -108,7 +117,7 @@ class CompiledProgram:
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
-            self._fit.check(inputs, self.analysis.steering)
+            self.fit.check(inputs, self.analysis.steering)
             names = [port.name for port in self.outputs] if self._is_kernel else list(wanted)
             plan, found = self._trace(inputs, names, stop)
             if not self.analysis.random:
@@ -157,7 +166,7 @@ class CompiledProgram:
         if plan is None:
             plan = self._plan_by_shapes(key, inputs)
         if plan is None:
-            self._fit.check(inputs, self.analysis.steering)
+            self.fit.check(inputs, self.analysis.steering)
             plan, _ = self._trace(inputs, [port.name for port in self.outputs], stop)
             self._plans.put(key, plan)
         return plan
@@ -183,7 +192,8 @@ class CompiledProgram:
         return self._planned(found.nodes), found
 
     def _planned(self, nodes: Sequence[Executed]) -> Plan:
-        return make_plan(nodes, self.analysis, self._device, self._body.residents)
+        residents, fusions = self._body.residents, self._fusions
+        return make_plan(nodes, self.analysis, self._device, residents, fusions)
 
     @property
     def programming(self) -> Cost | None:

@@ -195,6 +195,26 @@ class Rounds(Protocol):
         """Those, by name; of all others ``run`` computes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """An element-wise node behind a product. Input ``through`` is the result of the node before it;
+    the others are constants, or of the shape of the result.
+    """
+
+    operation: Operation
+    through: int
+
+
+@runtime_checkable
+class Fuses(Protocol):
+    """What a device adds to the port that computes on a product's result before it is written."""
+
+    def fused(self, product: Operation, behind: Sequence[Epilogue]) -> Sequence[NodeCost]:
+        """What a product costs and, one by one, as many of the nodes behind it as are fused with
+        it, from the first on. Empty where none is: they cost together no more than one by one.
+        """
+
+
 class Kind(Protocol):
     """A family of cards. Found by the entry point group ``vaccel.devices``."""
 

@@ -12,6 +12,7 @@ class Gemm:
     ``left_bytes`` and ``right_bytes`` are what DRAM holds of the two operands, all batches
     together: im2col repeats elements on their way through SRAM that DRAM holds once. ``macs`` are
     the useful ones; a block diagonal packing of groups fills the array with more.
+    ``beside_bytes`` are read with them for what is computed on the result before it is written.
     """
 
     m: int
@@ -22,6 +23,7 @@ class Gemm:
     right_bytes: int
     output_bytes: int
     macs: int
+    beside_bytes: int = 0
 
     @property
     def empty(self) -> bool:

@@ -93,6 +93,9 @@ def test_an_explanation_adds_up(file: Path) -> None:
     assert (product["place"], relu["place"]) == ("array", "vector")
     assert product["macs"] == 64 * 16 and relu["takes"] == ["product"]
     assert relu["start_cycle"] == product["critical_cycles"]
+    assert (product["fused_into"], relu["fused_into"]) == ("", "product")
+    assert product["why"].endswith(f"with {relu['name']} fused into it")
+    assert relu["why"].startswith("fused into product:") and "dram" not in relu["bytes"]
     total = told["total"]
     for key in ("dram", "sram"):
         assert total["bytes"][key] == sum(row["bytes"].get(key, 0) for row in told["nodes"])

@@ -26,11 +26,12 @@ def show(found: Explanation) -> None:
     for why, count in Counter(row["why"] for row in found["left_out"]).most_common():
         render.say(f"left out: {count_text(count, 'node')}: {why}")
     by = ", ".join(f"{count} {place}" for place, count in sorted(total["nodes"].items()))
+    fused = sum(1 for row in found["nodes"] if row["fused_into"])
     render.print_fields(
         (
             ("target", f"{target['profile']} of {target['card']}"),
             ("inputs", inputs),
-            ("nodes", by),
+            ("nodes", by + (f"; {fused} of them fused into the products before" if fused else "")),
             ("cycles", total["critical_cycles"]),
             ("device time", value_text(total["device_ns"] / 1e9, "s")),
             ("energy", value_text(total["joules"], "J")),

@@ -59,7 +59,9 @@ fact("inputs", data.inputs.map(i => `${i.name}: ${i.dtype}[${i.shape}]`).join(",
 fact("cycles", `${t.critical_cycles}`);
 fact("device time", `${(t.device_ns / 1e6).toFixed(6)} ms`);
 fact("energy", `${t.joules.toPrecision(6)} J`);
-fact("nodes", Object.entries(t.nodes).map(([k, v]) => `${v} ${k}`).join(", "));
+const fused = nodes.filter(n => n.fused_into).length;
+fact("nodes", Object.entries(t.nodes).map(([k, v]) => `${v} ${k}`).join(", ") +
+  (fused ? `; ${fused} of them fused into the products before` : ""));
 if (m.peak_bytes !== undefined)
   fact("device memory", `${size(m.peak_bytes)} of ${size(m.capacity_bytes)} at ${m.at}`);
 
@@ -92,10 +94,11 @@ shown.forEach((n, index) => { const d = n.takes.reduce(
 const deep = Math.max(0, ...Object.values(depth)), across = Math.max(1, ...Object.values(count));
 graph.setAttribute("viewBox", `0 0 ${across * 190 + 40} ${deep * 44 + 70}`);
 graph.style.width = `${across * 190 + 40}px`;
+const into = {}; nodes.forEach(n => { into["$" + n.name] = n.fused_into || n.name; });
 shown.forEach(n => { const to = place["$" + n.name]; n.takes.forEach(name => {
-  const from = place["$" + name];
+  const from = place["$" + name], fused = into["$" + name] === n.fused_into;
   if (from) svg("line", graph, {x1: from[0] + 80, y1: from[1] + 26, x2: to[0] + 80, y2: to[1],
-    stroke: "#8c959f"}); }); });
+    stroke: fused ? "#1b1f24" : "#8c959f", "stroke-width": fused ? 4 : 1}); }); });
 shown.forEach(n => { const [x, y, index] = place["$" + n.name];
   const box = svg("rect", graph, {x, y, width: 160, height: 26, rx: 4, fill: colour(n.place)},
     about(n));
@@ -149,6 +152,7 @@ def page(found: Mapping[str, Any], name: str) -> str:
         '<h2>Timeline</h2><p id="legend" class="legend"></p><svg id="timeline"></svg>\n'
         "<p>Nodes in the order in which they run; below, bytes alive in device memory.</p>\n"
         '<h2>Graph</h2><div class="scroll"><svg id="graph"></svg></div>\n'
+        "<p>Thick lines lead to nodes that are fused into the product before.</p>\n"
         f'<h2>Nodes</h2><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
         '<tbody id="rows"></tbody></table></div>\n'
         '<h2>Left out</h2><ul id="left"></ul>\n'

@@ -29,15 +29,15 @@ from vaccel.model import DType
 
 
 def legalise(
-    model: CheckedModel, asked: str, device: DeviceModel
+    model: CheckedModel, asked: str, device: DeviceModel, analysis: Analysis
 ) -> tuple[CheckedModel, Analysis]:
-    """The model to compile, and its analysis; the model as it is where nothing is ``asked``.
+    """The model to compile, and its analysis; both as they are where nothing is ``asked``.
 
     Products of float32 get the arithmetic, but for those that are quantised already or state one of
     their own. Raises Unsupported for an arithmetic that the device's arrays lack.
     """
     if not asked:
-        return model, analyse(model.proto)
+        return model, analysis
     if asked == PLAIN:
         made = _plainly(model, device)
         return made, analyse(made.proto)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation, Rounding
+from host_daemon.core.device import ARITHMETIC, Card, Epilogue, NodeCost, Operation, Rounding
 from host_daemon.devices import contrib
 from host_daemon.devices.gemm import Gemm
 from host_daemon.devices.lowering import Lowered, lower
-from host_daemon.devices.npu import energy
+from host_daemon.devices.npu import energy, epilogues
 from host_daemon.devices.npu.kernels import compute, is_product
 from host_daemon.devices.npu.memory import Traffic, least_sram
 from host_daemon.devices.npu.overlapped import Timing, overlapped
@@ -92,14 +92,19 @@ class NpuDevice(Stateless):
         """The closed form. Raises InvalidArgument where shapes do not fit, Unsupported for an
         arithmetic.
         """
+        found = self._placed(operation)
+        return self._on_vector(found) if isinstance(found, Work) else self._on_array(*found)
+
+    def _placed(self, operation: Operation) -> Work | tuple[Lowered, Machine, Arithmetic]:
+        """A product of the arrays, in its arithmetic; or work of the vector core."""
         name = self._arithmetic_of(operation)
         machine = self._machines.get(name) if name else None
         fold = (machine.rows, machine.columns) if machine else (1, 1)
         lowered = lower(operation, fold)
         if lowered is None:
-            return self._on_vector(work(operation))
+            return work(operation)
         if machine is None or name is None:
-            return self._on_vector(_scalar_work(operation, lowered))
+            return _scalar_work(operation, lowered)
         if machine.sram_bytes < least_sram(machine):
             raise Unsupported(
                 f"{operation.op}: a tile of {machine.rows}x{machine.columns} in {name} needs"
@@ -109,7 +114,24 @@ class NpuDevice(Stateless):
             )
         if ARITHMETIC in operation.attributes:
             lowered = _stored_as(lowered, machine)
-        return self._on_array(lowered, machine, self._parameters.arithmetic[name])
+        return lowered, machine, self._parameters.arithmetic[name]
+
+    def fused(self, product: Operation, behind: Sequence[Epilogue]) -> Sequence[NodeCost]:
+        """What nodes cost on a product's tiles before they are written: see ``epilogues``."""
+        found = self._placed(product)
+        if isinstance(found, Work) or len(found[0].steps) != 1:
+            return ()
+        apart = [self._on_array(*found), *(self.cost(each.operation) for each in behind)]
+        if not behind or any(cost.place != "vector" for cost in apart[1:]):
+            return ()
+        lowered, machine, arithmetic = found
+        lowered = epilogues.with_result(lowered, behind)
+        whole = self._parameters.timing != "overlapped" or product.op == "ConvTranspose"
+        many = 1 if whole else epilogues.rounds(lowered.steps[0].gemm, machine)
+        first = self._on_array(lowered, machine, arithmetic)
+        cores = self.profile.cores
+        rest = epilogues.behind_product(self._parameters, cores, first, behind, many)
+        return (first, *rest) if epilogues.is_no_dearer((first, *rest), apart) else ()
 
     def _arithmetic_of(self, operation: Operation) -> str | None:
         asked = operation.attributes.get(ARITHMETIC)
@@ -131,14 +153,13 @@ class NpuDevice(Stateless):
     def _on_vector(self, asked: Work) -> NodeCost:
         own = self._parameters
         moved = asked.bytes_read + asked.bytes_written
-        lanes = math.ceil(asked.operations / (own.lanes * self.profile.cores))
-        sram = math.ceil(moved / (own.sram_bytes_per_cycle * self.profile.cores))
+        vector = epilogues.vector_cycles(own, self.profile.cores, asked.operations, moved)
         dma = math.ceil(moved / self._dram)
         latency = self._latency if moved else 0
-        busy = {"vector": max(lanes, sram)} if lanes or sram else {}
+        busy = {"vector": vector} if vector else {}
         return NodeCost(
             place="vector",
-            critical_cycles=own.node_cycles + latency + max(lanes, sram, dma),
+            critical_cycles=own.node_cycles + latency + max(vector, dma),
             cycles=busy | ({"dma": dma, "bus": math.ceil(moved / self._bus)} if dma else {}),
             bytes={"dram": moved, "sram": 2 * moved} if moved else {},
             joules=energy.dynamic(
@@ -189,8 +210,11 @@ class NpuDevice(Stateless):
         shape, array = (gemm.m, gemm.n, gemm.k), (machine.rows, machine.columns)
         one = cycles(machine.dataflow, shape, array)
         total = math.ceil(-(-gemm.batch // machine.units) * one * machine.slowdown)
-        read, written = gemm.left_bytes + gemm.right_bytes, gemm.output_bytes
-        return Timing(total, total, 0, Traffic(read, written, read + written))
+        read = gemm.left_bytes + gemm.right_bytes + gemm.beside_bytes
+        # Products never wait for DRAM here, but the vector core does, fused with one or not.
+        dram = math.ceil(gemm.beside_bytes / self._dram)
+        moved = Traffic(read, gemm.output_bytes, read + gemm.output_bytes)
+        return Timing(total + dram, total, dram, moved)
 
     def launch_cost(self, nodes: Sequence[NodeCost]) -> Cost:
         """Nodes in order, launch overhead, and static energy over the device time of both."""

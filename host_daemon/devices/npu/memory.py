@@ -116,7 +116,7 @@ def traffic(gemm: Gemm, tiling: Tiling, machine: Machine) -> Traffic:
     run = tiling.k * (columns if tiling.tiles_k == 1 else 1)
     left = gemm.left_bytes * _requests(max(1, run * machine.left_bits // 8), request)
     right = gemm.right_bytes * _requests(max(1, run * machine.right_bits // 8), request)
-    read = int(left * tiling.tiles_n + right * tiling.tiles_m)
+    read = int(left * tiling.tiles_n + right * tiling.tiles_m) + gemm.beside_bytes
     elements = gemm.batch * gemm.m * gemm.n
     width = min(columns, gemm.n) * gemm.output_bytes // elements
     written = int(gemm.output_bytes * _requests(max(1, width), request))

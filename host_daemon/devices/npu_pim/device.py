@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from host_daemon.core.device import ARITHMETIC, Card, NodeCost, Operation, Rounding
+from host_daemon.core.device import ARITHMETIC, Card, Epilogue, NodeCost, Operation, Rounding
 from host_daemon.devices.npu.device import NpuDevice
 from host_daemon.devices.npu_pim.parameters import NpuPimParameters, channels_of
 from host_daemon.devices.pim import sizes
@@ -79,6 +79,14 @@ class NpuPimDevice(Stateless):
         if in_banks is None or on_npu.critical_cycles <= in_banks.critical_cycles:
             return on_npu
         return in_banks
+
+    def fused(self, product: Operation, behind: Sequence[Epilogue]) -> Sequence[NodeCost]:
+        """The NPU's, up to the first node whose place is in the banks."""
+        if self.cost(product).place == BANKS:
+            return ()
+        costs = (self.cost(each.operation) for each in behind)
+        first = next((at for at, each in enumerate(costs) if each.place == BANKS), len(behind))
+        return self._npu.fused(product, behind[:first])
 
     def _in_banks(self, operation: Operation) -> NodeCost | None:
         asked = operation.attributes.get(ARITHMETIC)

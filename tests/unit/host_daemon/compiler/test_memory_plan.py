@@ -20,7 +20,7 @@ NODE = helper.make_node
 def planned(made: ModelProto, **shapes: tuple[int, ...]) -> MemoryPlan:
     checked = frontend.read(made.SerializeToString())
     known = infer(checked.proto, shapes or None)
-    return plan(checked.proto.graph, known, checked.weight_bytes)
+    return plan(checked.proto, known, checked.weight_bytes)
 
 
 def chain(*ops: str, dims: list[int | str]) -> ModelProto:
@@ -58,6 +58,12 @@ def test_weights_count_once_and_always() -> None:
 def test_a_launch_has_shapes_of_its_own() -> None:
     made = chain("Relu", "Abs", dims=["n", 8])
     assert planned(made).unknown == 2
+    assert planned(made, x=(3, 8)).peak_bytes == 2 * 3 * 8 * 4
+
+
+def test_a_dimension_below_zero_is_one_that_nobody_knows() -> None:
+    made = chain("Relu", "Abs", dims=[-1, 8])
+    assert planned(made).unknown == 2 and planned(made).peak_bytes == 0
     assert planned(made, x=(3, 8)).peak_bytes == 2 * 3 * 8 * 4
 
 
