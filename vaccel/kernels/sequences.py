@@ -125,6 +125,7 @@ _ATTENTION: Final = (
     ),
 )
 
+
 def _check_positions(case: Case) -> str:
     """Each token has a position of its own, as ONNX Runtime insists."""
     tokens, rows = case.sizes.get("l"), case.sizes.get("p")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,14 +159,15 @@ def example(name: str, kind: DType) -> dict[str, np.ndarray]:
     return found
 
 
-def held(
+@contextmanager
+def kept(
     target: Target,
     name: str,
     arrays: Mapping[str, np.ndarray],
     keeps: Collection[str],
     **settings: object,
-) -> Run:
-    """As ``run``, but some operands are the program's own: weights, which cards keep where they
+) -> Iterator[CompiledProgram]:
+    """A kernel of which some operands are the program's own: weights, which cards keep where they
     are multiplied.
     """
     ports = tuple(Port(n, DType(a.dtype.name), a.shape) for n, a in arrays.items())
@@ -177,9 +179,21 @@ def held(
     model.graph.initializer.extend(numpy_helper.from_array(arrays[n], n) for n in keeps)
     program = compile_model(model.SerializeToString(), target)
     assert program.nodes == 1
-    given = {each: array for each, array in arrays.items() if each not in keeps}
     try:
-        outcome = program.run(given, [port.name for port in program.outputs])
+        yield program
     finally:
         program.close()
+
+
+def held(
+    target: Target,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    keeps: Collection[str],
+    **settings: object,
+) -> Run:
+    """As ``run``, of a kernel with weights of its own."""
+    given = {each: array for each, array in arrays.items() if each not in keeps}
+    with kept(target, name, arrays, keeps, **settings) as program:
+        outcome = program.run(given, [port.name for port in program.outputs])
     return Run(arrays, outcome.results, program, frozenset(outcome.cost.nodes))
