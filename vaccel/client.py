@@ -23,6 +23,7 @@ from vaccel import binding, errors, forks, given, loop, model
 from vaccel.aperture.status import Status
 from vaccel.aperture.status import read as read_status
 from vaccel.buffer import Buffer
+from vaccel.commands import Result
 from vaccel.compute import KernelSource
 from vaccel.fastpath.calls import Calls
 from vaccel.fastpath.compute import ApertureCompute
@@ -109,18 +110,31 @@ class Device:
             queue = compute.queue(session.context)
         return queue
 
+    def _refresh(self) -> None:
+        """Where a reset is known, get over it before commands name what is in the context."""
+        if self._queue is None and self._session.is_lost:
+            loop.run(self._session.ready())
+
     def _call(
-        self, program: int, values: Mapping[str, Value], timeout: float
+        self,
+        program: int,
+        values: Mapping[str, Value],
+        timeout: float,
+        results: Sequence[Result] = (),
+        *,
+        small: bool = True,
     ) -> tuple[dict[str, Any], Cost]:
-        """One launch from values to arrays, by the shortest way that there is."""
-        if (queue := self._queue) is not None:
+        """One launch from values to arrays, by the shortest way that there is. Not ``small``: what
+        comes back may be more than a reply in the slab holds.
+        """
+        if (queue := self._queue) is not None and small:
             if self._calls is None or self._calls.queue is not queue:
                 self._calls = Calls(self._session, queue)
             number = self._session.programs.number(program)
-            done = self._calls.call(number, values, timeout)
+            done = self._calls.call(number, values, timeout, results)
             if done is not None:
                 return done
-        return loop.run(self._session.run(self._stream, program, values, timeout))
+        return loop.run(self._session.run(self._stream, program, values, timeout, results))
 
     @property
     def path(self) -> str:

@@ -6,15 +6,15 @@ there is left to the general way, by buffers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vaccel import binding, bounds, loop
 from vaccel.aperture.descriptors import TOO_LARGE, Op
-from vaccel.commands import Completion
-from vaccel.errors import Detached, Exhausted, Unavailable
+from vaccel.commands import Completion, Result
+from vaccel.errors import Detached, Exhausted, Unavailable, Unsupported
 from vaccel.fastpath import pages
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.queue import AppQueue
@@ -45,9 +45,14 @@ class Calls:
         return self._queue
 
     def call(
-        self, program: int, values: Mapping[str, Value], timeout: float
+        self,
+        program: int,
+        values: Mapping[str, Value],
+        timeout: float,
+        results: Sequence[Result] = (),
     ) -> tuple[dict[str, Any], Cost] | None:
         """Run a program. None where the slab has no room for it, or the queue has ended.
+        ``results`` as in ``Session.run``.
 
         Raises the launch's error, TimedOut, or DeviceLost where a reset ended it.
         """
@@ -58,9 +63,12 @@ class Calls:
             return None
         room = self._rooms.get(program, bounds.CALL_ROOM_BYTES)
         try:
-            return self._call(program, small, large, room, timeout)
+            return self._call(program, small, large, room, timeout, results)
         except (Exhausted, Detached, Unavailable) as fault:
-            if self._queue.dead is None and not isinstance(fault, _NoRoom):
+            if isinstance(fault, _NoRoom):
+                return None
+            # It may have run: another time what is in place would be taken for new.
+            if self._queue.dead is None or _places(results):
                 raise
             return None
 
@@ -71,6 +79,7 @@ class Calls:
         large: Mapping[str, Value],
         room: int,
         timeout: float,
+        results: Sequence[Result],
     ) -> tuple[dict[str, Any], Cost]:
         message = bounds.CALL_MESSAGE_BYTES
         places, end = [], 0
@@ -86,7 +95,7 @@ class Calls:
                 piece.put(place, _flat(value.data))
                 staged[name] = Staged(value.dtype, value.shape, piece.offset + place)
             where = (piece.offset + places[-1], room)
-            request = ring_launch.to_call(self._stream, program, small, staged, where)
+            request = ring_launch.to_call(self._stream, program, small, staged, where, results)
             if len(request) > message:
                 raise _NoRoom(f"a call's message of {len(request)} bytes")
             piece.put(at, request)
@@ -102,18 +111,26 @@ class Calls:
             told = ring_launch.reply_of(data)
             self._spans.note(kind, told.served_ns)
             arrays: dict[str, Any] = {n: self._taken(tensor) for n, tensor in told.staged.items()}
-        return self._gathered(program, told.completion, arrays)
+        return self._gathered(program, told.completion, arrays, _places(results))
 
     def _gathered(
-        self, program: int, completion: Completion, arrays: dict[str, Any]
+        self, program: int, completion: Completion, arrays: dict[str, Any], placed: set[str]
     ) -> tuple[dict[str, Any], Cost]:
         if completion.error is not None:
             raise completion.error
         took = sum(pages.rounded(array.nbytes) for array in arrays.values())
         for name, value in completion.results.items():
+            if name in placed:
+                arrays[name] = value
+                continue
             if isinstance(value, Tensor) and value.place is not None:
                 took += pages.rounded(value.nbytes)
             arrays[name] = self._fetched(value)
+        if not all(isinstance(arrays[name], Tensor) for name in placed):
+            raise Unsupported(
+                "the worker is of a version that places no outputs of calls",
+                hint='update the host, or use path="grpc"',
+            )
         if took > self._rooms.get(program, bounds.CALL_ROOM_BYTES):
             self._rooms[program] = took
         return arrays, completion.cost or Cost()
@@ -134,6 +151,11 @@ class Calls:
 
 class _NoRoom(Exhausted):
     """The slab, or the ring, has no room now: there is another way."""
+
+
+def _places(results: Sequence[Result]) -> set[str]:
+    """Names of the outputs that are put into places."""
+    return {each.name for each in results if each.place is not None}
 
 
 def _piece(queue: AppQueue, size: int) -> Piece:

@@ -6,13 +6,13 @@ What is small travels in the message; a large tensor lies in the slab, and the m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from vaccel import bounds
-from vaccel.commands import Completion, Launch
+from vaccel.commands import Completion, Launch, Result
 from vaccel.errors import InvalidArgument
 from vaccel.model import DType, Tensor, Value
 from vaccel.rpc import convert, convert_commands, convert_values
@@ -61,6 +61,7 @@ def to_call(
     arguments: Mapping[str, Value],
     staged: Mapping[str, Staged],
     room: tuple[int, int],
+    results: Sequence[Result] = (),
 ) -> bytes:
     """A call as it travels; ``room`` is an offset and a number of bytes."""
     message = ring_pb2.CallRequest(
@@ -69,6 +70,7 @@ def to_call(
         arguments=convert_values.to_values(arguments),
         room_offset=room[0],
         room_bytes=room[1],
+        results=convert_commands.to_results(results),
     )
     for name, tensor in staged.items():
         _put(message.staged[name], tensor)
@@ -104,7 +106,7 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
             )
         data = copy(tensor.offset, tensor.nbytes)
         arguments[name] = Tensor(tensor.dtype, tensor.shape, data=data)
-    launch = Launch(message.program, arguments)
+    launch = Launch(message.program, arguments, convert_commands.results_of(message.results))
     return Call(message.stream, launch, message.room_offset, message.room_bytes)
 
 

@@ -26,7 +26,7 @@ from vaccel.v1 import compute_pb2 as vaccel_dot_v1_dot_compute__pb2
 from vaccel.v1 import types_pb2 as vaccel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vaccel/v1/ring.proto\x12\tvaccel.v1\x1a\x17vaccel/v1/compute.proto\x1a\x15vaccel/v1/types.proto\":\n\nSlabTensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\xcf\x02\n\x0b\x43\x61llRequest\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\x0f\n\x07program\x18\x02 \x01(\x04\x12\x38\n\targuments\x18\x03 \x03(\x0b\x32%.vaccel.v1.CallRequest.ArgumentsEntry\x12\x32\n\x06staged\x18\x04 \x03(\x0b\x32\".vaccel.v1.CallRequest.StagedEntry\x12\x13\n\x0broom_offset\x18\x05 \x01(\x04\x12\x12\n\nroom_bytes\x18\x06 \x01(\x04\x1a\x42\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vaccel.v1.Value:\x02\x38\x01\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\"\xc1\x01\n\tCallReply\x12)\n\ncompletion\x18\x01 \x01(\x0b\x32\x15.vaccel.v1.Completion\x12\x30\n\x06staged\x18\x02 \x03(\x0b\x32 .vaccel.v1.CallReply.StagedEntry\x12\x11\n\tserved_ns\x18\x03 \x01(\x04\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vaccel/v1/ring.proto\x12\tvaccel.v1\x1a\x17vaccel/v1/compute.proto\x1a\x15vaccel/v1/types.proto\":\n\nSlabTensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\xf3\x02\n\x0b\x43\x61llRequest\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\x0f\n\x07program\x18\x02 \x01(\x04\x12\x38\n\targuments\x18\x03 \x03(\x0b\x32%.vaccel.v1.CallRequest.ArgumentsEntry\x12\x32\n\x06staged\x18\x04 \x03(\x0b\x32\".vaccel.v1.CallRequest.StagedEntry\x12\x13\n\x0broom_offset\x18\x05 \x01(\x04\x12\x12\n\nroom_bytes\x18\x06 \x01(\x04\x12\"\n\x07results\x18\x07 \x03(\x0b\x32\x11.vaccel.v1.Result\x1a\x42\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vaccel.v1.Value:\x02\x38\x01\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\"\xc1\x01\n\tCallReply\x12)\n\ncompletion\x18\x01 \x01(\x0b\x32\x15.vaccel.v1.Completion\x12\x30\n\x06staged\x18\x02 \x03(\x0b\x32 .vaccel.v1.CallReply.StagedEntry\x12\x11\n\tserved_ns\x18\x03 \x01(\x04\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,13 +42,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLABTENSOR']._serialized_start=83
   _globals['_SLABTENSOR']._serialized_end=141
   _globals['_CALLREQUEST']._serialized_start=144
-  _globals['_CALLREQUEST']._serialized_end=479
-  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_start=343
-  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_end=409
-  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_start=411
-  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_end=479
-  _globals['_CALLREPLY']._serialized_start=482
-  _globals['_CALLREPLY']._serialized_end=675
-  _globals['_CALLREPLY_STAGEDENTRY']._serialized_start=411
-  _globals['_CALLREPLY_STAGEDENTRY']._serialized_end=479
+  _globals['_CALLREQUEST']._serialized_end=515
+  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_start=379
+  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_end=445
+  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_start=447
+  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_end=515
+  _globals['_CALLREPLY']._serialized_start=518
+  _globals['_CALLREPLY']._serialized_end=711
+  _globals['_CALLREPLY_STAGEDENTRY']._serialized_start=447
+  _globals['_CALLREPLY_STAGEDENTRY']._serialized_end=515
 # @@protoc_insertion_point(module_scope)
