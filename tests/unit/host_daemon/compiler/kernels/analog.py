@@ -5,8 +5,9 @@ that are written down here anew. Weights are scaled by the largest of their colu
 the largest of their vector, m: an output is f s m y, where y is a sum of v w with |v|, |w| <= 1,
 and f the factor that calibration found. On the way:
 
-cells       A weight is the difference of two cells; one is written to T = |w| span, the other to 0.
-            A cell ends at max(T + sigma(T) N, 0). With age t it is exp(-|nu| log(1 + t / t0)) of
+cells       A weight is the difference of two cells; one is written to T = |w| span, the other,
+            which on a new tile is at its lowest, is left there. A cell that is written ends at
+            max(T + sigma(T) N, 0). With age t it is exp(-|nu| log(1 + t / t0)) of
             that, with nu normal for each cell; and a look at it adds noise of its own. Means and
             variances of each step are in closed form: those of a rectified, and of the exponential
             of a folded normal number.
@@ -158,6 +159,8 @@ def cells(own: NvmParameters, normal: np.ndarray, age: float) -> tuple[np.ndarra
 def _read(preset: Any, target: np.ndarray, age: float) -> tuple[np.ndarray, np.ndarray]:
     """Of cells that were written to a target, in microsiemens."""
     written, variance = _rectified(target, _sigma(preset.programming, target))
+    lowest = target == preset.minimum
+    written, variance = np.where(lowest, target, written), np.where(lowest, 0, variance)
     mean = written
     if preset.drift is not None:
         law = preset.drift

@@ -85,6 +85,14 @@ def product(
     return exact, stored(exact, error, RESULTS.get(arithmetic, kind_of(arithmetic)))
 
 
+def is_of(found: np.ndarray, arithmetic: str) -> bool:
+    """Whether results are numbers of the format that the arithmetic leaves them in."""
+    short = _SHORT.get(RESULTS.get(arithmetic, ""))
+    if short is None or found.dtype != np.float32:
+        return True
+    return np.array_equal(found.astype(short).astype(np.float32), found)
+
+
 def kind_of(arithmetic: str) -> str:
     """The type whose numbers a result has that no arithmetic was asked for."""
     return "float32" if arithmetic == "fp32" else arithmetic

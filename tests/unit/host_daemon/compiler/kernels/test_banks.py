@@ -53,6 +53,7 @@ def test_weights_in_banks_are_multiplied_within_their_bound(
         run = cases.held(vf, name, arrays, [weights], arithmetic=arithmetic)
         assert run.places == {"banks"}
         assert misses(card, name, run, arithmetic) == 0
+        assert machines.is_of(run.results["result"], arithmetic)
 
     check()
 
@@ -175,24 +176,29 @@ def test_operands_that_are_cut_off_are_beyond_the_bound(vf: Target, arithmetic: 
 
 
 @pytest.mark.parametrize(("vf", "arithmetic"), NAMED, indirect=["vf"])
-def test_a_result_of_another_rounding_is_beyond_the_bound(vf: Target, arithmetic: str) -> None:
-    """Two units of a result more: of single products, which round once or twice."""
-    run = one(vf, arithmetic, 1)
+@pytest.mark.parametrize("name", ["matmul", "linear"])
+def test_a_result_of_another_rounding_is_beyond_the_bound(
+    vf: Target, name: str, arithmetic: str
+) -> None:
+    """Three units of a result more: of single products with a bias or without."""
+    run = one(vf, arithmetic, 1, name)
     card = vf.device.card.name
-    assert misses(card, "matmul", run, arithmetic) == 0
+    assert misses(card, name, run, arithmetic) == 0
     short = roundoff.FORMATS[roundoff.RESULTS.get(arithmetic, kind(arithmetic))]
-    run.results["result"] *= run.results["result"].dtype.type(1 + 4 * short.u)
-    assert misses(card, "matmul", run, arithmetic) > 32
+    run.results["result"] *= run.results["result"].dtype.type(1 + 6 * short.u)
+    assert misses(card, name, run, arithmetic) > 32
 
 
-def one(vf: Target, arithmetic: str, depth: int) -> cases.Run:
+def one(vf: Target, arithmetic: str, depth: int, name: str = "matmul") -> cases.Run:
     rng = np.random.default_rng(1)
-    arrays = operands("matmul", 1, depth, 256, rng, kind(arithmetic))
+    arrays = operands(name, 1, depth, 256, rng, kind(arithmetic))
     if depth >= 256 and BANKS.get(vf.device.card.name, ("",))[0] == arithmetic:
         run = cases.held(vf, "matmul", arrays, ["b"], **settings(arithmetic))
         assert run.places == {"banks"}
         return run
-    return cases.run(vf, "matmul", arrays, **settings(arithmetic))
+    if name == "linear":
+        arrays["bias"] = cases.numbers(rng, (256,), kind(arithmetic))
+    return cases.run(vf, name, arrays, **settings(arithmetic))
 
 
 def kind(arithmetic: str) -> str:

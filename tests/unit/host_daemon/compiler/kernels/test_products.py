@@ -17,6 +17,7 @@ from tests.unit.host_daemon.compiler.kernels.machines import (
     FLOATS,
     MATRICES,
     arithmetics,
+    is_of,
     product,
 )
 from vaccel.compute import KernelSource
@@ -42,7 +43,7 @@ def is_within(vf: Target, name: str, run: cases.Run, exact, arithmetic: str, dep
     card = vf.device.card.name
     expected, error = product(card, run.places, (left, right), exact, arithmetic, depth, bias)
     error = roundoff.stored(expected, error, found.dtype.name)
-    return bool((np.abs(found - expected) <= error).all())
+    return bool((np.abs(found - expected) <= error).all()) and is_of(found, arithmetic)
 
 
 @pytest.mark.parametrize(
