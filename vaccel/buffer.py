@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,13 @@ class Buffer:
         """A tensor at a place in it, to pass to a model without moving data."""
         kind, dims = given.element("tensor", dtype), given.shape("tensor", shape)
         return Tensor(kind, dims, place=self.at(offset))
+
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        """It is none. Raises InvalidArgument with what to say instead."""
+        raise errors.InvalidArgument(
+            f"buffer {self.id} of {self.size} bytes is no array: it has neither type nor shape",
+            hint="buffer.tensor('float32', shape) passes it to a model, buffer.read copies it out",
+        )
 
     def write(self, array: Array, offset: int = 0) -> None:
         """Copy an array in. Raises InvalidArgument past the end."""

@@ -23,6 +23,7 @@ from vaccel import binding, errors, forks, given, loop, model, plain
 from vaccel.aperture.status import Status
 from vaccel.aperture.status import read as read_status
 from vaccel.buffer import Buffer
+from vaccel.commands import Result
 from vaccel.compute import KernelSource
 from vaccel.fastpath.calls import Calls, Done
 from vaccel.fastpath.compute import ApertureCompute
@@ -109,6 +110,11 @@ class Device:
             queue = compute.queue(session.context)
         return queue
 
+    def _refresh(self) -> None:
+        """Where a reset is known, get over it before commands name what is in the context."""
+        if self._queue is None and self._session.is_lost:
+            loop.run(self._session.ready())
+
     @property
     def _caller(self) -> Calls | None:
         """Calls over the queue pair, where there is one."""
@@ -131,15 +137,21 @@ class Device:
         program: int,
         values: Mapping[str, Value],
         timeout: float,
+        results: Sequence[Result] = (),
+        *,
         key: plain.Key | None = None,
+        small: bool = True,
     ) -> Done:
-        """One launch from values to arrays, by the shortest way that there is."""
-        if (calls := self._caller) is not None:
+        """One launch from values to arrays, by the shortest way that there is. Not ``small``: what
+        comes back may be more than a reply in the slab holds.
+        """
+        if small and (calls := self._caller) is not None:
             number = self._session.programs.number(program)
-            done = calls.call(number, values, timeout, key)
+            done = calls.call(number, values, timeout, results, key)
             if done is not None:
                 return done
-        arrays, cost = loop.run(self._session.run(self._stream, program, values, timeout))
+        run = self._session.run(self._stream, program, values, timeout, results)
+        arrays, cost = loop.run(run)
         return arrays, lambda: cost
 
     @property

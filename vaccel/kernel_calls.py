@@ -16,7 +16,7 @@ from vaccel.errors import Exhausted, InvalidArgument, Unsupported, VaccelError
 from vaccel.kernels import fit
 from vaccel.kernels.declaration import ARITHMETIC, Kernel, Setting, setting_text
 from vaccel.loaded_model import Model, Outputs
-from vaccel.model import Cost, Costing, DType, Port, Strings, Tensor
+from vaccel.model import Array, Cost, Costing, DType, Port, Strings, Tensor
 
 if TYPE_CHECKING:
     from vaccel.client import Device
@@ -159,20 +159,20 @@ def _by_name(
 def _tensors(kernel: Kernel, given: Mapping[str, Any]) -> dict[str, Tensor]:
     """Operands as tensors. Python numbers and lists take a type that suits the arrays."""
     found = {
-        name: value if isinstance(value, Tensor) else _tensor(name, value)
+        name: value if isinstance(value, Tensor) else _tensor(kernel, name, value)
         for name, value in given.items()
         if isinstance(value, Tensor | Strings | np.ndarray | np.generic)
     }
-    loose = {name: value for name, value in given.items() if name not in found}
+    loose = {n: _numbers(kernel, n, value) for n, value in given.items() if n not in found}
     if loose:
         dtypes = [each.dtype for each in found.values()]
         for first in (*dtypes[:1], None, DType.FLOAT32):
-            tried = found | {n: _guess(n, value, first) for n, value in loose.items()}
+            tried = found | {n: _guess(kernel, n, each, first) for n, each in loose.items()}
             if _suits(kernel, tried):
                 found = tried
                 break
         else:
-            found |= {name: _guess(name, value, None) for name, value in loose.items()}
+            found |= {name: _guess(kernel, name, each, None) for name, each in loose.items()}
     return {name: found[name] for name in given}
 
 
@@ -185,22 +185,50 @@ def _suits(kernel: Kernel, tensors: Mapping[str, Tensor]) -> bool:
     return True
 
 
-def _guess(name: str, value: Any, dtype: DType | None) -> Tensor:
-    """A Python value as a tensor: of a type where its numbers are of that sort, else of its own."""
+def _numbers(kernel: Kernel, name: str, value: Any) -> Array:
+    """Python numbers, or lists of them, as NumPy takes them."""
     try:
         plain = np.asarray(value)
-        # An integer may become a float, but nothing is cut off.
-        sorts = {"b": "b", "i": "iuf", "u": "iuf", "f": "f"}.get(plain.dtype.kind, "")
-        if dtype is not None and dtype.numpy.kind in sorts:
-            return binding.tensor_of(np.asarray(value, dtype=dtype.numpy), name)
-    except (TypeError, ValueError, OverflowError) as fault:
+    except InvalidArgument as fault:  # of a buffer, which knows what to say instead
         raise InvalidArgument(
-            f"operand {name!r}: {fault}", hint="give a NumPy array or a number"
+            f"kernel {kernel.name}: operand {name!r}: {fault.message}", hint=fault.hint
         ) from None
-    return _tensor(name, plain)
+    except (TypeError, ValueError, OverflowError):
+        raise _no_array(kernel, name, f"a {type(value).__name__} of uneven lists") from None
+    if plain.dtype.kind not in "biuf":
+        large = isinstance(value, int)
+        what = "a number beyond int64" if large else f"a {type(value).__name__} without numbers"
+        raise _no_array(kernel, name, what)
+    return plain
 
 
-def _tensor(name: str, value: Any) -> Tensor:
+def _guess(kernel: Kernel, name: str, plain: Array, dtype: DType | None) -> Tensor:
+    """A Python value as a tensor: of a type where its numbers are of that sort, else of its own."""
+    # An integer may become a float, but nothing is cut off.
+    sorts = {"b": "b", "i": "iuf", "u": "iuf", "f": "f"}[plain.dtype.kind]
+    if dtype is not None and dtype.numpy.kind in sorts:
+        limits = np.iinfo(dtype.numpy) if dtype.numpy.kind in "iu" else None
+        if limits and plain.size and not limits.min <= plain.min() <= plain.max() <= limits.max:
+            raise InvalidArgument(
+                f"kernel {kernel.name}: operand {name!r}: its numbers are beyond {dtype.value}",
+                hint=f"{limits.min} to {limits.max}, or give arrays of a wider type",
+            )
+        return binding.tensor_of(plain.astype(dtype.numpy), name)
+    return _tensor(kernel, name, plain)
+
+
+def _tensor(kernel: Kernel, name: str, value: Any) -> Tensor:
     if isinstance(value, Strings):
-        raise InvalidArgument(f"operand {name!r}: no kernel takes strings", hint="give numbers")
-    return binding.tensor_of(np.asarray(value), name)
+        raise _no_array(kernel, name, "strings")
+    plain = np.asarray(value)
+    try:
+        return binding.tensor_of(plain, name)
+    except InvalidArgument:
+        raise _no_array(kernel, name, f"an array of dtype {plain.dtype}") from None
+
+
+def _no_array(kernel: Kernel, name: str, given: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"kernel {kernel.name}: operand {name!r} is {given[:80]}",
+        hint="it takes arrays, " + " or ".join(map(str, kernel.types)),
+    )

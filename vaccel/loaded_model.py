@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from vaccel import batches, binding, bounds, given, loop, plain
+from vaccel import batches, binding, bounds, given, loop, placing, plain
+from vaccel.commands import Result
 from vaccel.compute import Program
 from vaccel.errors import InvalidArgument, TimedOut
 from vaccel.model import Cost, Costing, Port, Tensor, Value
+from vaccel.placing import Place
 
 if TYPE_CHECKING:
     from vaccel.client import Device
@@ -24,7 +26,8 @@ _AHEAD: Final = 4
 class Outputs(dict[str, Any]):
     """A model's outputs by name, and what the launch would have cost the device.
 
-    An output is an array; a sequence is a list of them, a map a dict, an empty optional None.
+    An output is an array; a sequence is a list of them, a map a dict, an empty optional None. One
+    that was placed in device memory is a ``Tensor`` there, to be passed to the next call.
     """
 
     def __init__(self, arrays: Mapping[str, Any], cost: Cost | Costing) -> None:
@@ -117,22 +120,45 @@ class Model:
             return binding.bind(self.inputs, (), {**whole, **named})
         return binding.bind(self.inputs, args, named)
 
-    def __call__(self, *args: Any, timeout: float = bounds.WAIT_SECONDS, **named: Any) -> Outputs:
+    def _placed(self, out: Mapping[str, Place] | None) -> tuple[Result, ...]:
+        if out is None:
+            return ()
+        self._device._refresh()
+        return placing.results_of(self._device, self.outputs, out)
+
+    def __call__(
+        self,
+        *args: Any,
+        timeout: float = bounds.WAIT_SECONDS,
+        out: Mapping[str, Place] | None = None,
+        **named: Any,
+    ) -> Outputs:
         """Run it, with arrays by position, by name, or in one mapping by name.
+
+        ``out`` has places in device memory by name of output: a buffer, ``buffer.at(offset)``, or
+        a tensor there. What is placed stays there, and comes back as a ``Tensor`` with its shape.
+        All inputs are read before any output is put into its place, so that the two may overlap.
 
         Raises InvalidArgument before anything travels, with expected and given side by side.
         """
-        seconds = given.seconds("timeout", timeout)
+        limit = given.seconds("timeout", timeout)
         key, arrays = plain.read(args, named)
         done = None
-        if key is not None:
-            done = self._device._call_again(self._program.id, key, arrays, seconds)
+        if key is not None and out is None:
+            done = self._device._call_again(self._program.id, key, arrays, limit)
         if done is None:
             values = self._bind(args, named)
-            kept = key if plain.lasts(arrays) else None
-            done = self._device._call(self._program.id, values, seconds, kept)
-        results, self._last = done
-        return Outputs(self._in_order(results), self._last)
+            results = self._placed(out)
+            done = self._device._call(
+                self._program.id,
+                values,
+                limit,
+                results,
+                key=None if results or not plain.lasts(arrays) else key,
+                small=placing.fit_a_reply(self.outputs, results),
+            )
+        found, self._last = done
+        return Outputs(self._in_order(found), self._last)
 
     def _in_order(self, results: Mapping[str, Any]) -> Mapping[str, Any]:
         """Results in the order of the outputs, whichever came first."""
@@ -140,16 +166,18 @@ class Model:
             return results
         return {port.name: results[port.name] for port in self.outputs if port.name in results}
 
-    def submit(self, *args: Any, **named: Any) -> Call:
-        """Start a call and return at once; inputs are checked now, as by a call.
+    def submit(
+        self, *args: Any, out: Mapping[str, Place] | None = None, **named: Any
+    ) -> Call:
+        """Start a call and return at once; inputs and ``out`` are checked now, as by a call.
 
         Calls run in the order in which they arrive, at most ``bounds.CALLS_IN_FLIGHT`` of a device
         beside one another. Arrays must not change until their call is done.
         """
-        return Call(loop.start(self._queued(self._bind(args, named))))
+        return Call(loop.start(self._queued(self._bind(args, named), self._placed(out))))
 
-    async def _queued(self, values: Mapping[str, Value]) -> Outputs:
-        arrays, cost = await self._device._session.queue(self.id, values)
+    async def _queued(self, values: Mapping[str, Value], results: Sequence[Result]) -> Outputs:
+        arrays, cost = await self._device._session.queue(self.id, values, results)
         made = Outputs(self._in_order(arrays), cost)
         self._last = made.costing
         return made

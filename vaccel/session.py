@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from vaccel import bounds, errors
 from vaccel.binding import array_of, object_of
-from vaccel.commands import Launch
+from vaccel.commands import Launch, Result
 from vaccel.compute import Compute, KernelSource, Program
 from vaccel.model import BufferRange, Cost, Items, Tensor, Value
 from vaccel.patience import patiently
@@ -266,21 +266,33 @@ class Session:
                     await self.free(buffer)
 
     async def run(
-        self, stream: StreamState, program: int, values: Mapping[str, Value], timeout: float
+        self,
+        stream: StreamState,
+        program: int,
+        values: Mapping[str, Value],
+        timeout: float,
+        results: Sequence[Result] = (),
     ) -> tuple[dict[str, Any], Cost]:
-        """One launch from arrays to arrays; see ``binding.object_of`` for what holds arrays."""
+        """One launch from arrays to arrays; see ``binding.object_of`` for what holds arrays.
+
+        Of ``results``, all where there are none, those with a place come back as tensors there.
+        """
         await self.ready()
         async with self.staged(values) as arguments:
             number = self.programs.number(program)
-            fence = await stream.run([Launch(number, arguments)], timeout)
+            fence = await stream.run([Launch(number, arguments, tuple(results))], timeout)
             completion = stream.claim(fence)
         if completion.error is not None:
             raise completion.error
-        arrays = {n: await self.fetch(v) for n, v in completion.results.items()}
+        placed = {each.name for each in results if each.place is not None}
+        arrays = {
+            name: value if name in placed else await self.fetch(value)
+            for name, value in completion.results.items()
+        }
         return arrays, completion.cost or Cost()
 
     async def queue(
-        self, program: int, values: Mapping[str, Value]
+        self, program: int, values: Mapping[str, Value], results: Sequence[Result] = ()
     ) -> tuple[dict[str, Any], Cost]:
         """As ``run``, and several at once: each in a stream that no other call is in.
 
@@ -289,7 +301,7 @@ class Session:
         async with self._in_flight:
             stream = self._idle.pop() if self._idle else self.stream()
             try:
-                return await self.run(stream, program, values, bounds.WAIT_SECONDS)
+                return await self.run(stream, program, values, bounds.WAIT_SECONDS, results)
             finally:
                 self._idle.append(stream)
 

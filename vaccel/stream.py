@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vaccel import binding, bounds, errors, given, loop
+from vaccel import binding, bounds, errors, given, loop, placing
 from vaccel.commands import Command, Completion, Launch, Result, WaitFence
 from vaccel.loaded_model import Model
+from vaccel.placing import Place
 from vaccel.stream_state import StreamState
 
 if TYPE_CHECKING:
@@ -52,11 +53,6 @@ class Stream:
             raise errors.InvalidArgument("submit: no commands", hint="give one at least")
         return Fence(self._state, loop.run(self._state.submit(commands)))
 
-    def _refresh(self) -> None:
-        """Where a reset is known, get over it before commands name what is in the context."""
-        if self._device._queue is None and self._device._session.is_lost:
-            loop.run(self._device._session.ready())
-
     def record(self, *commands: Command) -> Recording:
         """Record commands once, to be replayed here with one descriptor as often as is wanted.
 
@@ -72,12 +68,26 @@ class Stream:
         return Fence(self._state, value)
 
     def launch(
-        self, program: Model, *args: Any, results: Sequence[Result] = (), **named: Any
+        self,
+        program: Model,
+        *args: Any,
+        results: Sequence[Result] = (),
+        out: Mapping[str, Place] | None = None,
+        **named: Any,
     ) -> Fence:
-        """Queue a launch; arrays must be small (``bounds.INLINE_BYTES`` together) or in buffers."""
+        """Queue a launch; arrays must be small (``bounds.INLINE_BYTES`` together) or in buffers.
+
+        ``out`` places outputs as in a call of the model, and all come back; ``results`` says which
+        do, each with a place or without.
+        """
+        if results and out is not None:
+            raise errors.InvalidArgument(
+                "launch: results and out both say where outputs go", hint="give one of the two"
+            )
         arguments = binding.bind(program.inputs, args, named)
-        self._refresh()
-        return self.submit(Launch(program.id, arguments, tuple(results)))
+        self._device._refresh()
+        asked = placing.results_of(self._device, program.outputs, out) or tuple(results)
+        return self.submit(Launch(program.id, arguments, asked))
 
 
 class Fence:

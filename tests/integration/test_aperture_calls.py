@@ -220,3 +220,43 @@ async def test_staging_arrays_are_shared_by_the_usual_protocols(served: Aperture
         assert (staged == 3).all()
 
     await with_device(served, work)
+
+
+async def test_a_call_places_outputs_by_one_descriptor(
+    served: ApertureHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(device: vaccel.Device) -> None:
+        model, x = device.load(doubled()), np.ones(70_000, np.float32)
+        state = device.buffer(x)
+        kept = state.tensor("float32", (70_000,))
+        model(kept, out={"y": state})
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "run", None)
+            outputs = model(kept, out={"y": state})
+        assert outputs["y"] == kept and (outputs["n"] == 4).all()
+        assert (state.read("float32", (70_000,)) == 4).all()
+
+    await with_device(served, work)
+
+
+def many_outputs() -> bytes:
+    """s' = s + s, and sixty of -x, more than a reply in a slab holds."""
+    s, x = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "sx")
+    nodes = [helper.make_node("Add", ["s", "s"], ["t"])]
+    nodes += [helper.make_node("Neg", ["x"], [f"x{i}"]) for i in range(60)]
+    ends = ["t", *(f"x{i}" for i in range(60))]
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ends]
+    graph = helper.make_graph(nodes, "many", [s, x], given)
+    opset = [helper.make_opsetid("", 21)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
+
+
+async def test_a_state_takes_one_step_however_much_comes_back(served: ApertureHost) -> None:
+    def work(device: vaccel.Device) -> None:
+        model, x = device.load(many_outputs()), np.ones(1000, np.float32)
+        state = device.buffer(x)
+        outputs = model(state.tensor("float32", (1000,)), x, out={"t": state})
+        assert (outputs["x59"] == -1).all()
+        assert (state.read("float32", (1000,)) == 2).all()
+
+    await with_device(served, work)

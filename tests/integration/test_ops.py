@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -112,6 +112,50 @@ def test_what_does_not_fit_is_refused_before_it_travels(device: vaccel.Device, c
         assert word in str(caught.value), str(caught.value)
     assert "\n" not in str(caught.value) and caught.value.hint
     assert len(device._kernels._kept) == kept
+
+
+NO_NUMBERS: dict[str, Callable[[np.ndarray, vaccel.Device], object]] = {
+    "complex numbers": lambda array, _: array.astype(np.complex64),
+    "doubles": lambda array, _: array.astype(np.float64),
+    "strings": lambda array, _: np.full(array.shape, "x"),
+    "objects": lambda array, _: np.full(array.shape, None),
+    "uneven lists": lambda *_: [[1, 2], [3]],
+    "a text": lambda *_: "hello",
+    "a dict": lambda *_: {"a": 1},
+    "a huge number": lambda *_: 1 << 70,
+    "a buffer": lambda _, device: device.buffer(8),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_operand_is_refused_by_name_where_it_is_no_array_of_its_types(
+    device: vaccel.Device, name: str
+) -> None:
+    kernel = KERNELS[name]
+    good = cases.example(name, next(iter(kernel.types[0].variables.values()))[0])
+    for operand in good:
+        for what, wrong in NO_NUMBERS.items():
+            given = good | {operand: wrong(good[operand], device)}
+            if kernel.operands[0].repeated:
+                given = {kernel.operands[0].name: list(given.values())}
+            with pytest.raises(InvalidArgument) as caught:
+                getattr(ops, name)(device, **given, **cases.SETTINGS.get(name, {}))
+            text = str(caught.value)
+            assert f"kernel {name}: " in text and caught.value.hint, (operand, what, text)
+            assert "\n" not in text, text
+
+
+def test_an_element_type_is_named_as_numpy_does(device: vaccel.Device) -> None:
+    for to in ("int8", np.int8, np.dtype("int8")):
+        assert ops.cast(device, ONES(2), to).dtype == np.int8
+    with pytest.raises(InvalidArgument, match="to is 'float64'"):
+        ops.cast(device, ONES(2), np.float64)
+
+
+def test_parts_that_are_no_list_are_refused(device: vaccel.Device) -> None:
+    for wrong in (3, None, ONES(2)):
+        with pytest.raises(InvalidArgument, match=r"kernel concat: .*parts"):
+            ops.concat(device, wrong)
 
 
 def test_what_does_not_exist_is_named(device: vaccel.Device) -> None:

@@ -7,12 +7,13 @@ by buffers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from vaccel import binding, bounds, loop
 from vaccel.aperture.descriptors import TOO_LARGE, Op
-from vaccel.errors import Detached, Exhausted, Unavailable
+from vaccel.commands import Result
+from vaccel.errors import Detached, Exhausted, Unavailable, Unsupported
 from vaccel.fastpath import pages
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.prepared import Prepared, split
@@ -57,15 +58,20 @@ class Calls:
         return self._patiently(prepared, [each.data.cast("B") for each in arrays], timeout)
 
     def call(
-        self, program: int, values: Mapping[str, Value], timeout: float, key: Key | None = None
+        self,
+        program: int,
+        values: Mapping[str, Value],
+        timeout: float,
+        results: Sequence[Result] = (),
+        key: Key | None = None,
     ) -> Done | None:
         """Run a program. None where the slab has no room for it, or the queue has ended.
 
-        ``key`` tells calls with the same plain arrays apart, where these are all that is given.
+        ``results`` as in ``Session.run``. ``key`` tells calls with the same plain arrays apart, where these are all that is given.
         Raises the launch's error, TimedOut, or DeviceLost where a reset ended it.
         """
         tensors, others = split(values)
-        prepared = Prepared(self._stream, program, tensors, others)
+        prepared = Prepared(self._stream, program, tensors, others, results)
         if sum(prepared.sizes) > bounds.CALL_BYTES:
             return None
         done = self._patiently(prepared, [_flat(each) for each in tensors.values()], timeout)
@@ -81,7 +87,10 @@ class Calls:
         try:
             return self._call(prepared, data, timeout)
         except (Exhausted, Detached, Unavailable) as fault:
-            if self._queue.dead is None and not isinstance(fault, _NoRoom):
+            if isinstance(fault, _NoRoom):
+                return None
+            # It may have run: another time what is in place would be taken for new.
+            if self._queue.dead is None or prepared.placed:
                 raise
             return None
 
@@ -108,7 +117,12 @@ class Calls:
             told = ring_launch.reply_of(reply)
             self._spans.note(prepared.kind, told.served_ns)
             arrays = self._results.taken(piece, room, told.staged)
-        beside = self._beside(told, arrays) if told.says_more else 0
+        beside = self._beside(told, arrays, prepared.placed) if told.says_more else 0
+        if not all(isinstance(arrays.get(name), Tensor) for name in prepared.placed):
+            raise Unsupported(
+                "the worker is of a version that places no outputs of calls",
+                hint='update the host, or use path="grpc"',
+            )
         self._results.note(program, told.staged, beside)
         return arrays, told.cost
 
@@ -119,15 +133,19 @@ class Calls:
         except Exhausted as full:
             raise _NoRoom(full.message, hint=full.hint) from None
 
-    def _beside(self, told: Reply, arrays: dict[str, Any]) -> int:
+    def _beside(self, told: Reply, arrays: dict[str, Any], placed: Collection[str]) -> int:
         """Results that are not in the slab, into ``arrays``; the room that they would have taken.
 
-        What lies in buffers takes more trips. Raises the launch's error.
+        What lies in buffers takes more trips, save for what was ``placed`` there. Raises the
+        launch's error.
         """
         done, took = told.completion, 0
         if done.error is not None:
             raise done.error
         for name, value in done.results.items():
+            if name in placed:
+                arrays[name] = value
+                continue
             if isinstance(value, Items) or (isinstance(value, Tensor) and value.place is not None):
                 arrays[name] = loop.run(self._session.fetch(value))
             else:

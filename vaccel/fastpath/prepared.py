@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vaccel import bounds
+from vaccel.commands import Result
 from vaccel.fastpath import pages
 from vaccel.model import Tensor, Value
 from vaccel.rpc import ring_launch
@@ -27,12 +28,13 @@ class Prepared:
         program: int,
         tensors: Mapping[str, Tensor],
         others: Mapping[str, Value] = _NONE,
+        results: Sequence[Result] = (),
     ) -> None:
-        """``others`` travel in the request itself."""
+        """``others`` travel in the request itself. ``results``: see ``Launch``."""
         self._stream, self._program = stream, program
         # Without their bytes, which are of one call.
         self._tensors = {name: Tensor(v.dtype, v.shape) for name, v in tensors.items()}
-        self._others = others
+        self._others, self._results = others, results
         self._requests: dict[tuple[int, int, int], bytes] = {}
         self.sizes: Final[Sequence[int]] = [each.nbytes for each in tensors.values()]
         self.places: Final[list[int]] = []
@@ -46,6 +48,7 @@ class Prepared:
         self.alignment: Final = pages.alignment(max(self.sizes, default=0))
         # What calls are expected to take equally long by.
         self.kind: Final = (program, sum(self.sizes))
+        self.placed: Final = frozenset(each.name for each in results if each.place is not None)
 
     def request(self, offset: int, room: int, room_bytes: int) -> bytes:
         """The message, for a piece at ``offset`` and results at ``room``, in the window."""
@@ -62,7 +65,9 @@ class Prepared:
             name: Staged(each.dtype, each.shape, offset + place)
             for place, (name, each) in zip(self.places, self._tensors.items(), strict=True)
         }
-        return ring_launch.to_call(self._stream, self._program, self._others, staged, room)
+        return ring_launch.to_call(
+            self._stream, self._program, self._others, staged, room, self._results
+        )
 
 
 def split(values: Mapping[str, Value]) -> tuple[dict[str, Tensor], dict[str, Value]]:

@@ -120,9 +120,11 @@ class Attribute:
 
 
 def setting_text(value: object) -> str:
-    """A setting as it travels: a number, a flag as 0 or 1, integers separated by commas."""
+    """A setting as it travels: a number, a flag as 0 or 1, integers separated by commas, a name."""
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, type):  # an element type, as NumPy's own are
+        return value.__name__
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ",".join(str(operator.index(each)) for each in value)
     return str(value)

@@ -207,7 +207,7 @@ _MOVING: Final = (
         "A part of each axis; negative starts and ends count from the end",
         "result = x[starts[0]:ends[0]:steps[0], …]",
         (
-            Attribute("starts", "ints", "first elements"),
+            Attribute("starts", "ints", "first elements; not before the first if steps fall"),
             Attribute("ends", "ints", "ends, not included"),
             Attribute("axes", "ints", "axes that are cut; none: the first ones", (), axis="some"),
             Attribute("steps", "ints", "steps; none given: 1", ()),

@@ -125,6 +125,15 @@ _ATTENTION: Final = (
     ),
 )
 
+
+def _check_positions(case: Case) -> str:
+    """Each token has a position of its own, as ONNX Runtime insists."""
+    tokens, rows = case.sizes.get("l"), case.sizes.get("p")
+    if tokens is not None and rows is not None and tokens > rows:
+        return f"{tokens} positions a sequence, but cos and sin have {rows} rows"
+    return ""
+
+
 _ROTARY: Final = Kernel(
     "rotary_embedding",
     "attention",
@@ -139,6 +148,7 @@ _ROTARY: Final = Kernel(
     (Operand("result", "b, h, l, 2*r"),),
     (Types(("T", "T", "T", "int64"), ("T",), {"T": FLOATS}),),
     (Attribute("interleaved", "bool", "pairs of neighbours; else of halves", False),),
+    check=_check_positions,
     empty=(),
 )
 

@@ -95,8 +95,8 @@ def clip(
 
 
 @kernel
-def cast(device: Device, x: Given, to: str) -> Array:
-    """Elements in another type, by NumPy's name.
+def cast(device: Device, x: Given, to: str | type) -> Array:
+    """Elements in another type: one of NumPy's, or its name.
 
     >>> print(ops.cast(device, np.float32([1.75, -1.75]), "int8"))
     [ 1 -1]

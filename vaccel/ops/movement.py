@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from vaccel.errors import InvalidArgument
 from vaccel.ops.calls import Given, Ints, kernel, result, results
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ def concat(device: Device, parts: Sequence[Given], *, axis: int = 0) -> Array:
     >>> print(ops.concat(device, [np.int8([1]), np.int8([2, 3])]))
     [1 2 3]
     """
+    if not isinstance(parts, Iterable):
+        raise InvalidArgument(
+            f"kernel concat: parts is a {type(parts).__name__}", hint="give a list of arrays"
+        )
     operands = {f"parts{index}": part for index, part in enumerate(parts)}
     return result(device, "concat", operands, axis=axis)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from vaccel import commands, compute, errors
@@ -16,12 +16,27 @@ def _copy_of(copy: Any) -> commands.Command:
     return commands.Copy(range_of(getattr(copy, "from")), range_of(copy.to), copy.length)
 
 
-def _launch_of(launch: compute_pb2.Launch) -> commands.Command:
-    results = tuple(
-        commands.Result(r.name, range_of(r.to) if r.HasField("to") else None)
-        for r in launch.results
+def results_of(messages: Iterable[compute_pb2.Result]) -> tuple[commands.Result, ...]:
+    """Outputs that are asked for, and their places."""
+    return tuple(
+        commands.Result(each.name, range_of(each.to) if each.HasField("to") else None)
+        for each in messages
     )
-    return commands.Launch(launch.program, values_of(launch.arguments, "argument"), results)
+
+
+def to_results(results: Iterable[commands.Result]) -> list[compute_pb2.Result]:
+    """The same as they travel."""
+    return [
+        compute_pb2.Result(
+            name=each.name, to=None if each.place is None else to_range(each.place)
+        )
+        for each in results
+    ]
+
+
+def _launch_of(launch: compute_pb2.Launch) -> commands.Command:
+    arguments = values_of(launch.arguments, "argument")
+    return commands.Launch(launch.program, arguments, results_of(launch.results))
 
 
 _COMMANDS: Final[dict[str, Callable[[Any], commands.Command]]] = {
@@ -64,9 +79,7 @@ def to_command(command: commands.Command) -> compute_pb2.Command:
             message.launch.program = command.program
             for name, value in command.arguments.items():
                 message.launch.arguments[name].CopyFrom(to_value(value))
-            for result in command.results:
-                place = None if result.place is None else to_range(result.place)
-                message.launch.results.add(name=result.name, to=place)
+            message.launch.results.extend(to_results(command.results))
         case commands.Signal():
             message.signal.stream, message.signal.fence = command.stream, command.fence
         case commands.WaitFence():

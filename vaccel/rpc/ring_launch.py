@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from vaccel import bounds
-from vaccel.commands import Completion, Launch
+from vaccel.commands import Completion, Launch, Result
 from vaccel.errors import InvalidArgument
 from vaccel.model import Cost, DType, Tensor, Value
 from vaccel.rpc import convert, convert_commands, convert_values
@@ -85,6 +85,7 @@ def to_call(
     arguments: Mapping[str, Value],
     staged: Mapping[str, Staged],
     room: tuple[int, int],
+    results: Sequence[Result] = (),
 ) -> bytes:
     """A call as it travels; ``room`` is an offset and a number of bytes."""
     message = ring_pb2.CallRequest(
@@ -93,6 +94,7 @@ def to_call(
         arguments=convert_values.to_values(arguments),
         room_offset=room[0],
         room_bytes=room[1],
+        results=convert_commands.to_results(results),
     )
     for name, tensor in staged.items():
         _put(message.staged[name], tensor)
@@ -109,7 +111,7 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
     for name, one in asked.staged.items():
         data = copy(one.offset, one.nbytes)
         arguments[name] = Tensor(one.dtype, one.shape, data=data)
-    launch = Launch(asked.program, arguments)
+    launch = Launch(asked.program, arguments, asked.results)
     return Call(asked.stream, launch, asked.room_offset, asked.room_bytes)
 
 
@@ -123,6 +125,7 @@ class _Asked:
     staged: Mapping[str, Staged]
     room_offset: int
     room_bytes: int
+    results: tuple[Result, ...]
 
 
 # An app's calls of one kind send the same bytes each time.
@@ -148,7 +151,13 @@ def _asked(payload: bytes) -> _Asked:
             hint="write large tensors to buffers first",
         )
     return _Asked(
-        message.stream, message.program, arguments, staged, message.room_offset, message.room_bytes
+        message.stream,
+        message.program,
+        arguments,
+        staged,
+        message.room_offset,
+        message.room_bytes,
+        convert_commands.results_of(message.results),
     )
 
 

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from vaccel.v1 import compute_pb2 as vaccel_dot_v1_dot_compute__pb2
 from vaccel.v1 import types_pb2 as vaccel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vaccel/v1/ring.proto\x12\tvaccel.v1\x1a\x15vaccel/v1/types.proto\":\n\nSlabTensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\xcf\x02\n\x0b\x43\x61llRequest\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\x0f\n\x07program\x18\x02 \x01(\x04\x12\x38\n\targuments\x18\x03 \x03(\x0b\x32%.vaccel.v1.CallRequest.ArgumentsEntry\x12\x32\n\x06staged\x18\x04 \x03(\x0b\x32\".vaccel.v1.CallRequest.StagedEntry\x12\x13\n\x0broom_offset\x18\x05 \x01(\x04\x12\x12\n\nroom_bytes\x18\x06 \x01(\x04\x1a\x42\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vaccel.v1.Value:\x02\x38\x01\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\"\x87\x01\n\x0b\x43\x61llResults\x12\x32\n\x06staged\x18\x01 \x03(\x0b\x32\".vaccel.v1.CallResults.StagedEntry\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vaccel/v1/ring.proto\x12\tvaccel.v1\x1a\x17vaccel/v1/compute.proto\x1a\x15vaccel/v1/types.proto\":\n\nSlabTensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\xf3\x02\n\x0b\x43\x61llRequest\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\x0f\n\x07program\x18\x02 \x01(\x04\x12\x38\n\targuments\x18\x03 \x03(\x0b\x32%.vaccel.v1.CallRequest.ArgumentsEntry\x12\x32\n\x06staged\x18\x04 \x03(\x0b\x32\".vaccel.v1.CallRequest.StagedEntry\x12\x13\n\x0broom_offset\x18\x05 \x01(\x04\x12\x12\n\nroom_bytes\x18\x06 \x01(\x04\x12\"\n\x07results\x18\x07 \x03(\x0b\x32\x11.vaccel.v1.Result\x1a\x42\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vaccel.v1.Value:\x02\x38\x01\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\"\x87\x01\n\x0b\x43\x61llResults\x12\x32\n\x06staged\x18\x01 \x03(\x0b\x32\".vaccel.v1.CallResults.StagedEntry\x1a\x44\n\x0bStagedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vaccel.v1.SlabTensor:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,16 +39,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLREQUEST_STAGEDENTRY']._serialized_options = b'8\001'
   _globals['_CALLRESULTS_STAGEDENTRY']._loaded_options = None
   _globals['_CALLRESULTS_STAGEDENTRY']._serialized_options = b'8\001'
-  _globals['_SLABTENSOR']._serialized_start=58
-  _globals['_SLABTENSOR']._serialized_end=116
-  _globals['_CALLREQUEST']._serialized_start=119
-  _globals['_CALLREQUEST']._serialized_end=454
-  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_start=318
-  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_end=384
-  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_start=386
-  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_end=454
-  _globals['_CALLRESULTS']._serialized_start=457
-  _globals['_CALLRESULTS']._serialized_end=592
-  _globals['_CALLRESULTS_STAGEDENTRY']._serialized_start=386
-  _globals['_CALLRESULTS_STAGEDENTRY']._serialized_end=454
+  _globals['_SLABTENSOR']._serialized_start=83
+  _globals['_SLABTENSOR']._serialized_end=141
+  _globals['_CALLREQUEST']._serialized_start=144
+  _globals['_CALLREQUEST']._serialized_end=515
+  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_start=379
+  _globals['_CALLREQUEST_ARGUMENTSENTRY']._serialized_end=445
+  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_start=447
+  _globals['_CALLREQUEST_STAGEDENTRY']._serialized_end=515
+  _globals['_CALLRESULTS']._serialized_start=518
+  _globals['_CALLRESULTS']._serialized_end=653
+  _globals['_CALLRESULTS_STAGEDENTRY']._serialized_start=447
+  _globals['_CALLRESULTS_STAGEDENTRY']._serialized_end=515
 # @@protoc_insertion_point(module_scope)

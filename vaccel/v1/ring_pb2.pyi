@@ -1,3 +1,4 @@
+from vaccel.v1 import compute_pb2 as _compute_pb2
 from vaccel.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -18,7 +19,7 @@ class SlabTensor(_message.Message):
     def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class CallRequest(_message.Message):
-    __slots__ = ("stream", "program", "arguments", "staged", "room_offset", "room_bytes")
+    __slots__ = ("stream", "program", "arguments", "staged", "room_offset", "room_bytes", "results")
     class ArgumentsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,13 +40,15 @@ class CallRequest(_message.Message):
     STAGED_FIELD_NUMBER: _ClassVar[int]
     ROOM_OFFSET_FIELD_NUMBER: _ClassVar[int]
     ROOM_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
     stream: int
     program: int
     arguments: _containers.MessageMap[str, _types_pb2.Value]
     staged: _containers.MessageMap[str, SlabTensor]
     room_offset: int
     room_bytes: int
-    def __init__(self, stream: _Optional[int] = ..., program: _Optional[int] = ..., arguments: _Optional[_Mapping[str, _types_pb2.Value]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ..., room_offset: _Optional[int] = ..., room_bytes: _Optional[int] = ...) -> None: ...
+    results: _containers.RepeatedCompositeFieldContainer[_compute_pb2.Result]
+    def __init__(self, stream: _Optional[int] = ..., program: _Optional[int] = ..., arguments: _Optional[_Mapping[str, _types_pb2.Value]] = ..., staged: _Optional[_Mapping[str, SlabTensor]] = ..., room_offset: _Optional[int] = ..., room_bytes: _Optional[int] = ..., results: _Optional[_Iterable[_Union[_compute_pb2.Result, _Mapping]]] = ...) -> None: ...
 
 class CallResults(_message.Message):
     __slots__ = ("staged",)

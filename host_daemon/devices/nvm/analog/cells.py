@@ -87,7 +87,8 @@ class Cells:
 class WriteReport:
     """What programming took. ``pulses`` is per cell, uint16, zero where nothing was written.
 
-    ``missed`` counts cells that did not verify: stuck ones, and those that ran out of pulses.
+    ``missed`` counts cells that would not verify: stuck ones that do not hold their target, those
+    among them, too, that were not written now because it is the same as before.
     """
 
     pulses: Reals
@@ -158,7 +159,21 @@ def program(
         else np.where(written, now, np.broadcast_to(before.written, target.shape)),
     )
     pulses[~written] = 0
-    return after, _report(pulses, written & ~fresh, preset.write)
+    return after, _report(pulses, _missed(after, preset), preset.write)
+
+
+def _missed(cells: Cells, preset: Preset) -> Reals:
+    """Cells that conduct otherwise than they should, and always will."""
+    stuck = np.asarray(cells.stuck != HEALTHY)
+    if not stuck.any():
+        return stuck
+    off = np.abs(cells.conductance - cells.target)
+    return np.asarray(stuck & (off > _accepted(preset.programming.sigma(cells.target), preset)))
+
+
+def _accepted(sigma: Reals, preset: Preset) -> Reals:
+    """How far off a cell verifies."""
+    return np.maximum(sigma, np.float32(preset.span * 1e-4))
 
 
 def _pulses(
@@ -168,7 +183,7 @@ def _pulses(
     write = preset.write
     left = np.abs(normals(rng, sigma.shape))
     left *= np.float32(write.first_sigma * preset.span)
-    floor = np.maximum(sigma, np.float32(preset.span * 1e-4))
+    floor = _accepted(sigma, preset)
     rounds = np.ceil(np.log(np.maximum(left / floor, 1)) / np.float32(-math.log(write.shrink)))
     pulses = np.minimum(1 + rounds, write.most_pulses).astype(np.uint16)
     pulses[stuck != HEALTHY] = write.most_pulses

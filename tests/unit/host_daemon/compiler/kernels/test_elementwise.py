@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from host_daemon.compiler.program import Target
@@ -16,7 +16,6 @@ from vaccel.kernels import KERNELS
 from vaccel.kernels.types import ALL
 
 SEEDS = st.integers(0, 2**32 - 1)
-FEW = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 FLOATS = ("float32", "float16")
 
 
@@ -95,14 +94,14 @@ def operand(draw: st.DrawFn, name: str, rng: np.random.Generator, kind: str) -> 
 
 
 @pytest.mark.parametrize(("name", "kind"), with_types(EQUAL))
-def test_what_rounds_nothing_is_equal(npu: Target, name: str, kind: str) -> None:
-    @FEW
+def test_what_rounds_nothing_is_equal(vf: Target, name: str, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         x = operand(data.draw, name, np.random.default_rng(seed), kind)
         if name == "is_nan" and x.size:
             x.flat[0] = np.nan
-        found = cases.run(npu, name, {"x": x}).results["result"]
+        found = cases.run(vf, name, {"x": x}).results["result"]
         with np.errstate(over="ignore"):
             assert np.array_equal(found, EQUAL[name](x))
 
@@ -110,14 +109,14 @@ def test_what_rounds_nothing_is_equal(npu: Target, name: str, kind: str) -> None
 
 
 @pytest.mark.parametrize(("name", "kind"), with_types((*CURVES, *ROUNDED)))
-def test_a_curve_is_within_its_bound(npu: Target, name: str, kind: str) -> None:
+def test_a_curve_is_within_its_bound(vf: Target, name: str, kind: str) -> None:
     """|found - exact| <= ELEMENTARY u (|exact| + size), then one rounding to the type."""
 
-    @FEW
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         x = operand(data.draw, name, np.random.default_rng(seed), kind)
-        found = cases.run(npu, name, {"x": x}).results["result"]
+        found = cases.run(vf, name, {"x": x}).results["result"]
         curve, size = CURVES.get(name) or (ROUNDED[name], 0.0)
         exact = curve(x.astype(np.float64))
         scale = size(x.astype(np.float64)) if callable(size) else size
@@ -129,10 +128,10 @@ def test_a_curve_is_within_its_bound(npu: Target, name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), with_types(BINARY))
-def test_two_operands_broadcast_and_are_equal(npu: Target, name: str, kind: str) -> None:
+def test_two_operands_broadcast_and_are_equal(vf: Target, name: str, kind: str) -> None:
     """IEEE operations are rounded once, in float16 too: float32 has over twice its digits."""
 
-    @FEW
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -140,7 +139,7 @@ def test_two_operands_broadcast_and_are_equal(npu: Target, name: str, kind: str)
         arrays = {each: cases.numbers(rng, shape, kind) for each, shape in shapes.items()}
         if name in ("divide", "fmod"):
             arrays["b"][np.abs(arrays["b"]) < 0.5] = 1
-        found = cases.run(npu, name, arrays).results["result"]
+        found = cases.run(vf, name, arrays).results["result"]
         with np.errstate(over="ignore"):
             assert np.array_equal(found, BINARY[name](arrays["a"], arrays["b"]))
 
@@ -148,23 +147,23 @@ def test_two_operands_broadcast_and_are_equal(npu: Target, name: str, kind: str)
 
 
 @pytest.mark.parametrize("kind", FLOATS)
-def test_powers_are_within_their_bound(npu: Target, kind: str) -> None:
-    @FEW
+def test_powers_are_within_their_bound(vf: Target, kind: str) -> None:
+    @cases.few(vf)
     @given(SEEDS)
     def check(seed: int) -> None:
         rng = np.random.default_rng(seed)
         arrays = {"a": cases.numbers(rng, (3, 4), kind, 0.1), "b": cases.numbers(rng, (4,), kind)}
         exact = np.power(*cases.wide(arrays).values())
         error = roundoff.stored(exact, roundoff.ELEMENTARY * roundoff.U * exact, kind)
-        found = cases.run(npu, "power", arrays).results["result"]
+        found = cases.run(vf, "power", arrays).results["result"]
         assert (np.abs(found - exact) <= error).all()
 
     check()
 
 
 @pytest.mark.parametrize("kind", types_of("where"))
-def test_where_and_clip_are_equal(npu: Target, kind: str) -> None:
-    @FEW
+def test_where_and_clip_are_equal(vf: Target, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -173,12 +172,12 @@ def test_where_and_clip_are_equal(npu: Target, kind: str) -> None:
             each: cases.numbers(rng, shape, "bool" if each == "condition" else kind)
             for each, shape in shapes.items()
         }
-        found = cases.run(npu, "where", arrays).results["result"]
+        found = cases.run(vf, "where", arrays).results["result"]
         assert np.array_equal(found, np.where(*arrays.values()))
         x, low, high = arrays["a"], data.draw(st.integers(0, 3)), data.draw(st.integers(3, 9))
-        found = cases.run(npu, "clip", {"x": x}, low=low, high=high).results["result"]
+        found = cases.run(vf, "clip", {"x": x}, low=low, high=high).results["result"]
         assert np.array_equal(found, np.clip(x, low, high))
-        found = cases.run(npu, "clip", {"x": x}, low=low).results["result"]
+        found = cases.run(vf, "clip", {"x": x}, low=low).results["result"]
         assert np.array_equal(found, np.maximum(x, x.dtype.type(low)))
 
     check()
@@ -186,9 +185,9 @@ def test_where_and_clip_are_equal(npu: Target, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [dtype.value for dtype in ALL])
 @pytest.mark.parametrize("to", [dtype.value for dtype in ALL])
-def test_casts_are_equal(npu: Target, kind: str, to: str) -> None:
+def test_casts_are_equal(vf: Target, kind: str, to: str) -> None:
     x = cases.numbers(np.random.default_rng(1), (3, 5), kind, 0, 100)
-    found = cases.run(npu, "cast", {"x": x}, to=to).results["result"]
+    found = cases.run(vf, "cast", {"x": x}, to=to).results["result"]
     assert np.array_equal(found, x.astype(to))
 
 
@@ -211,8 +210,8 @@ def test_settings_reach_the_kernel(npu: Target, name: str, given: str, extra: di
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
-def test_quantising_rounds_half_to_even_and_saturates(npu: Target, kind: str) -> None:
-    @FEW
+def test_quantising_rounds_half_to_even_and_saturates(vf: Target, kind: str) -> None:
+    @cases.few(vf)
     @given(SEEDS)
     def check(seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -222,9 +221,9 @@ def test_quantising_rounds_half_to_even_and_saturates(npu: Target, kind: str) ->
         arrays = {"x": x, "scale": np.asarray(scale), "zero": zero}
         limits = np.iinfo(kind)
         exact = np.clip(np.rint(x / scale) + zero.astype(np.float32), limits.min, limits.max)
-        short = cases.run(npu, "quantize", arrays).results["result"]
+        short = cases.run(vf, "quantize", arrays).results["result"]
         assert np.array_equal(short, exact.astype(kind))
-        back = cases.run(npu, "dequantize", arrays | {"x": short}).results["result"]
+        back = cases.run(vf, "dequantize", arrays | {"x": short}).results["result"]
         assert np.array_equal(back, (short.astype(np.float32) - zero.astype(np.float32)) * scale)
 
     check()

@@ -17,7 +17,7 @@ from vaccel.model import DType
 
 CARDS = ("kcloud-1", "aquabolt-xl", "aim", "kcloud-2", "kcloud-3")
 PRODUCTS = ("matmul", "gemv", "batched_matmul", "linear", "conv1d", "conv2d", "attention")
-# Those of which every kind with roundings has a bound: the banks' own are in tests of their cards.
+# Those that are roundings. Bounds of each kind: test_products.py, test_banks.py, test_analog.py.
 SHORT = ("bf16", "fp16", "fp8_e4m3", "fp8_e5m2")
 
 

@@ -165,6 +165,12 @@ REFUSED: dict[str, Refusal] = {
         {},
         ("3 heads of q",),
     ),
+    "positions": (
+        "rotary_embedding",
+        (port("", 1, 1, 3, 4), port("", 2, 2), port("", 2, 2), port("", 1, 3, kind=DType.INT64)),
+        {},
+        ("3 positions a sequence", "2 rows"),
+    ),
     "a mask": (
         "cached_attention",
         (

@@ -6,119 +6,64 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from host_daemon.compiler.program import Target, compile_kernel
 from tests.unit.host_daemon.compiler.kernels import cases, roundoff
+from tests.unit.host_daemon.compiler.kernels.drawn import WINDOWS, arrays_of
+from tests.unit.host_daemon.compiler.kernels.machines import (
+    CARDS,
+    FLOATS,
+    MATRICES,
+    arithmetics,
+    is_of,
+    product,
+)
 from vaccel.compute import KernelSource
-from vaccel.kernels import KERNELS
 from vaccel.kernels.products import spread
 from vaccel.model import DType, Port
 
-MATRICES = ("matmul", "batched_matmul", "gemv", "linear")
-WINDOWS = ("conv1d", "conv2d", "conv3d", "depthwise_conv2d")
-ARITHMETICS = ("float32", "float16", "bf16", "fp16", "fp8_e4m3", "fp8_e5m2")
 SEEDS = st.integers(0, 2**32 - 1)
-FEW = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 
 
-def multiply(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a @ b.T if name == "linear" else a @ b
+def bias_of(name: str, arrays: dict, exact: np.ndarray) -> np.ndarray | float:
+    """A bias as it is added to results, 0 where there is none."""
+    if "bias" not in arrays:
+        return 0.0
+    bias = arrays["bias"].astype(np.float64)
+    return bias if name == "linear" else bias.reshape(-1, *(1,) * (exact.ndim - 2))
 
 
-def slide(x: np.ndarray, w: np.ndarray, chosen: dict) -> np.ndarray:
-    """The definition of a convolution, one output element after another."""
-    rank, group = x.ndim - 2, chosen["group"]
-    stride, pads, dilation = (
-        spread(chosen[name], rank, name) for name in ("stride", "padding", "dilation")
-    )
-    padded = np.pad(x, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
-    reach = [(side - 1) * step + 1 for side, step in zip(w.shape[2:], dilation, strict=True)]
-    out = [
-        (have - need) // step + 1
-        for have, need, step in zip(padded.shape[2:], reach, stride, strict=True)
-    ]
-    result = np.zeros((x.shape[0], w.shape[0], *out), x.dtype)
-    filters, channels = w.shape[0] // group, w.shape[1]
-    for at in np.ndindex(*out):
-        corner = [i * step for i, step in zip(at, stride, strict=True)]
-        window = tuple(slice(c, c + r, d) for c, r, d in zip(corner, reach, dilation, strict=True))
-        seen = padded[(slice(None), slice(None), *window)]
-        for g in range(group):
-            part = seen[:, g * channels : (g + 1) * channels]
-            own = w[g * filters : (g + 1) * filters]
-            sums = np.tensordot(part, own, axes=(range(1, rank + 2), range(1, rank + 2)))
-            result[(slice(None), slice(g * filters, (g + 1) * filters), *at)] = sums
-    return result
+def is_within(vf: Target, name: str, run: cases.Run, exact, arithmetic: str, depth: int) -> bool:
+    """Whether a product is as its arithmetic says, rounded to the type of its tensors."""
+    found = run.results["result"]
+    left, right, *_ = (np.asarray(each) for each in run.arrays.values())
+    bias = bias_of(name, dict(run.arrays), found)
+    card = vf.device.card.name
+    expected, error = product(card, run.places, (left, right), exact, arithmetic, depth, bias)
+    error = roundoff.stored(expected, error, found.dtype.name)
+    return bool((np.abs(found - expected) <= error).all()) and is_of(found, arithmetic)
 
 
-def image(draw: st.DrawFn, name: str) -> tuple[tuple, tuple, dict]:
-    """Shapes of an image and of weights, and settings in which the window fits."""
-    rank = 2 if name == "depthwise_conv2d" else int(name[4])
-    sides = [draw(st.integers(1, 3)) for _ in range(rank)]
-    dilation = draw(st.sampled_from([(1,), (2,) * rank]))
-    padding = draw(st.sampled_from([(0,), (1,) * rank, tuple(range(2 * rank))]))
-    chosen = {"stride": (draw(st.integers(1, 2)),), "padding": padding, "dilation": dilation}
-    group = draw(st.integers(1, 3))
-    channels = group if rank == 2 and name[0] == "d" else group * draw(st.integers(1, 3))
-    filters = group * draw(st.integers(1, 2))
-    space = [(side - 1) * dilation[0] + draw(st.integers(1, 4)) for side in sides]
-    data = (draw(st.integers(1, 2)), channels, *space)
-    return data, (filters, channels // group, *sides), chosen | {"group": group}
-
-
-def arrays_of(name: str, draw: st.DrawFn, rng: np.random.Generator, kind: str, other: str):
-    """Operands, settings, and the exact bilinear operation with how many products it adds up."""
-    if name in MATRICES:
-        shapes = cases.dims(draw, KERNELS[name], k=draw(st.sampled_from([1, 7, 300])))
-        left, right = list(shapes)[:2]
-        chosen: dict = {}
-        depth = shapes[left][-1]
-
-        def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return multiply(name, a, b)
-
-    else:
-        data, weight, chosen = image(draw, name)
-        shapes, left, right = {"x": data, "weight": weight, "bias": weight[:1]}, "x", "weight"
-        depth = int(np.prod(weight[1:]))
-
-        def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return slide(a, b, chosen)
-
-    arrays = {
-        left: cases.numbers(rng, shapes[left], kind),
-        right: cases.numbers(rng, shapes[right], other),
-    }
-    if "bias" in shapes and kind.startswith("float") and draw(st.booleans()):
-        arrays["bias"] = cases.numbers(rng, shapes["bias"], kind)
-    given = {key: value for key, value in chosen.items() if KERNELS[name].attribute(key)}
-    return arrays, given, exact, depth
-
-
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
-@pytest.mark.parametrize("name", MATRICES + WINDOWS)
+@pytest.mark.parametrize(
+    ("vf", "name", "arithmetic"),
+    [(c, n, a) for c in CARDS for n in MATRICES + WINDOWS for a in arithmetics(c, n)],
+    indirect=["vf"],
+)
 def test_a_product_is_within_the_bound_of_its_arithmetic(
-    npu: Target, name: str, arithmetic: str
+    vf: Target, name: str, arithmetic: str
 ) -> None:
-    @FEW
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
-        rng, kind = np.random.default_rng(seed), "float32"
-        if arithmetic.startswith("float"):
-            kind = arithmetic
+        rng, own = np.random.default_rng(seed), {}
+        kind = arithmetic if arithmetic in FLOATS else data.draw(st.sampled_from(FLOATS))
         arrays, chosen, exact, depth = arrays_of(name, data.draw, rng, kind, kind)
-        own = {} if arithmetic == kind else {"arithmetic": arithmetic}
-        found = cases.run(npu, name, arrays, **chosen, **own).results["result"]
-        left, right, *bias = cases.wide(arrays).values()
-        expected = exact(left, right)
-        extra = bias[0].reshape(-1, *(1,) * (expected.ndim - 2)) if bias else 0.0
-        if name == "linear" and bias:
-            extra = bias[0]
-        error = roundoff.product(left, right, expected + extra, exact, arithmetic, depth + 1)
-        error = error + 2 * roundoff.U * (np.abs(expected) + np.abs(extra))
-        assert (np.abs(found - (expected + extra)) <= error).all()
+        if arithmetic not in FLOATS:
+            own = {"arithmetic": arithmetic}
+        found = cases.run(vf, name, arrays, **chosen, **own)
+        assert is_within(vf, name, found, exact, arithmetic, depth)
 
     check()
 
@@ -126,16 +71,36 @@ def test_a_product_is_within_the_bound_of_its_arithmetic(
 @pytest.mark.parametrize("name", [n for n in MATRICES + WINDOWS if n != "linear"])
 @pytest.mark.parametrize("left", ["int8", "uint8"])
 @pytest.mark.parametrize("right", ["int8", "uint8"])
-def test_integer_products_are_exact(npu: Target, name: str, left: str, right: str) -> None:
-    @FEW
+def test_integer_products_are_exact(vf: Target, name: str, left: str, right: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         rng = np.random.default_rng(seed)
         arrays, chosen, exact, _ = arrays_of(name, data.draw, rng, left, right)
-        found = cases.run(npu, name, arrays, **chosen).results["result"]
+        found = cases.run(vf, name, arrays, **chosen).results["result"]
         expected = exact(*(array.astype(np.int64) for array in arrays.values()))
         assert found.dtype == np.int32
         assert np.array_equal(found, expected)
+
+    check()
+
+
+@pytest.mark.parametrize("vf", ["kcloud-1", "kcloud-2"], indirect=True)
+@pytest.mark.parametrize("name", [n for n in MATRICES + WINDOWS if n != "linear"])
+@pytest.mark.parametrize("arithmetic", ["int8", "int4"])
+def test_products_in_integers_by_name_are_exact(vf: Target, name: str, arithmetic: str) -> None:
+    """Weights of int4 have four bits, activations eight."""
+
+    @cases.few(vf, 3)
+    @given(st.data(), SEEDS)
+    def check(data: st.DataObject, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        arrays, chosen, exact, _ = arrays_of(name, data.draw, rng, "int8", "int8")
+        if arithmetic == "int4":
+            weights = list(arrays)[1]
+            arrays[weights] = arrays[weights] // 16
+        found = cases.run(vf, name, arrays, **chosen, arithmetic=arithmetic).results["result"]
+        assert np.array_equal(found, exact(*(array.astype(np.int64) for array in arrays.values())))
 
     check()
 
@@ -159,10 +124,10 @@ def spread_out(x: np.ndarray, w: np.ndarray, chosen: dict) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
-def test_a_transposed_convolution_is_within_its_bound(npu: Target, kind: str) -> None:
+def test_a_transposed_convolution_is_within_its_bound(vf: Target, kind: str) -> None:
     """Every result is a sum of as many products as there are channels and taps, at most."""
 
-    @FEW
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         rng, group = np.random.default_rng(seed), data.draw(st.integers(1, 2))
@@ -180,7 +145,7 @@ def test_a_transposed_convolution_is_within_its_bound(npu: Target, kind: str) ->
         shapes = {"x": (2, channels, 3, 4), "weight": (channels, filters, *sides)}
         shapes["bias"] = (filters * group,)
         arrays = {name: cases.numbers(rng, shape, kind) for name, shape in shapes.items()}
-        found = cases.run(npu, "conv_transpose2d", arrays, **chosen).results["result"]
+        found = cases.run(vf, "conv_transpose2d", arrays, **chosen).results["result"]
         x, w, bias = cases.wide(arrays).values()
         exact = spread_out(x, w, chosen) + bias[:, None, None]
         sizes = spread_out(np.abs(x), np.abs(w), chosen) + np.abs(bias[:, None, None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from host_daemon.compiler.program import Target
@@ -13,7 +13,6 @@ from tests.unit.host_daemon.compiler.kernels.roundoff import ELEMENTARY, U, gamm
 from vaccel.kernels import KERNELS
 
 SEEDS = st.integers(0, 2**32 - 1)
-FEW = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 FLOATS = ("float32", "float16")
 EPSILON = 1e-3
 
@@ -71,15 +70,15 @@ def axes_of(draw: st.DrawFn, rank: int) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("kind", FLOATS)
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_a_reduction_is_within_the_bound_of_its_sum(npu: Target, name: str, kind: str) -> None:
-    @FEW
+def test_a_reduction_is_within_the_bound_of_its_sum(vf: Target, name: str, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         shape = cases.dims(data.draw, KERNELS[name])["x"]
         low = 0.5 if name == "reduce_prod" else -4.0
         x = cases.numbers(np.random.default_rng(seed), shape, kind, low, 1.5)
         axes, keep = axes_of(data.draw, x.ndim), data.draw(st.booleans())
-        found = cases.run(npu, name, {"x": x}, axes=axes, keepdims=keep).results["result"]
+        found = cases.run(vf, name, {"x": x}, axes=axes, keepdims=keep).results["result"]
         over = axes or tuple(range(x.ndim))
         exact, error = REDUCTIONS[name](x.astype(np.float64), over)
         assert (np.abs(found.reshape(exact.shape) - exact) <= stored(exact, error, kind)).all()
@@ -96,14 +95,14 @@ def test_a_reduction_is_within_the_bound_of_its_sum(npu: Target, name: str, kind
         ("reduce_sum", "int64"),
     ],
 )
-def test_a_reduction_that_rounds_nothing_is_equal(npu: Target, name: str, kind: str) -> None:
-    @FEW
+def test_a_reduction_that_rounds_nothing_is_equal(vf: Target, name: str, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         shape = cases.dims(data.draw, KERNELS[name])["x"]
         x = cases.numbers(np.random.default_rng(seed), shape, kind)
         axes = axes_of(data.draw, x.ndim)
-        found = cases.run(npu, name, {"x": x}, axes=axes).results["result"]
+        found = cases.run(vf, name, {"x": x}, axes=axes).results["result"]
         reduce = EXACT.get(name) or (lambda x, axis: x.sum(axis, dtype=x.dtype))
         assert np.array_equal(found, reduce(x, axis=axes or tuple(range(x.ndim))))
 
@@ -112,29 +111,29 @@ def test_a_reduction_that_rounds_nothing_is_equal(npu: Target, name: str, kind: 
 
 @pytest.mark.parametrize("kind", [d.value for d in KERNELS["argmax"].types[0].variables["T"]])
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
-def test_positions_are_of_the_first(npu: Target, name: str, kind: str) -> None:
-    @FEW
+def test_positions_are_of_the_first(vf: Target, name: str, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         shape = cases.dims(data.draw, KERNELS[name])["x"]
         # Few values, so that some are equal.
         x = np.random.default_rng(seed).integers(0, 3, shape).astype(kind)
         axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
-        found = cases.run(npu, name, {"x": x}, axis=axis).results["result"]
+        found = cases.run(vf, name, {"x": x}, axis=axis).results["result"]
         assert np.array_equal(found, getattr(np, name)(x, axis))
 
     check()
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int32", "int64"])
-def test_running_sums(npu: Target, kind: str) -> None:
-    @FEW
+def test_running_sums(vf: Target, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         shape = cases.dims(data.draw, KERNELS["cumsum"])["x"]
         x = cases.numbers(np.random.default_rng(seed), shape, kind)
         axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
-        found = cases.run(npu, "cumsum", {"x": x}, axis=axis).results["result"]
+        found = cases.run(vf, "cumsum", {"x": x}, axis=axis).results["result"]
         if kind.startswith("int"):
             assert np.array_equal(found, x.cumsum(axis, dtype=x.dtype))
             return
@@ -148,16 +147,16 @@ def test_running_sums(npu: Target, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FLOATS)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_softmax(npu: Target, name: str, kind: str) -> None:
+def test_softmax(vf: Target, name: str, kind: str) -> None:
     """Each exponential is within ELEMENTARY u and u |x - max|, their sum within gamma(n) more."""
 
-    @FEW
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         shape = cases.dims(data.draw, KERNELS[name])["x"]
         x = cases.numbers(np.random.default_rng(seed), shape, kind, -20, 20)
         axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
-        found = cases.run(npu, name, {"x": x}, axis=axis).results["result"]
+        found = cases.run(vf, name, {"x": x}, axis=axis).results["result"]
         wide = x.astype(np.float64)
         far = np.abs(wide - wide.max(axis, keepdims=True)).max(axis, keepdims=True)
         relative = gamma(x.shape[axis] + 2 * ELEMENTARY + 2) + 2 * U * far
@@ -200,8 +199,8 @@ def channels(array: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", FLOATS)
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm", "batch_norm", "group_norm"])
-def test_normalisations(npu: Target, name: str, kind: str) -> None:
-    @FEW
+def test_normalisations(vf: Target, name: str, kind: str) -> None:
+    @cases.few(vf)
     @given(st.data(), SEEDS)
     def check(data: st.DataObject, seed: int) -> None:
         rng, groups = np.random.default_rng(seed), data.draw(st.integers(1, 3))
@@ -213,7 +212,7 @@ def test_normalisations(npu: Target, name: str, kind: str) -> None:
         if name == "layer_norm" and data.draw(st.booleans()):
             del arrays["bias"]
         own = {"groups": groups} if name == "group_norm" else {}
-        found = cases.run(npu, name, arrays, epsilon=EPSILON, **own).results["result"]
+        found = cases.run(vf, name, arrays, epsilon=EPSILON, **own).results["result"]
         exact, error = reference(name, cases.wide(arrays), groups)
         assert (np.abs(found - exact) <= stored(exact, error, kind)).all()
 

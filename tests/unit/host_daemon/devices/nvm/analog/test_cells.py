@@ -98,6 +98,19 @@ def test_stuck_cells_stay_and_are_counted() -> None:
     assert (later[0, 0], later[1, 1]) == (0, PCM.maximum)
 
 
+def test_what_is_not_written_is_missed_where_it_is_stuck_elsewhere() -> None:
+    """The other cell of a pair, which is at its lowest already, and a weight that stays."""
+    stuck = np.int8([[STUCK_LOW, STUCK_HIGH, STUCK_LOW, 0]])
+    target = np.float32([[0, 0, 9, 9]])
+    before = blank(stuck.shape, PCM, stuck)
+    cells, report = program(
+        target, PCM, np.random.default_rng(1), 0.0, before, target != before.target
+    )
+    assert (report.cells, report.missed) == (2, 2)
+    _, again = program(target, PCM, np.random.default_rng(1), 1.0, cells, np.zeros((1, 4), bool))
+    assert (again.cells, again.missed) == (0, 2)
+
+
 def test_only_what_changed_is_written() -> None:
     rng = np.random.default_rng(2)
     first, _ = program(np.full((16, 16), 5.0, np.float32), PCM, rng, 0.0)
