@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import vaccel
 from tests.integration.aperture_host import OWNER, ApertureHost, host
 from tests.integration.test_aperture_calls import doubled, with_device
+from vaccel.commands import Nop
 from vaccel.errors import Detached, InvalidArgument
 
 Floats = NDArray[np.float32]
@@ -88,6 +89,10 @@ async def test_results_outlive_their_window(served: ApertureHost, how: str) -> N
         if how == "recalled":
             recall = served.lender.recall(OWNER, Detached("VF was taken away"))
             asyncio.run_coroutine_threadsafe(recall, loop).result(10)
+            stream = device.stream()
+            with pytest.raises(Detached, match="taken away"):
+                while True:  # the app hears of it in its own time
+                    stream.submit(Nop()).wait(10)
             assert np.array_equal(outputs["y"], x + x)
             outputs["y"][:8] = -12345.5
             assert not (np.frombuffer(served.window.bytes, np.float32) == -12345.5).any()

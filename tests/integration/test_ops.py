@@ -192,7 +192,7 @@ def test_a_worker_computes_as_this_process_does(
             for key, array in wanted.results.items():
                 assert np.array_equal(given[key], array, equal_nan=array.dtype.kind == "f"), key
             shapes = {key: array.shape for key, array in arrays.items()}
-            assert device.last_cost is given.cost
+            assert device.last_cost == given.cost
             assert given.cost.critical_cycles == wanted.program.estimate(shapes, {}).critical_cycles
 
 

@@ -67,7 +67,8 @@ class Calls:
     ) -> Done | None:
         """Run a program. None where the slab has no room for it, or the queue has ended.
 
-        ``results`` as in ``Session.run``. ``key`` tells calls with the same plain arrays apart, where these are all that is given.
+        ``results`` as in ``Session.run``. ``key`` tells calls with the same plain arrays apart,
+        where these are all that is given.
         Raises the launch's error, TimedOut, or DeviceLost where a reset ended it.
         """
         tensors, others = split(values)
