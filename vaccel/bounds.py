@@ -114,6 +114,11 @@ DESCRIPTORS_PER_TURN: Final = 64
 # Recorded command buffers of a queue, each of at most COMMANDS_PER_SUBMIT commands. Their bytes are
 # bounded by the VF's memory, in which they lie.
 RECORDINGS_PER_QUEUE: Final = 64
+# A worker looks at its rings so long after they had something, before it waits for a doorbell; at
+# one go no longer than so, and only where it has few queue pairs to look at.
+VIGIL_SECONDS: Final = 40e-6
+VIGIL_MOST_SECONDS: Final = 2e-3
+VIGIL_QUEUES: Final = 4
 # Polling: how long to spin, then the shortest and the longest sleep.
 SPIN_SECONDS: Final = 200e-6
 POLL_FIRST_SECONDS: Final = 50e-6

@@ -102,6 +102,11 @@ class Executor:
         """Names of the open contexts."""
         return [context.name for context in self._contexts]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream has anything to do."""
+        return self._engine.idle
+
     def usage(self) -> Usage:
         """What the VF holds and has done."""
         totals = self._engine.totals

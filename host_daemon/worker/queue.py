@@ -61,11 +61,13 @@ class Queue:
     ) -> None:
         self._executor, self._context = executor, context
         self._journal = journal
-        self._window, self.lease, self._totals = window, lease, totals
-        self.after = after
+        self._window, self.lease, self._totals, self.after = window, lease, totals, after
         self._slab = LentSlab(window, lease)
         self._base = layout.queue_offset(lease.queue) // layout.WORD
         self._fences = self._base + layout.FENCES.word
+        self._words = window.words
+        self._sq_tail = self._base + layout.SQ_TAIL.word
+        self._polls = self._base + layout.POLLS.word
         self._recordings = Recordings(context.memory, context.epoch)
         self._tasks: set[asyncio.Task[None]] = set()
         # Completions that may yet be posted: room is kept for each, so that none is ever lost.
@@ -84,6 +86,15 @@ class Queue:
         if stream < layout.FENCE_WORDS:
             self._journal.words[REACHED + stream] = fence
             self._window.words[self._fences + stream] = fence
+
+    @property
+    def has_more(self) -> bool:
+        """Whether its app has submitted what was not taken yet."""
+        return not self.broken and bool(self._words[self._sq_tail] != self._taker.head)
+
+    def polls(self, looking: bool) -> None:
+        """Tell the app whether somebody looks at its ring, doorbell or not."""
+        self._words[self._polls] = looking
 
     def accepted(self, stream: int, fence: int) -> None:
         """Commands up to a fence were taken. Null commands are written down before their turn."""
@@ -114,7 +125,7 @@ class Queue:
         self._tell(layout.LOST)
 
     def _tell(self, state: int) -> None:
-        self._window.words[self._base + layout.QUEUE_STATE.word] = state
+        self._words[self._base + layout.QUEUE_STATE.word] = state
 
     def serve(self) -> int:
         """Take descriptors and start what they ask for; how many were taken. Raises nothing."""

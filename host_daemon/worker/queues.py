@@ -20,6 +20,7 @@ from host_daemon.worker.queue import Queue
 from host_daemon.worker.queue_totals import QueueTotals
 from host_daemon.worker.recovery import end_lost
 from host_daemon.worker.status import StatusPage
+from host_daemon.worker.vigil import Vigil
 from vaccel import bounds
 from vaccel.aperture import layout
 from vaccel.aperture.journal import Journal
@@ -57,6 +58,7 @@ class Queues:
         self._period_end = 0.0
         self._empty = 0
         self.totals = QueueTotals(journal.counters)
+        self._vigil = Vigil(self._is_calm, self._scan)
         self._status = StatusPage(window, executor, self, self._slabs)
 
     def __len__(self) -> int:
@@ -211,6 +213,7 @@ class Queues:
             os.read(self._doorbell, 8)
         # What came after the first look and rang before the doorbell was emptied.
         if self._scan() or found:
+            self._vigil.keep(list(self._queues.values()))
             return
         totals = self.totals
         totals.empty_doorbells += 1
@@ -223,6 +226,10 @@ class Queues:
             totals.throttled += 1
             loop.remove_reader(self._doorbell)
             loop.call_at(self._period_end, self._listen)
+
+    def _is_calm(self) -> bool:
+        """Whether there is nothing to do but to wait for a ring."""
+        return self._again is None and self._executor.is_idle and not self.busy
 
     def _listen(self) -> None:
         if self._executor.queues is self:

@@ -123,6 +123,9 @@ CQ_HEAD: Final = _word("cq.head", 192, "completions taken", APP)
 QUEUE_STATE: Final = _word(
     "state", 256, "0 works, 1 broken: an index jumped, 2 lost: the VF was reset", WORKER
 )
+POLLS: Final = _word(
+    "polls", 320, "1 while the worker looks at `sq.tail` unasked: nobody needs to ring", WORKER
+)
 BROKEN: Final = 1
 LOST: Final = 2
 FENCES: Final = Field(
@@ -140,6 +143,7 @@ QUEUE_FIELDS: Final = (
     CQ_TAIL,
     CQ_HEAD,
     QUEUE_STATE,
+    POLLS,
     FENCES,
     SQ_RING,
     CQ_RING,

@@ -23,5 +23,16 @@ def pause_near(waited: float, late: float) -> float:
     return _within(max(waited * _PART_NEAR, late * _PART))
 
 
+def next_look(waited: float, left: float | None) -> float:
+    """Seconds to sleep, having waited so many; ``left`` until the end is expected, negative where
+    that was before, None where nothing is known of it.
+    """
+    if left is None:
+        return pause(waited)
+    if left > 0:
+        return min(left, bounds.QUIET_LOOK_SECONDS)
+    return pause_near(waited, -left)
+
+
 def _within(seconds: float) -> float:
     return min(max(bounds.POLL_FIRST_SECONDS, seconds), bounds.POLL_LAST_SECONDS)

@@ -18,7 +18,7 @@ from vaccel.aperture.doorbell import Doorbell
 from vaccel.aperture.window import Window
 from vaccel.compute import Lease
 from vaccel.errors import Detached, DeviceLost, TimedOut, VaccelError, WrongState
-from vaccel.fastpath.pace import pause, pause_near
+from vaccel.fastpath.pace import next_look
 from vaccel.fastpath.pieces import Pieces
 
 _NOP: Final = int(Op.NOP)
@@ -52,7 +52,10 @@ class AppQueue:
         self._fences = base + layout.FENCES.word
         self._cq_tail = base + layout.CQ_TAIL.word
         self._state = base + layout.QUEUE_STATE.word
+        self._polls = base + layout.POLLS.word
         self._seen = 0
+        # Whether the last submission went without a ring, as the worker said that it may.
+        self._silent = False
         self._poster = ring.Producer(window.bytes, window.words, ring.submission(lease.queue))
         self._taker = ring.Consumer(window.bytes, window.words, ring.completion(lease.queue))
         self._put_one = self._poster.put_one
@@ -77,7 +80,10 @@ class AppQueue:
                 self._put_one(_pack_into, _NOP, 0, 0, stream, fence, 0, 0, 0, 0)
             except WrongState as fault:
                 raise self._blame(fault) from None
-        self._ring_bell()
+        if self._words[self._polls]:  # as ``_ring``
+            self._silent = True
+        else:
+            self._ring_bell()
 
     def nops(self, stream: int, first_fence: int, count: int) -> None:
         """Null commands, one descriptor each, in one doorbell. Raises Exhausted as ``nop``."""
@@ -103,7 +109,14 @@ class AppQueue:
             except WrongState as fault:
                 raise self._blame(fault) from None
             self._pending[tag] = done
-        self._ring_bell()
+        self._ring()
+
+    def _ring(self) -> None:
+        """Unless the worker looks by itself. The lock's release keeps this behind the tail."""
+        if self._words[self._polls]:
+            self._silent = True
+        else:
+            self._ring_bell()
 
     def _put(self, entries: bytes) -> None:
         with self._lock:
@@ -113,7 +126,7 @@ class AppQueue:
                 self._poster.put(entries)
             except WrongState as fault:
                 raise self._blame(fault) from None
-        self._ring_bell()
+        self._ring()
 
     # --- completions ------------------------------------------------------------------------
 
@@ -277,13 +290,10 @@ class AppQueue:
                 )
             if now >= spin_end:
                 looks = 1
-                left = min(quiet_end, end) - now
-                if left > 0:
-                    time.sleep(min(left, bounds.QUIET_LOOK_SECONDS))
-                elif quiet:
-                    time.sleep(pause_near(now - start, now - quiet_end))
-                else:
-                    time.sleep(pause(now - start))
+                if self._silent:  # whoever said that it looks may have been killed since
+                    self._silent = False
+                    self._ring_bell()
+                time.sleep(next_look(now - start, min(quiet_end, end) - now if quiet else None))
 
     # --- the slab ---------------------------------------------------------------------------
 
