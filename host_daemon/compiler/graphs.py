@@ -26,6 +26,8 @@ def graphs(root: GraphProto) -> Iterator[Nested]:
         at = pending.pop()
         yield at
         for node in at.graph.node:
+            if not node.attribute:
+                continue  # most nodes of long chains, which are walked some twenty times
             for below in subgraphs(node):
                 if at.depth >= bounds.MODEL_DEPTH:
                     raise InvalidModel(

@@ -26,8 +26,9 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "ORT_DISABLE_TELEMETRY": "1",
     # malloc asks for huge pages (glibc 2.35 and newer): weights and tensors of tens of MB come and
-    # go in a worker, and a fault for each 4 KiB of them took half of a load.
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    # go in a worker, and a fault for each 4 KiB of them took half of a load. Only the first heap
+    # grows by whole huge pages, so that the kernels' thread gets none of its own.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1",
 }
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
