@@ -2,16 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
-from onnx import ModelProto, defs
+from onnx import ModelProto, NodeProto, OperatorSetIdProto, defs
 
-from host_daemon.compiler import blame, graphs, weights
+from host_daemon.compiler import blame, contributed, graphs, weights
 from host_daemon.compiler.weights import Weights
 from vaccel.errors import Unsupported
 
 # The IR version from which on an initializer need not be an input.
 _CONSTANTS: Final = 4
+
+
+# What a model counts as that uses no operator of ONNX's own domain: the worker's own nodes take it.
+_SPARE: Final = 17
+_ONNX: Final = ("", "ai.onnx")
+_ML: Final = "ai.onnx.ml"
+
+
+@cache
+def newest() -> Mapping[str, int]:
+    """The newest version known of each domain that has versions; ONNX's own as ``ai.onnx``."""
+    of_ml = max(each.since_version for each in defs.get_all_schemas() if each.domain == _ML)
+    return {
+        "ai.onnx": defs.onnx_opset_version(),
+        _ML: of_ml,
+        contributed.DOMAIN: contributed.VERSION,
+    }
+
+
+def settle_imports(model: ModelProto) -> None:
+    """Import what nodes use, once, and nothing else.
+
+    Exporters list domains that they might have used, in versions that nobody else knows. As ONNX
+    Runtime does, the last of two versions counts, and com.microsoft and ai.onnx.ml need no import.
+    """
+    called = [node for function in model.functions for node in function.node]
+    used = _domains([*model.graph.node, *called])
+    for domain in (contributed.DOMAIN, _ML):
+        if domain in used and domain not in {each.domain for each in model.opset_import}:
+            model.opset_import.add(domain=domain, version=newest()[domain])
+    _keep(model.opset_import, used)
+    if "" not in used:
+        model.opset_import.add(domain="", version=_SPARE)
+    for function in model.functions:
+        _keep(function.opset_import, _domains(function.node))
+
+
+def _domains(nodes: Iterable[NodeProto]) -> set[str]:
+    """Domains of nodes, nested ones included; ONNX's own as ""."""
+    found: set[str] = set()
+    for node in nodes:
+        found.add(_plain(node.domain))
+        for body in graphs.subgraphs(node):
+            found |= {_plain(inner.domain) for inner in graphs.nodes(body)}
+    return found
+
+
+def _keep(imports: Any, used: set[str]) -> None:
+    kept = {_plain(each.domain): each.version for each in imports if _plain(each.domain) in used}
+    del imports[:]
+    imports.extend(OperatorSetIdProto(domain=name, version=kept[name]) for name in kept)
+
+
+def _plain(domain: str) -> str:
+    return "" if domain in _ONNX else domain
 
 
 def allow_constants(model: ModelProto) -> None:
