@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import divisions, graphs
+from host_daemon.compiler import divisions, graphs, joins
 from host_daemon.compiler.dimensions import Dimensions, Dims, forget_claims, opset_of
 from host_daemon.compiler.steps import PREFIX, Steps
 from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
@@ -77,8 +77,6 @@ _CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
         (*_DEPTH, Check(2, axes=(-1,))),
     ),
 }
-# Which operand of a node that joins tensors is the first of them, and how many each takes.
-_JOINS: Final = {"Concat": (0, 1), "QLinearConcat": (2, 3)}
 _STOPPED: Final = re.compile(rf"{PREFIX}(.+?)//(\w+)\.\w+")
 
 
@@ -95,6 +93,7 @@ def guarded(model: ModelProto) -> ModelProto:
     forget_claims(made)
     for at in list(graphs.graphs(made.graph))[::-1]:
         _guard(at.graph, plans)
+    work.joins.look(made.graph)
     return made
 
 
@@ -108,11 +107,12 @@ def over_nothing(node: NodeProto, known: Callable[[str], Dims | None]) -> bool:
 
 def named(fault: VaccelError) -> VaccelError:
     """An error in its own words where a guard raised it."""
-    found = _STOPPED.search(fault.message)
+    # The innermost comes last.
+    *_, found = (None, *_STOPPED.finditer(fault.message))
     if found is None:
         return fault
     kind = InvalidModel if isinstance(fault, InvalidModel) else InvalidArgument
-    if found[2] == "join":
+    if found[2] == joins.LOOK:
         return kind(
             f"node {found[1]!r} joins tensors that differ in other dimensions than its axis",
             hint="an empty tensor too must be of the same shape but for that axis",
@@ -132,6 +132,7 @@ class _Work:
     def __init__(self, known: Dimensions, model: ModelProto) -> None:
         self._known = known
         self._opset = opset_of(model)
+        self.joins = joins.Joins(model.graph, known)
         # ONNX Runtime makes integer products of those of what was dequantised.
         self._quantised = any(n.op_type == "DequantizeLinear" for n in graphs.nodes(model.graph))
         self._special: dict[str, Callable[[NodeProto], tuple[Check, ...]]] = {
@@ -147,10 +148,8 @@ class _Work:
         """How a node is written anew; None where it stays."""
         if node.op_type == "Div":
             return divisions.plan(node, self._known)
-        if node.op_type == "ConcatFromSequence":
-            return _joined
-        if node.op_type in _JOINS:
-            return _joined if self._may_leave_holes(node) else None
+        if node.op_type in joins.OPS:
+            return self.joins.plan(node)
         checks = [check for check in self._checks(node) if self._may_be_empty(node, check)]
         if not checks or self._has_depth(node):
             return None
@@ -213,23 +212,6 @@ class _Work:
             return False
         return bool(dims[-1 if _integer(node, "transB") else max(-2, -len(dims))])
 
-    def _may_leave_holes(self, node: NodeProto) -> bool:
-        first, each = _JOINS[node.op_type]
-        all_dims = [self._known.of(name) for name in node.input[first::each]]
-        if len(all_dims) < 2 or any(dims is not None and len(dims) < 2 for dims in all_dims):
-            return False
-        axis = _integer(node, "axis")
-        others = {_without(dims, axis) for dims in all_dims}
-        other = others.pop()
-        return bool(others) or other is None or None in other
-
-
-def _without(dims: Dims | None, axis: int) -> Dims | None:
-    if dims is None or not -len(dims) <= axis < len(dims):
-        return None
-    axis %= len(dims)
-    return (*dims[:axis], *dims[axis + 1 :])
-
 
 def _operand(node: NodeProto, index: int) -> str:
     return node.input[index] if index < len(node.input) else ""
@@ -261,7 +243,7 @@ def _checked(node: NodeProto, checks: list[Check], opset: int) -> Iterator[NodeP
         sizes = steps.add("Shape", "sizes", x)
         product = steps.add("ReduceProd", "all", _picked(steps, sizes, check, opset), keepdims=0)
         some = steps.add("Cast", "some", product, to=TensorProto.BOOL)
-        node.input[check.operand] = _stopping(steps, x, sizes, some)
+        node.input[check.operand] = steps.stopping(x, sizes, some)
         yield from steps.made
     yield node
 
@@ -280,55 +262,3 @@ def _picked(steps: Steps, sizes: str, check: Check, opset: int) -> str:
     return steps.add(
         "Slice", "picked", sizes, first, steps.constant("end", np.array([most], np.int64))
     )
-
-
-def _joined(node: NodeProto) -> Iterator[NodeProto]:
-    """A node that joins tensors, and what looks whether they fill its result."""
-    steps = Steps(node, "join")
-    result, node.output[0] = node.output[0], steps.name("y")
-    if node.op_type in _JOINS:
-        first, each = _JOINS[node.op_type]
-        total = ""
-        for index, name in enumerate(node.input[first::each]):
-            size = steps.add("Size", f"size{index}", name)
-            total = steps.add("Add", f"sum{index}", total, size) if total else size
-    else:
-        total = _elements(steps, node.input[0])
-    have = steps.add("Size", "size", node.output[0])
-    filled = steps.add("Equal", "filled", total, have)
-    sizes = steps.add("Shape", "sizes", node.output[0])
-    _stopping(steps, node.output[0], sizes, filled, result)
-    yield node
-    yield from steps.made
-
-
-def _elements(steps: Steps, sequence: str) -> str:
-    """How many elements the tensors of a sequence have: a loop over it."""
-    names = ("turn", "go", "so_far", "on", "sum_so_far")
-    turn, go, before, on, after = (steps.name(each) for each in names)
-    body = Steps(NodeProto(), steps.name("body"))
-    item = body.add("SequenceAt", "item", sequence, turn)
-    body.add("Add", "sum", before, body.add("Size", "size", item), result=after)
-    body.add("Identity", "go", go, result=on)
-
-    def scalar(name: str, kind: int) -> ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, ())
-
-    whole, truth = TensorProto.INT64, TensorProto.BOOL
-    graph = helper.make_graph(
-        body.made,
-        "elements",
-        [scalar(turn, whole), scalar(go, truth), scalar(before, whole)],
-        [scalar(on, truth), scalar(after, whole)],
-    )
-    count = steps.add("SequenceLength", "length", sequence)
-    zero = steps.constant("none_yet", np.array(0, np.int64))
-    return steps.add("Loop", "elements", count, "", zero, body=graph)
-
-
-def _stopping(steps: Steps, x: str, sizes: str, good: str, result: str = "") -> str:
-    """``x`` of its ``sizes`` where all is ``good``; else the node "stop" fails."""
-    bad = steps.add("Not", "none", good)
-    index = steps.add("Cast", "which", bad, to=TensorProto.INT64)
-    stop = steps.add("Gather", "stop", steps.constant("zero", np.zeros(1, np.int64)), index)
-    return steps.add("Reshape", "x", x, steps.add("Add", "to", sizes, stop), result=result)

@@ -1,5 +1,5 @@
-"""Integer products of no depth, convolutions by no window, and joins that leave holes: ONNX Runtime
-gives back memory as it was, or never ends. Each is refused by name, or answered as ONNX says.
+"""Integer products of no depth, and convolutions by no window: ONNX Runtime gives back memory as it
+was, or never ends. Each is refused by name, or answered as ONNX says.
 """
 
 from __future__ import annotations
@@ -213,35 +213,6 @@ def test_a_model_that_lies_of_a_shape_does_not_get_past(target: Target) -> None:
     with pytest.raises(InvalidArgument, match=NOTHING):
         program.run(given | {"c": np.zeros(2, bool)}, ["y"])
     assert program.run(given | {"c": np.array([True, False])}, ["y"]).results["y"].size
-
-
-def joined(op: str) -> ModelProto:
-    if op == "ConcatFromSequence":
-        nodes = [NODE("SequenceConstruct", ["a", "b"], ["q"]), it(op, "q", axis=0)]
-        return made(nodes, [(F32, 2)] * 2, F32)
-    if op == "QLinearConcat":
-        node = it(op, "s", "z", "a", "s", "z", "b", "s", "z", axis=0, **MS)
-        return made(node, [(U8, 2)] * 2, U8)
-    return made(it(op, "a", "b", axis=0), [(F32, 2)] * 2, F32)
-
-
-@pytest.mark.parametrize("op", ["Concat", "QLinearConcat", "ConcatFromSequence"])
-def test_what_joins_tensors_leaves_no_holes(target: Target, op: str) -> None:
-    proto = joined(op)
-    for shapes in (((20, 0), (30, 40)), ((30, 40), (20, 0))):
-        with pytest.raises(InvalidArgument, match="node 'it' joins tensors that differ"):
-            launch(proto, target, *shapes)
-    assert launch(proto, target, (2, 4), (3, 4)).shape == (5, 4)
-    assert launch(proto, target, (0, 4), (3, 4)).shape == (3, 4)
-
-
-def test_joins_of_one_axis_or_of_known_shapes_have_no_guard() -> None:
-    line = made(it("Concat", "a", "b", axis=0), [(F32, 1)] * 2, F32)
-    assert guards.guarded(line) is line
-    known = made(it("Concat", "a", "b", axis=1), [(F32, 2)] * 2, F32)
-    for each in known.graph.input:
-        each.CopyFrom(value(each.name, F32, [2, each.name]))
-    assert guards.guarded(known) is known
 
 
 def test_constant_weights_have_no_guard() -> None:

@@ -1,0 +1,243 @@
+"""Joins of tensors, looked at behind: whether what they gave is all written.
+
+An empty tensor that differs from others in other dimensions than the axis makes ``Concat`` of ONNX
+Runtime 1.32 leave holes, with memory as it was. Whether a join has them, the shapes of its operands
+say, and what reads these stands beside it: passes over the graph (transposes that cancel out,
+fusions) see the join as it was, and a cache that grows in each launch is not moved once more. Only
+where some operand is empty is more looked at than sizes. A result of the graph, or of a branch, in
+which nobody is interested keeps all that alive. Within turns, and for wide integers, which may be
+sizes of what comes next, a join's result itself goes through what looks at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from host_daemon.compiler import graphs
+from host_daemon.compiler.dimensions import Dimensions, Symbols
+from host_daemon.compiler.steps import Steps
+
+# Which operand of a node that joins tensors is the first of them, and how many each takes.
+_JOINS: Final = {"Concat": (0, 1), "QLinearConcat": (2, 3)}
+_FROM_SEQUENCE: Final = "ConcatFromSequence"
+OPS: Final = frozenset({*_JOINS, _FROM_SEQUENCE})
+# What a step of a join that looks at it is called.
+LOOK: Final = "join"
+# Elements that are no sizes.
+_DATA: Final = frozenset(
+    {
+        TensorProto.FLOAT,
+        TensorProto.FLOAT16,
+        TensorProto.BFLOAT16,
+        TensorProto.DOUBLE,
+        TensorProto.INT8,
+        TensorProto.UINT8,
+    }
+)
+Plan = Callable[[NodeProto], Iterator[NodeProto]]
+
+
+class Joins:
+    """Those of one model that may leave holes."""
+
+    def __init__(self, graph: GraphProto, known: Dimensions) -> None:
+        self._known = known
+        self._once = _run_once(graph)
+        self._ranks: dict[str, int] = {}
+
+    def plan(self, node: NodeProto) -> Plan | None:
+        """How a join is written anew; None where it stays."""
+        if node.op_type == _FROM_SEQUENCE:
+            return _through
+        all_dims = [self._known.symbolic(name) for name in _operands(node)]
+        if not _may_leave_holes(node, all_dims):
+            return None
+        kind = self._known.kind(_operands(node)[0])
+        rank = next((len(dims) for dims in all_dims if dims is not None), 0)
+        if node.name not in self._once or kind not in _DATA or not -rank <= _axis(node) < rank:
+            return _through
+        self._ranks[node.name] = rank
+        return _measured
+
+    def look(self, graph: GraphProto) -> None:
+        """Put in what looks at the joins of a graph and of its branches, as one more result."""
+        verdict = self._look(graph)
+        if verdict:
+            graph.output.append(_verdict(verdict))
+
+    def _look(self, graph: GraphProto) -> str:
+        """What is 0 where no join of a graph left holes; "" where it has none."""
+        for node in graph.node:
+            if node.op_type != "If":
+                continue
+            branches = list(graphs.subgraphs(node))
+            verdicts = [self._look(branch) for branch in branches]
+            if any(verdicts):
+                for place, (branch, found) in enumerate(zip(branches, verdicts, strict=True)):
+                    steps = Steps(node, f"branch{place}")
+                    branch.output.append(_verdict(found or _nothing(steps)))
+                    branch.node.extend(steps.made)
+                node.output.append(Steps(node, "branches").name("verdict"))
+        joins = [node for node in graph.node if node.name in self._ranks]
+        if not joins:
+            return ""
+        steps = Steps(joins[0], "joins")
+        verdict = self._judged(steps, joins)
+        graph.node.extend(steps.made)
+        return verdict
+
+    def _judged(self, steps: Steps, joins: Sequence[NodeProto]) -> str:
+        """Look closely where an operand of any join is empty."""
+        factors = [_measure(join).name("factor") for join in joins]
+        least = steps.add("ReduceMin", "least", steps.add("Concat", "all", *factors, axis=0))
+        none = steps.add("Equal", "none", least, steps.constant("zero", np.zeros(1, np.int64)))
+        # A condition of one element, whatever its rank, is one.
+        closely, passed = Steps(joins[0], "closely"), Steps(joins[0], "passed")
+        total = ""
+        for join in joins:
+            own = Steps(join, LOOK)
+            stop = _stop(own, join, self._ranks[join.name])
+            closely.made += own.made
+            name = f"sum_{len(closely.made)}"
+            total = closely.add("Add", name, total, stop) if total else stop
+        branches = [
+            helper.make_graph(each.made, "verdict", [], [_verdict(name)])
+            for each, name in ((closely, total), (passed, _nothing(passed)))
+        ]
+        return steps.add("If", "verdict", none, then_branch=branches[0], else_branch=branches[1])
+
+
+def _measured(node: NodeProto) -> Iterator[NodeProto]:
+    """A join, and the sizes of its operands."""
+    steps = _measure(node)
+    factor = ""
+    for index, name in enumerate(_operands(node)):
+        # A transpose passes ``Shape``, and does not pass ``Size``.
+        sizes = steps.add("Shape", f"sizes{index}", name)
+        count = steps.add("ReduceProd", f"count{index}", sizes)
+        factor = steps.add("Mul", f"factor{index}", factor, count) if factor else count
+    steps.made[-1].output[0] = steps.name("factor")
+    yield node
+    yield from steps.made
+
+
+def _measure(node: NodeProto) -> Steps:
+    return Steps(node, "measure")
+
+
+def _stop(steps: Steps, node: NodeProto, rank: int) -> str:
+    """What fails where a join has more elements than its operands; else 0.
+
+    All but the axis it has of its first operand with elements, or of the first where all are empty.
+    """
+    axis = _axis(node) % rank
+    along = steps.constant("axis", np.array([axis], np.int64))
+    others = steps.constant("others", np.array([n for n in range(rank) if n != axis], np.int64))
+    measured = _measure(node)
+    lengths, faces = [], []
+    for index in range(len(_operands(node))):
+        sizes = measured.name(f"sizes{index}")
+        lengths.append(steps.add("Gather", f"length{index}", sizes, along))
+        kept = steps.add("Gather", f"kept{index}", sizes, others)
+        faces.append(steps.add("ReduceProd", f"face{index}", kept))
+    length = steps.add("Concat", "lengths", *lengths, axis=0)
+    face = steps.add("Concat", "faces", *faces, axis=0)
+    elements = steps.add("Mul", "elements", length, face)
+    some = steps.add("Cast", "some", elements, to=TensorProto.BOOL)
+    first = steps.add("ArgMax", "first", steps.add("Cast", "one", some, to=TensorProto.FLOAT))
+    all_lengths = steps.add("ReduceSum", "all_lengths", length)
+    result = steps.add("Mul", "result", all_lengths, steps.add("Gather", "face", face, first))
+    holes = steps.add("Sub", "holes", result, steps.add("ReduceSum", "given", elements))
+    # Twice, since -1 is an index.
+    return steps.stop(steps.add("Add", "twice", holes, holes))
+
+
+def _nothing(steps: Steps) -> str:
+    return steps.constant("nothing", np.zeros(1, np.int64))
+
+
+def _verdict(name: str) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT64, (1,))
+
+
+def _run_once(graph: GraphProto) -> frozenset[str]:
+    """Names of nodes that are in no turn of a loop: in the main graph and in branches."""
+    found: set[str] = set()
+    pending = [graph]
+    while pending:
+        for node in pending.pop().node:
+            found.add(node.name)
+            if node.op_type == "If":
+                pending += graphs.subgraphs(node)
+    return frozenset(found)
+
+
+def _operands(node: NodeProto) -> Sequence[str]:
+    first, each = _JOINS[node.op_type]
+    return node.input[first::each]
+
+
+def _axis(node: NodeProto) -> int:
+    return next((a.i for a in node.attribute if a.name == "axis"), 0)
+
+
+def _may_leave_holes(node: NodeProto, all_dims: Sequence[Symbols | None]) -> bool:
+    if len(all_dims) < 2 or any(dims is not None and len(dims) < 2 for dims in all_dims):
+        return False
+    others = {_without(dims, _axis(node)) for dims in all_dims}
+    other = others.pop()
+    return bool(others) or other is None or None in other
+
+
+def _without(dims: Symbols | None, axis: int) -> Symbols | None:
+    if dims is None or not -len(dims) <= axis < len(dims):
+        return None
+    axis %= len(dims)
+    return (*dims[:axis], *dims[axis + 1 :])
+
+
+def _through(node: NodeProto) -> Iterator[NodeProto]:
+    """A node that joins tensors, whose result goes through what looks for holes."""
+    steps = Steps(node, LOOK)
+    result, node.output[0] = node.output[0], steps.name("y")
+    if node.op_type in _JOINS:
+        total = ""
+        for index, name in enumerate(_operands(node)):
+            size = steps.add("Size", f"size{index}", name)
+            total = steps.add("Add", f"sum{index}", total, size) if total else size
+    else:
+        total = _elements(steps, node.input[0])
+    have = steps.add("Size", "size", node.output[0])
+    filled = steps.add("Equal", "filled", total, have)
+    sizes = steps.add("Shape", "sizes", node.output[0])
+    steps.stopping(node.output[0], sizes, filled, result)
+    yield node
+    yield from steps.made
+
+
+def _elements(steps: Steps, sequence: str) -> str:
+    """How many elements the tensors of a sequence have: a loop over it."""
+    names = ("turn", "go", "so_far", "on", "sum_so_far")
+    turn, go, before, on, after = (steps.name(each) for each in names)
+    body = Steps(NodeProto(), steps.name("body"))
+    item = body.add("SequenceAt", "item", sequence, turn)
+    body.add("Add", "sum", before, body.add("Size", "size", item), result=after)
+    body.add("Identity", "go", go, result=on)
+    whole, truth = TensorProto.INT64, TensorProto.BOOL
+    graph = helper.make_graph(
+        body.made,
+        "elements",
+        [_scalar(turn, whole), _scalar(go, truth), _scalar(before, whole)],
+        [_scalar(on, truth), _scalar(after, whole)],
+    )
+    count = steps.add("SequenceLength", "length", sequence)
+    zero = steps.constant("none_yet", np.array(0, np.int64))
+    return steps.add("Loop", "elements", count, "", zero, body=graph)
+
+
+def _scalar(name: str, kind: int) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ())
