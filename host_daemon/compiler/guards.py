@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import divisions, graphs, joins
+from host_daemon.compiler import depths, divisions, graphs, joins
 from host_daemon.compiler.dimensions import Dimensions, Dims, forget_claims, opset_of
 from host_daemon.compiler.steps import PREFIX, Steps
 from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
@@ -97,14 +97,6 @@ def guarded(model: ModelProto) -> ModelProto:
     return made
 
 
-def over_nothing(node: NodeProto, known: Callable[[str], Dims | None]) -> bool:
-    """Whether it is a product whose depth is known to be 0: zeros, where ORT has none."""
-    if node.op_type not in ("MatMulInteger", "QLinearMatMul"):
-        return False
-    dims = known(node.input[0]) if node.input else None
-    return bool(dims) and dims is not None and dims[-1] == 0
-
-
 def named(fault: VaccelError) -> VaccelError:
     """An error in its own words where a guard raised it."""
     # The innermost comes last.
@@ -153,6 +145,8 @@ class _Work:
         checks = [check for check in self._checks(node) if self._may_be_empty(node, check)]
         if not checks or self._has_depth(node):
             return None
+        if node.op_type in depths.OPS and node.domain in ("", "ai.onnx"):
+            return depths.safe
         return lambda n: _checked(n, checks, self._opset)
 
     def _checks(self, node: NodeProto) -> tuple[Check, ...]:
