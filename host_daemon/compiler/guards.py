@@ -77,6 +77,12 @@ _CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
         (*_DEPTH, Check(2, axes=(-1,))),
     ),
 }
+# What moves elements, and past which ONNX Runtime may move a dequantisation.
+_MOVES_TEXT: Final = """
+Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity MaxPool Pad Relu
+Reshape Resize Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Where
+"""
+_MOVES: Final = frozenset(_MOVES_TEXT.split())
 _STOPPED: Final = re.compile(rf"{PREFIX}(.+?)//(\w+)\.\w+")
 
 
@@ -125,8 +131,9 @@ class _Work:
         self._known = known
         self._opset = opset_of(model)
         self.joins = joins.Joins(model.graph, known)
-        # ONNX Runtime makes integer products of those of what was dequantised.
-        self._quantised = any(n.op_type == "DequantizeLinear" for n in graphs.nodes(model.graph))
+        nodes = list(graphs.nodes(model.graph))
+        self._quantised = any(node.op_type == "DequantizeLinear" for node in nodes)
+        self._makers = {name: node for node in nodes for name in node.output if self._quantised}
         self._special: dict[str, Callable[[NodeProto], tuple[Check, ...]]] = {
             **dict.fromkeys(("MatMul", "Gemm", "QGemm"), self._product),
             "Conv": self._convolution,
@@ -154,12 +161,30 @@ class _Work:
         return special(node) if special else _CHECKS.get(node.op_type, ())
 
     def _product(self, node: NodeProto) -> tuple[Check, ...]:
-        if not self._quantised and node.op_type != "QGemm":
+        if node.op_type != "QGemm" and not self._of_integers(node):
             return ()
         return (Check(0, axes=(-2 if _integer(node, "transA") else -1,)),)
 
     def _convolution(self, node: NodeProto) -> tuple[Check, ...]:
-        return (Check(1, 1),) if self._quantised else _WINDOW
+        return (Check(1, 1),) if self._of_integers(node) else _WINDOW
+
+    def _of_integers(self, node: NodeProto) -> bool:
+        """Whether ONNX Runtime may make a product of integers of one: an operand was dequantised,
+        and since then moved at most.
+        """
+        pending = list(node.input) if self._quantised else []
+        seen: set[str] = set()
+        while pending:
+            name = pending.pop()
+            maker = self._makers.get(name)
+            if maker is None or name in seen:
+                continue
+            seen.add(name)
+            if maker.op_type == "DequantizeLinear":
+                return True
+            if maker.op_type in _MOVES:
+                pending += maker.input
+        return False
 
     def _transposed(self, node: NodeProto) -> tuple[Check, ...]:
         """One over volumes crashes where an image is empty."""

@@ -247,6 +247,21 @@ def test_a_model_that_lies_of_a_shape_does_not_get_past(target: Target) -> None:
     assert program.run(given | {"c": np.array([True, False])}, ["y"]).results["y"].size
 
 
+def test_a_product_of_what_is_computed_in_floats_has_no_guard() -> None:
+    """As the scores of an attention, in a model with quantised weights."""
+    nodes = [
+        NODE("DequantizeLinear", ["a", "s", "z"], ["d"]),
+        NODE("Relu", ["b"], ["v"]),
+        NODE("MatMul", ["c", "v"], ["p"], name="it"),
+        NODE("Add", ["d", "p"], ["y"]),
+    ]
+    proto = made(nodes, [(U8, 2), (F32, 2), (F32, 2)], F32)
+    assert guards.guarded(proto) is proto
+    # But for what is moved only.
+    proto.graph.node[1].CopyFrom(NODE("Transpose", ["d"], ["v"]))
+    assert guards.guarded(proto) is not proto
+
+
 def test_constant_weights_have_no_guard() -> None:
     nodes = [
         NODE("DequantizeLinear", ["w", "s", "z"], ["d"]),
