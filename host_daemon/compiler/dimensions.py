@@ -101,8 +101,11 @@ class Dimensions:
         return self._inferred
 
 
-def forget_claims(model: ModelProto) -> None:
-    """Take out the shapes that a model says of values which nobody holds it to."""
+def forget_claims(model: ModelProto, *, ranks: bool = True) -> None:
+    """Take out the shapes that a model says of values which nobody holds it to.
+
+    ``ranks``: also how many dimensions a loop collects, of which its result in no turn is made.
+    """
     graph = model.graph
     told = list(graph.output)
     del graph.value_info[:]
@@ -113,6 +116,11 @@ def forget_claims(model: ModelProto) -> None:
             told += body.input[2 if node.op_type == "Loop" else 0 :]
             # By these it makes room for what an old Scan gives.
             told += () if node.op_type == "Scan" and opset_of(model) < 9 else body.output
+            collects = node.op_type == "Loop" and not ranks
+            for value in body.output[len(node.input) - 1 :] if collects else ():
+                told.remove(value)
+                for dim in value.type.tensor_type.shape.dim:
+                    dim.Clear()
     for value in told:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")

@@ -120,6 +120,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     model = functions.inlined(model)
     # Of a model's own functions nothing is left.
     opsets.settle_imports(model)
+    operators.settle_groups(model)
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)

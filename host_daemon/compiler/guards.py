@@ -96,7 +96,7 @@ def guarded(model: ModelProto) -> ModelProto:
     made = ModelProto()
     made.CopyFrom(model)
     # ONNX Runtime would believe them, and take the guards out as constants.
-    forget_claims(made)
+    forget_claims(made, ranks=False)
     for at in list(graphs.graphs(made.graph))[::-1]:
         _guard(at.graph, plans)
     work.joins.look(made.graph)
@@ -130,7 +130,7 @@ class _Work:
     def __init__(self, known: Dimensions, model: ModelProto) -> None:
         self._known = known
         self._opset = opset_of(model)
-        self.joins = joins.Joins(model.graph, known)
+        self.joins = joins.Joins(model.graph, known, self._opset)
         nodes = list(graphs.nodes(model.graph))
         self._quantised = any(node.op_type == "DequantizeLinear" for node in nodes)
         self._makers = {name: node for node in nodes for name in node.output if self._quantised}

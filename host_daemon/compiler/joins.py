@@ -4,9 +4,10 @@ An empty tensor that differs from others in other dimensions than the axis makes
 Runtime 1.32 leave holes, with memory as it was. Whether a join has them, the shapes of its operands
 say, and what reads these stands beside it: passes over the graph (transposes that cancel out,
 fusions) see the join as it was, and a cache that grows in each launch is not moved once more. Only
-where some operand is empty is more looked at than sizes. A result of the graph, or of a branch, in
-which nobody is interested keeps all that alive. Within turns, and for wide integers, which may be
-sizes of what comes next, a join's result itself goes through what looks at it.
+where some size is 0 is more looked at than sizes. A result of the graph, or of a branch, or
+a state of a loop, in which nobody is interested, keeps all that alive. Within a ``Scan``, and for
+wide integers, which may be sizes of what comes next, a join's result itself goes through what looks
+at it.
 """
 
 from __future__ import annotations
@@ -38,16 +39,20 @@ _DATA: Final = frozenset(
         TensorProto.UINT8,
     }
 )
+# The opsets since which sizes can be written over.
+_SCATTERS: Final = 9
+_SCATTERS_ELEMENTS: Final = 11
 Plan = Callable[[NodeProto], Iterator[NodeProto]]
 
 
 class Joins:
     """Those of one model that may leave holes."""
 
-    def __init__(self, graph: GraphProto, known: Dimensions) -> None:
+    def __init__(self, graph: GraphProto, known: Dimensions, opset: int) -> None:
         self._known = known
-        self._once = _run_once(graph)
-        self._ranks: dict[str, int] = {}
+        self._opset = opset
+        self._reached = _reached(graph) if opset >= _SCATTERS else frozenset()
+        self._beside: set[str] = set()
 
     def plan(self, node: NodeProto) -> Plan | None:
         """How a join is written anew; None where it stays."""
@@ -56,11 +61,10 @@ class Joins:
         all_dims = [self._known.symbolic(name) for name in _operands(node)]
         if not _may_leave_holes(node, all_dims):
             return None
-        kind = self._known.kind(_operands(node)[0])
-        rank = next((len(dims) for dims in all_dims if dims is not None), 0)
-        if node.name not in self._once or kind not in _DATA or not -rank <= _axis(node) < rank:
+        kinds = {self._known.kind(name) for name in _operands(node)} & _DATA
+        if node.name not in self._reached or not kinds:
             return _through
-        self._ranks[node.name] = rank
+        self._beside.add(node.name)
         return _measured
 
     def look(self, graph: GraphProto) -> None:
@@ -71,36 +75,56 @@ class Joins:
 
     def _look(self, graph: GraphProto) -> str:
         """What is 0 where no join of a graph left holes; "" where it has none."""
+        before: list[NodeProto] = []
         for node in graph.node:
-            if node.op_type != "If":
-                continue
-            branches = list(graphs.subgraphs(node))
-            verdicts = [self._look(branch) for branch in branches]
-            if any(verdicts):
-                for place, (branch, found) in enumerate(zip(branches, verdicts, strict=True)):
-                    steps = Steps(node, f"branch{place}")
-                    branch.output.append(_verdict(found or _nothing(steps)))
-                    branch.node.extend(steps.made)
-                node.output.append(Steps(node, "branches").name("verdict"))
-        joins = [node for node in graph.node if node.name in self._ranks]
-        if not joins:
-            return ""
-        steps = Steps(joins[0], "joins")
-        verdict = self._judged(steps, joins)
-        graph.node.extend(steps.made)
+            if node.op_type == "If":
+                self._look_in_branches(node)
+            elif node.op_type == "Loop" and _is_complete(node):
+                before += self._look_in_turns(node)
+        joins = [node for node in graph.node if node.name in self._beside]
+        steps = Steps(joins[0] if joins else NodeProto(), "joins")
+        verdict = self._judged(steps, joins) if joins else ""
+        if before or joins:
+            nodes = [NodeProto.FromString(node.SerializeToString()) for node in graph.node]
+            del graph.node[:]
+            graph.node.extend([*before, *nodes, *steps.made])
         return verdict
+
+    def _look_in_branches(self, node: NodeProto) -> None:
+        branches = list(graphs.subgraphs(node))
+        verdicts = [self._look(branch) for branch in branches]
+        if not any(verdicts):
+            return
+        for place, (branch, found) in enumerate(zip(branches, verdicts, strict=True)):
+            steps = Steps(node, f"branch{place}")
+            branch.output.append(_verdict(found or _nothing(steps)))
+            branch.node.extend(steps.made)
+        node.output.append(Steps(node, "branches").name("verdict"))
+
+    def _look_in_turns(self, node: NodeProto) -> list[NodeProto]:
+        """Each turn's verdict is one more state of the loop, that begins as nothing."""
+        body = next(iter(graphs.subgraphs(node)))
+        verdict = self._look(body)
+        if not verdict:
+            return []
+        steps, states = Steps(node, "turns"), len(node.input) - 2
+        node.input.append(_nothing(steps))
+        body.input.append(_verdict(steps.name("last")))
+        body.output.insert(1 + states, _verdict(verdict))
+        node.output.insert(states, steps.name("verdict"))
+        return steps.made
 
     def _judged(self, steps: Steps, joins: Sequence[NodeProto]) -> str:
         """Look closely where an operand of any join is empty."""
-        factors = [_measure(join).name("factor") for join in joins]
-        least = steps.add("ReduceMin", "least", steps.add("Concat", "all", *factors, axis=0))
+        sizes = [name for join in joins for name in _sizes(join)]
+        least = steps.add("ReduceMin", "least", steps.add("Concat", "all", *sizes, axis=0))
         none = steps.add("Equal", "none", least, steps.constant("zero", np.zeros(1, np.int64)))
         # A condition of one element, whatever its rank, is one.
         closely, passed = Steps(joins[0], "closely"), Steps(joins[0], "passed")
         total = ""
         for join in joins:
             own = Steps(join, LOOK)
-            stop = _stop(own, join, self._ranks[join.name])
+            stop = _stop(own, join, self._opset)
             closely.made += own.made
             name = f"sum_{len(closely.made)}"
             total = closely.add("Add", name, total, stop) if total else stop
@@ -113,42 +137,38 @@ class Joins:
 
 def _measured(node: NodeProto) -> Iterator[NodeProto]:
     """A join, and the sizes of its operands."""
-    steps = _measure(node)
-    factor = ""
-    for index, name in enumerate(_operands(node)):
+    steps = Steps(node, "measure")
+    for name, operand in zip(_sizes(node), _operands(node), strict=True):
         # A transpose passes ``Shape``, and does not pass ``Size``.
-        sizes = steps.add("Shape", f"sizes{index}", name)
-        count = steps.add("ReduceProd", f"count{index}", sizes)
-        factor = steps.add("Mul", f"factor{index}", factor, count) if factor else count
-    steps.made[-1].output[0] = steps.name("factor")
+        steps.add("Shape", f"of{len(steps.made)}", operand, result=name)
     yield node
     yield from steps.made
 
 
-def _measure(node: NodeProto) -> Steps:
-    return Steps(node, "measure")
+def _sizes(node: NodeProto) -> list[str]:
+    """What the sizes of a join's operands are called."""
+    steps = Steps(node, "measure")
+    return [steps.name(f"sizes{index}") for index in range(len(_operands(node)))]
 
 
-def _stop(steps: Steps, node: NodeProto, rank: int) -> str:
+def _stop(steps: Steps, node: NodeProto, opset: int) -> str:
     """What fails where a join has more elements than its operands; else 0.
 
     All but the axis it has of its first operand with elements, or of the first where all are empty.
     """
-    axis = _axis(node) % rank
-    along = steps.constant("axis", np.array([axis], np.int64))
-    others = steps.constant("others", np.array([n for n in range(rank) if n != axis], np.int64))
-    measured = _measure(node)
+    along = steps.constant("axis", np.array([_axis(node)], np.int64))
+    one = steps.constant("one", np.ones(1, np.int64))
+    scatter = "ScatterElements" if opset >= _SCATTERS_ELEMENTS else "Scatter"
     lengths, faces = [], []
-    for index in range(len(_operands(node))):
-        sizes = measured.name(f"sizes{index}")
+    for index, sizes in enumerate(_sizes(node)):
         lengths.append(steps.add("Gather", f"length{index}", sizes, along))
-        kept = steps.add("Gather", f"kept{index}", sizes, others)
+        kept = steps.add(scatter, f"kept{index}", sizes, along, one)
         faces.append(steps.add("ReduceProd", f"face{index}", kept))
     length = steps.add("Concat", "lengths", *lengths, axis=0)
     face = steps.add("Concat", "faces", *faces, axis=0)
     elements = steps.add("Mul", "elements", length, face)
     some = steps.add("Cast", "some", elements, to=TensorProto.BOOL)
-    first = steps.add("ArgMax", "first", steps.add("Cast", "one", some, to=TensorProto.FLOAT))
+    first = steps.add("ArgMax", "first", steps.add("Cast", "index", some, to=TensorProto.FLOAT))
     all_lengths = steps.add("ReduceSum", "all_lengths", length)
     result = steps.add("Mul", "result", all_lengths, steps.add("Gather", "face", face, first))
     holes = steps.add("Sub", "holes", result, steps.add("ReduceSum", "given", elements))
@@ -164,16 +184,25 @@ def _verdict(name: str) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.INT64, (1,))
 
 
-def _run_once(graph: GraphProto) -> frozenset[str]:
-    """Names of nodes that are in no turn of a loop: in the main graph and in branches."""
+def _reached(graph: GraphProto) -> frozenset[str]:
+    """Names of nodes of the main graph, of branches, and of turns of a Loop."""
     found: set[str] = set()
     pending = [graph]
     while pending:
         for node in pending.pop().node:
             found.add(node.name)
-            if node.op_type == "If":
+            if node.op_type == "If" or (node.op_type == "Loop" and _is_complete(node)):
                 pending += graphs.subgraphs(node)
     return frozenset(found)
+
+
+def _is_complete(loop: NodeProto) -> bool:
+    """Whether a loop has all that its body takes and gives."""
+    body = next(iter(graphs.subgraphs(loop)), None)
+    if body is None or len(loop.input) < 2:
+        return False
+    operands, results = len(loop.input), len(loop.output)
+    return len(body.input) == operands and len(body.output) == results + 1 >= operands - 1
 
 
 def _operands(node: NodeProto) -> Sequence[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from host_daemon.compiler import graphs, weights
 
@@ -36,6 +37,8 @@ _WIDENED: Final = frozenset(
     }
 )
 _NEWEST: Final = 28
+# The opsets of a GroupNormalization that ONNX deprecated before it had another one.
+_TAKEN_BACK: Final = (18, 20)
 
 
 def in_opset_before(model: ModelProto) -> ModelProto | None:
@@ -94,6 +97,55 @@ def spread_slopes(model: ModelProto) -> None:
     kept = [NodeProto.FromString(node.SerializeToString()) for node in made]
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def settle_groups(model: ModelProto) -> None:
+    """Write GroupNormalization of opsets 18 to 20, which ONNX took back, with what stayed.
+
+    It has a scale and a bias for each group, as InstanceNormalization for each channel; since opset
+    21 it has them for each channel, too. No shape of x is looked at here.
+    """
+    if not _TAKEN_BACK[0] <= _opset_of(model) <= _TAKEN_BACK[1]:
+        return
+    for at in graphs.graphs(model.graph):
+        if not any(_is_grouped(node) for node in at.graph.node):
+            continue
+        made: list[NodeProto] = []
+        for node in at.graph.node:
+            made += _as_instances(node) if _is_grouped(node) else (node,)
+        kept = [NodeProto.FromString(node.SerializeToString()) for node in made]
+        del at.graph.node[:]
+        at.graph.node.extend(kept)
+
+
+def _is_grouped(node: NodeProto) -> bool:
+    operands = len(node.input) == 3 and len(node.output) == 1
+    return node.op_type == "GroupNormalization" and node.domain in ("", "ai.onnx") and operands
+
+
+def _as_instances(node: NodeProto) -> list[NodeProto]:
+    x, scale, bias = node.input
+    base = f"{node.output[0]}/groups"
+    settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    groups = np.array([0, settings.get("num_groups", 1), -1], np.int64)
+    given = helper.make_node(
+        "InstanceNormalization",
+        [f"{base}/x", scale, bias],
+        [f"{base}/y"],
+        name=node.name,
+        epsilon=settings.get("epsilon", 1e-5),
+    )
+    return [
+        helper.make_node("Constant", [], [f"{base}/to"], value=numpy_helper.from_array(groups)),
+        helper.make_node("Reshape", [x, f"{base}/to"], [f"{base}/x"]),
+        given,
+        helper.make_node("Shape", [x], [f"{base}/sizes"]),
+        helper.make_node("Reshape", [f"{base}/y", f"{base}/sizes"], list(node.output)),
+    ]
+
+
+def _opset_of(model: ModelProto) -> int:
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
 def write_out(model: ModelProto) -> ModelProto:

@@ -75,6 +75,31 @@ def test_operators_of_the_first_days(
     agrees(made, {"x": x}, target)
 
 
+@pytest.mark.parametrize("opset", [18, 20])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_group_normalisation_that_onnx_took_back(
+    target: Target, opset: int, nested: bool
+) -> None:
+    """With a scale and a bias for each group; the next one has them for each channel."""
+    node = NODE("GroupNormalization", ["x", "s", "b"], ["n"], num_groups=2, epsilon=1e-3, name="it")
+    operands = {"s": [2, 3], "b": [1, -1]}
+    weights = [from_array(np.array(each, np.float32), n) for n, each in operands.items()]
+    then = graph([node], [], [value("n", F32, None)])
+    orelse = graph([NODE("Neg", ["x"], ["m"])], [], [value("m", F32, None)])
+    holder = NODE("If", ["flag"], ["y"], then_branch=then, else_branch=orelse)
+    nodes = [holder] if nested else [node, NODE("Neg", ["n"], ["y"])]
+    inputs = [value("x", F32, ["b", 4, "h", "w"]), *([value("flag", BOOL, [])] if nested else [])]
+    made = model(graph(nodes, inputs, [value("y", F32, None)], weights), opset)
+    x = np.random.default_rng(3).standard_normal((2, 4, 3, 5), np.float32)
+    grouped = x.reshape(2, 2, -1)
+    spread = np.sqrt(grouped.var(-1, keepdims=True) + 1e-3)
+    scaled = (grouped - grouped.mean(-1, keepdims=True)) / spread * [[[2], [3]]] + [[[1], [-1]]]
+    expected = scaled.reshape(x.shape) * (1 if nested else -1)
+    given = {"x": x} | ({"flag": np.array(True)} if nested else {})
+    program = compile_model(made.SerializeToString(), target)
+    np.testing.assert_allclose(program.run(given, ["y"]).results["y"], expected, 1e-4, 1e-5)
+
+
 def test_shapes_and_statistics_are_inferred() -> None:
     made = normalisation("LayerNormalization", 11)
     made.graph.node[0].output.extend(["mean", "deviation"])

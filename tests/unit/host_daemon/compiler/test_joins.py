@@ -13,7 +13,7 @@ from onnx.numpy_helper import from_array
 from host_daemon.compiler import guards
 from host_daemon.compiler.program import Target, compile_model
 from host_daemon.compiler.sessions import open_session, options
-from tests.conformance.models import BOOL, F32, graph, model, value
+from tests.conformance.models import BOOL, F32, I64, graph, model, value
 from vaccel.errors import InvalidArgument
 
 NODE = helper.make_node
@@ -54,9 +54,11 @@ def joined(op: str) -> ModelProto:
     return made([it(op, "a", "b", axis=0)], F32, 2)
 
 
+@pytest.mark.parametrize("opset", [8, 10, 12, 21])
 @pytest.mark.parametrize("op", ["Concat", "QLinearConcat", "ConcatFromSequence"])
-def test_what_joins_tensors_leaves_no_holes(target: Target, op: str) -> None:
+def test_what_joins_tensors_leaves_no_holes(target: Target, op: str, opset: int) -> None:
     proto = joined(op)
+    proto.opset_import[0].version = max(opset, 11) if op == "ConcatFromSequence" else opset
     for shapes in HOLES:
         with pytest.raises(InvalidArgument, match="node 'it' joins tensors that differ"):
             launch(proto, target, *shapes)
@@ -101,6 +103,85 @@ def test_joins_in_branches_leave_no_holes(target: Target) -> None:
         found = launched(a, b, True)
         assert found.results["r"].size == 2 * (np.prod(a) + np.prod(b))
         assert found.cost.nodes == {"vector": 3}  # what looks is no part of the model
+
+
+@pytest.mark.parametrize("collects", [False, True])
+def test_joins_in_turns_leave_no_holes(target: Target, collects: bool) -> None:
+    """A cache that grows in each turn, within a branch of it."""
+    then = graph([it("Concat", "kept", "b", axis=0)], [], [value("y", F32, None)])
+    orelse = graph([NODE("Identity", ["kept"], ["same"])], [], [value("same", F32, None)])
+    body = graph(
+        [
+            NODE("If", ["flag"], ["next"], then_branch=then, else_branch=orelse),
+            NODE("Concat", ["next", "b"], ["seen"], axis=0, name="other"),
+            NODE("ReduceSum", ["seen"], ["sum"], keepdims=0),
+            NODE("Identity", ["go"], ["on"]),
+        ],
+        [value("turn", I64, []), value("go", BOOL, []), value("kept", F32, None)],
+        [value(n, BOOL if n == "on" else F32, None) for n in ("on", "next", "sum")],
+    )
+    if not collects:
+        del body.output[-1]
+    gives = ["r", "sums"] if collects else ["r"]
+    node = NODE("Loop", ["n", "", "a"], gives, body=body)
+    inputs = [value(n, F32, [None, None]) for n in "ab"] + [FLAG, value("n", I64, [])]
+    outputs = [value(name, F32, None) for name in node.output]
+    program = compile_model(model(graph([node], inputs, outputs)).SerializeToString(), target)
+    names = [port.name for port in program.outputs]
+
+    def launched(a: tuple[int, ...], b: tuple[int, ...], turns: int, flag: bool = True) -> Any:
+        given = {"a": np.ones(a, np.float32), "b": np.ones(b, np.float32)}
+        return program.run(given | {"flag": np.array(flag), "n": np.array(turns)}, names).results
+
+    for shapes in HOLES:
+        with pytest.raises(InvalidArgument, match="node 'it' joins tensors that differ"):
+            launched(*shapes, 3)
+        with pytest.raises(InvalidArgument, match="node 'other' joins tensors that differ"):
+            launched(*shapes, 3, flag=False)
+        assert launched(*shapes, 0)["r"].shape == shapes[0]
+    found = launched((0, 4), (3, 4), 3)
+    assert found["r"].shape == (9, 4)
+    if collects:
+        assert found["sums"].tolist() == [24, 36, 48]
+
+
+def test_joins_in_a_scan_leave_no_holes(target: Target) -> None:
+    body = graph(
+        [
+            it("Concat", "s", "b", axis=0),
+            NODE("Shape", ["y"], ["z"]),
+            NODE("Identity", ["s"], ["t"]),
+        ],
+        [value("s", F32, None), value("e", F32, None)],
+        [value("t", F32, None), value("z", I64, None)],
+    )
+    node = NODE("Scan", ["a", "b"], ["r", "c"], body=body, num_scan_inputs=1)
+    inputs = [value(n, F32, [None, None]) for n in "ab"]
+    proto = model(graph([node], inputs, [value("r", F32, None)]))
+    program = compile_model(proto.SerializeToString(), target)
+    given = {"a": np.ones((20, 0), np.float32), "b": np.ones((3, 4), np.float32)}
+    with pytest.raises(InvalidArgument, match="node 'it' joins tensors that differ"):
+        program.run(given, ["r"])
+
+
+@pytest.mark.parametrize("ranks", [0, 1, 2])
+def test_what_no_turn_collected_has_its_dimensions(target: Target, ranks: int) -> None:
+    """A guard takes away what a body says of shapes, but not of how many there are."""
+    shape = [None, 4, 2][:ranks]
+    nodes = [it("Concat", "k", "k", axis=0), NODE("Identity", ["go"], ["on"])]
+    nodes += [NODE("ReduceMax", ["y"], ["m"], keepdims=0), NODE("Expand", ["m", "sizes"], ["e"])]
+    body = graph(
+        nodes,
+        [value("turn", I64, []), value("go", BOOL, []), value("k", F32, None)],
+        [value("on", BOOL, []), value("y", F32, None), value("e", F32, shape)],
+        [from_array(np.full(ranks, 4), "sizes")],
+    )
+    node = NODE("Loop", ["n", "", "a"], ["r", "es"], body=body)
+    inputs = [value("a", F32, [None, None]), value("n", I64, [])]
+    proto = model(graph([node], inputs, [value("es", F32, None)]))
+    program = compile_model(proto.SerializeToString(), target)
+    given = {"a": np.ones((2, 2), np.float32), "n": np.array(0)}
+    assert program.run(given, ["es"]).results["es"].ndim == ranks + 1
 
 
 @pytest.mark.parametrize("shapes", WHOLE)
