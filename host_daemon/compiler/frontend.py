@@ -114,7 +114,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     contributed.register()
     opsets.settle_imports(model)
     _check_opsets(model)
-    opsets.allow_constants(model)
+    opsets.settle_constants(model)
     weights.mark(model, apart)
     model = _modern(model, apart)
     model = functions.inlined(model)
@@ -230,6 +230,7 @@ def _modern(model: ModelProto, apart: Weights) -> ModelProto:
         return model
     # The converter trusts what it is given.
     _check(model)
+    operators.spread_operands(model)
     made = opsets.converted(model, apart, _OLDEST_OPSET)
     operators.spread_slopes(made)
     return made

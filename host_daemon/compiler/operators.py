@@ -7,6 +7,7 @@ as unknown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -67,13 +68,47 @@ def in_opset_before(model: ModelProto) -> ModelProto | None:
     return made
 
 
+# What broadcasts from an axis on before opset 7.
+_FROM_AXIS: Final = frozenset(
+    ["Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less"]
+)
+
+
+def spread_operands(model: ModelProto) -> None:
+    """Give second operands of before opset 7, which lie along an axis, the axes behind it.
+
+    ``onnx.version_converter`` takes a bias of channels for one of images.
+    """
+
+    def axes(node: NodeProto, data: int, operand: int) -> range:
+        axis = next((a.i for a in node.attribute if a.name == "axis"), None)
+        if axis is None:
+            return range(0)
+        kept = [a for a in node.attribute if a.name != "axis"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        return range(operand, data - (axis if axis >= 0 else axis + data))
+
+    _spread(model, _FROM_AXIS, axes)
+
+
 def spread_slopes(model: ModelProto) -> None:
     """Give slopes of PRelu, one a channel before opset 7, the axes that broadcast since then.
 
     ``onnx.version_converter`` leaves them as they are.
     """
-    nodes = [node for node in model.graph.node if node.op_type == "PRelu"]
-    if not nodes:
+
+    def axes(node: NodeProto, data: int, operand: int) -> range:
+        return range(1, data - 1 if operand == 1 else 0)
+
+    _spread(model, frozenset({"PRelu"}), axes)
+
+
+def _spread(
+    model: ModelProto, ops: frozenset[str], axes: Callable[[NodeProto, int, int], range]
+) -> None:
+    """Unsqueeze second operands of ``ops`` by ``axes`` of a node and the ranks of its operands."""
+    if not any(node.op_type in ops for node in model.graph.node):
         return
     try:
         shown = onnx.shape_inference.infer_shapes(weights.as_inputs(model)).graph
@@ -81,17 +116,18 @@ def spread_slopes(model: ModelProto) -> None:
         return
     ranks = {
         value.name: len(value.type.tensor_type.shape.dim)
-        for value in (*shown.input, *shown.value_info)
+        for value in (*shown.input, *shown.value_info, *shown.output)
         if value.type.tensor_type.HasField("shape")
     }
     ranks |= {tensor.name: len(tensor.dims) for tensor in shown.initializer}
     made: list[NodeProto] = []
     for node in model.graph.node:
-        data, slope = (*node.input, "", "")[:2]
-        axes = list(range(1, ranks.get(data, 0) - 1))
-        if node.op_type == "PRelu" and ranks.get(slope) == 1 and axes:
-            spread = f"{node.output[0]}/slope"
-            made.append(helper.make_node("Unsqueeze", [slope], [spread], axes=axes))
+        data, operand = (*node.input, "", "")[:2]
+        known = node.op_type in ops and data in ranks and operand in ranks
+        found = list(axes(node, ranks[data], ranks[operand])) if known else []
+        if found:
+            spread = f"{node.output[0]}/{'slope' if node.op_type == 'PRelu' else 'operand'}"
+            made.append(helper.make_node("Unsqueeze", [operand], [spread], axes=found))
             node.input[1] = spread
         made.append(node)
     kept = [NodeProto.FromString(node.SerializeToString()) for node in made]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from onnx import ModelProto, NodeProto, OperatorSetIdProto, defs
+from onnx import ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto, defs
 
 from host_daemon.compiler import blame, contributed, graphs, weights
 from host_daemon.compiler.weights import Weights
@@ -71,14 +71,22 @@ def _plain(domain: str) -> str:
     return "" if domain in _ONNX else domain
 
 
-def allow_constants(model: ModelProto) -> None:
-    """Read a model of IR version 3 whose weights are no inputs, as its exporter meant it.
+def settle_constants(model: ModelProto) -> None:
+    """Read the weights of a model of IR version 3 as ONNX Runtime does: as constants.
 
-    Since version 4 they need not be; some exporters left them out before.
+    Since version 4 they need not be inputs, and are defaults where they are; before they had to be.
+    Some exporters left them out even then.
     """
-    inputs = {value.name for value in model.graph.input}
-    if any(tensor.name not in inputs for tensor in model.graph.initializer):
-        model.ir_version = max(model.ir_version, _CONSTANTS)
+    if model.ir_version >= _CONSTANTS:
+        return
+    names = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in names]
+    if names:
+        model.ir_version = _CONSTANTS
+    if len(kept) < len(model.graph.input):
+        kept = [ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
 
 
 def is_of(model: ModelProto, least: int) -> bool:
