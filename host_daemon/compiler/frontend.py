@@ -214,7 +214,9 @@ def _check_opsets(model: ModelProto) -> None:
                 which = f"{opset.domain} opset" if opset.domain else "opset"
                 raise Unsupported(
                     f"model's {which} is {opset.version}: 1 to {newest[domain]} are known",
-                    hint="convert it with onnx.version_converter",
+                    hint="convert it with onnx.version_converter"
+                    if domain == "ai.onnx"
+                    else "import a version that is known",
                 )
         elif domain not in _DOMAINS and domain not in local:
             users = [n for n in graphs.nodes(model.graph) if n.domain == domain]

@@ -95,7 +95,7 @@ def agrees(
             found = program.run(given, names)
             for name, wanted in zip(names, expected, strict=True):
                 same(found.results[name], wanted, close)
-        assert found.cost.critical_cycles
+        assert found.cost.critical_cycles or not made.graph.node
 
 
 def _expected(made: ModelProto, data: bytes, names: list[str], given: Feeds) -> list[Any]:
