@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -19,6 +20,8 @@ _CONSTANTS: Final = 4
 # What a model counts as that uses no operator of ONNX's own domain: the worker's own nodes take it.
 _SPARE: Final = 17
 _ONNX: Final = ("", "ai.onnx")
+# What the converter says of its own sources before it says what is wrong.
+_ASSERTION: Final = re.compile(r"\S+\.(?:cc|h):\d+: \w+: Assertion `[^`]*` failed: ")
 _ML: Final = "ai.onnx.ml"
 
 
@@ -105,9 +108,9 @@ def converted(model: ModelProto, apart: Weights, opset: int) -> ModelProto:
     try:
         made = version_converter.convert_version(model, opset)
     except (RuntimeError, ValueError, MemoryError) as fault:
+        text = _ASSERTION.sub("", blame.plain(str(fault)))
         raise Unsupported(
-            f"model is of an opset before {opset} and cannot be converted to it:"
-            f" {blame.plain(str(fault))}",
+            f"model is of an opset before {opset} and cannot be converted to it: {text}",
             hint="export it with a newer opset",
         ) from fault
     weights.mark(made, apart)

@@ -12,6 +12,7 @@ from onnx.numpy_helper import from_array
 
 from host_daemon.compiler.program import Target, compile_model
 from tests.conformance.models import F32, graph, model, value
+from vaccel.errors import Unsupported
 
 SHAPE = (2, 3, 8, 8)
 OPS: dict[str, Callable[[Any, Any], Any]] = {
@@ -43,3 +44,12 @@ def test_operands_along_an_axis(
     behind = 0 if axis is None else len(SHAPE) - axis % len(SHAPE) - len(shape)
     expected = OPS[op](x, b.reshape((*shape, *(1,) * behind)))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_operands_that_do_not_go_together_are_refused_in_words(target: Target) -> None:
+    node = helper.make_node("Add", ["x", "b"], ["y"], broadcast=1)
+    values = [value("x", F32, SHAPE), value("b", F32, (3,))]
+    made = model(graph([node], values, [value("y", F32, None)]), 6)
+    with pytest.raises(Unsupported, match=r"converted to it: Dimension \d") as caught:
+        compile_model(made.SerializeToString(), target)
+    assert "Assertion" not in caught.value.message
