@@ -39,6 +39,8 @@ _DATA: Final = frozenset(
         TensorProto.UINT8,
     }
 )
+# So many joins of a model at most are looked at from beside: each takes a millisecond of its load.
+_MOST: Final = 256
 # The opsets since which sizes can be written over.
 _SCATTERS: Final = 9
 _SCATTERS_ELEMENTS: Final = 11
@@ -62,7 +64,7 @@ class Joins:
         if not _may_leave_holes(node, all_dims):
             return None
         kinds = {self._known.kind(name) for name in _operands(node)} & _DATA
-        if node.name not in self._reached or not kinds:
+        if node.name not in self._reached or not kinds or len(self._beside) >= _MOST:
             return _through
         self._beside.add(node.name)
         return _measured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -226,3 +227,23 @@ def test_joins_of_one_axis_or_of_known_shapes_have_no_guard() -> None:
     for each in known.graph.input:
         each.CopyFrom(value(each.name, F32, [2, each.name]))
     assert guards.guarded(known) is known
+
+
+def test_of_many_joins_each_is_looked_at(target: Target) -> None:
+    names = ["a", *(f"c{n}" for n in range(300)), "y"]
+    nodes = [NODE("Concat", [one, "b"], [next_], axis=0) for one, next_ in pairwise(names)]
+    nodes[-1].name = "it"
+    proto = made(nodes, F32, 2)
+    assert launch(proto, target, (2, 4), (1, 4)).shape == (303, 4)
+    middle = ModelProto()
+    middle.CopyFrom(proto)
+    for place in (0, 200, 300):
+        middle.CopyFrom(proto)
+        middle.graph.node[-1].name = ""
+        middle.graph.node[place].name = "it"
+        middle.graph.node[place].input[1] = "none"
+        middle.graph.input.append(value("none", F32, [None, None]))
+        program = compile_model(middle.SerializeToString(), target)
+        given = {n: np.ones((1, 4), np.float32) for n in "ab"}
+        with pytest.raises(InvalidArgument, match="node 'it' joins tensors that differ"):
+            program.run(given | {"none": np.ones((3, 0), np.float32)}, ["y"])
