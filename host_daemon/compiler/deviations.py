@@ -11,6 +11,8 @@ from typing import Final
 import onnx
 from onnx import NodeProto, TensorProto
 
+from host_daemon.compiler import graphs
+
 Kinds = Mapping[str, int]
 
 
@@ -76,9 +78,23 @@ _DEVIATIONS: Final[Mapping[str, Callable[[NodeProto, Kinds], bool]]] = {
 }
 
 
+# Of these the numbers are others by more than rounding, or change from launch to launch: worth it
+# to give all of a branch or a loop to the reference, which is slow. Types are not known in there.
+_NESTED: Final = frozenset({"Attention", "BatchNormalization", "MaxUnpool", "Resize"})
+
+
 def known(node: NodeProto) -> bool:
     """Whether there are kernels of such a node that deviate."""
     return node.op_type in _DEVIATIONS
+
+
+def within(node: NodeProto) -> bool:
+    """Whether a node in the graphs of this one is computed wrongly by ORT."""
+    return any(
+        inner.op_type in _NESTED and deviates(inner, {})
+        for body in graphs.subgraphs(node)
+        for inner in graphs.nodes(body)
+    )
 
 
 def deviates(node: NodeProto, kinds: Kinds) -> bool:

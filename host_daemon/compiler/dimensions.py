@@ -15,8 +15,11 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from host_daemon.compiler import graphs, weights
+from host_daemon.compiler.signature import NO_SYMBOLS
 
 Dims = tuple[int | None, ...]
+# With names of sizes that are not known, each of which stands for one size in a launch.
+Symbols = tuple[int | str | None, ...]
 _FAULTS: Final = (onnx.shape_inference.InferenceError, RuntimeError, ValueError, MemoryError)
 # Their result is as their first operand, in any domain.
 _ALIKE: Final = frozenset({"DequantizeLinear", "QuantizeLinear", "Cast", "Identity"})
@@ -41,6 +44,17 @@ class Dimensions:
 
     def of(self, name: str) -> Dims | None:
         """Dimensions, None for one that is not known; None where not even the rank is."""
+        dims = self.symbolic(name)
+        if dims is None:
+            return None
+        return tuple(None if isinstance(dim, str) else dim for dim in dims)
+
+    def symbolic(self, name: str) -> Symbols | None:
+        """Dimensions, by their symbols where they are not known.
+
+        Those of the model's inputs, which a launch is held to, and those that shape inference makes
+        up, of which no two are the same.
+        """
         for _ in range(len(self._nodes) + 1):
             if name in self._twice:
                 return None
@@ -54,7 +68,9 @@ class Dimensions:
         if kind is None or not kind.tensor_type.HasField("shape"):
             return None
         return tuple(
-            dim.dim_value if dim.HasField("dim_value") else None
+            dim.dim_value
+            if dim.HasField("dim_value")
+            else (None if dim.dim_param in NO_SYMBOLS else dim.dim_param)
             for dim in kind.tensor_type.shape.dim
         )
 
@@ -85,8 +101,11 @@ class Dimensions:
         return self._inferred
 
 
-def forget_claims(model: ModelProto) -> None:
-    """Take out the shapes that a model says of values which nobody holds it to."""
+def forget_claims(model: ModelProto, *, ranks: bool = True) -> None:
+    """Take out the shapes that a model says of values which nobody holds it to.
+
+    ``ranks``: also how many dimensions a loop collects, of which its result in no turn is made.
+    """
     graph = model.graph
     told = list(graph.output)
     del graph.value_info[:]
@@ -97,6 +116,11 @@ def forget_claims(model: ModelProto) -> None:
             told += body.input[2 if node.op_type == "Loop" else 0 :]
             # By these it makes room for what an old Scan gives.
             told += () if node.op_type == "Scan" and opset_of(model) < 9 else body.output
+            collects = node.op_type == "Loop" and not ranks
+            for value in body.output[len(node.input) - 1 :] if collects else ():
+                told.remove(value)
+                for dim in value.type.tensor_type.shape.dim:
+                    dim.Clear()
     for value in told:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")

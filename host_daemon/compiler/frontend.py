@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from types import MappingProxyType
 
 import onnx
@@ -20,6 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from host_daemon.compiler import (
     blame,
+    contributed,
     external,
     functions,
     graphs,
@@ -111,11 +111,16 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     """Check what was parsed, with the weights that were apart from it. Raises as ``read``."""
     # Nothing here trains: what an optimiser would want is not looked at.
     model.ClearField("training_info")
+    contributed.register()
+    opsets.settle_imports(model)
     _check_opsets(model)
-    opsets.allow_constants(model)
+    opsets.settle_constants(model)
     weights.mark(model, apart)
     model = _modern(model, apart)
     model = functions.inlined(model)
+    # Of a model's own functions nothing is left.
+    opsets.settle_imports(model)
+    operators.settle_groups(model)
     weight_bytes = _check_tensors(model)
     count = _check_nodes(model)
     _name_nodes(model)
@@ -199,20 +204,26 @@ def _check_names(noun: str, names: Sequence[object]) -> None:
 
 
 def _check_opsets(model: ModelProto) -> None:
-    newest = onnx.defs.onnx_opset_version()
+    """Raise Unsupported for domains, and versions of them, that nobody here knows."""
     local = {function.domain for function in model.functions}
+    newest = opsets.newest()
     for opset in model.opset_import:
-        domain = graphs.printable(opset.domain)
-        if opset.domain in ("", "ai.onnx"):
-            if not 1 <= opset.version <= newest:
+        domain = opset.domain or "ai.onnx"
+        if domain in newest:
+            if not 1 <= opset.version <= newest[domain]:
+                which = f"{opset.domain} opset" if opset.domain else "opset"
                 raise Unsupported(
-                    f"model's opset is {opset.version}: 1 to {newest} are known",
-                    hint="convert it with onnx.version_converter",
+                    f"model's {which} is {opset.version}: 1 to {newest[domain]} are known",
+                    hint="convert it with onnx.version_converter"
+                    if domain == "ai.onnx"
+                    else "import a version that is known",
                 )
-        elif opset.domain not in _DOMAINS and opset.domain not in local:
-            users = [n for n in graphs.nodes(model.graph) if n.domain == opset.domain]
+        elif domain not in _DOMAINS and domain not in local:
+            users = [n for n in graphs.nodes(model.graph) if n.domain == domain]
             if users:
-                raise Unsupported(f"node {graphs.title(users[0])} is of unknown domain {domain}")
+                raise Unsupported(
+                    f"node {graphs.title(users[0])} is of unknown domain {graphs.printable(domain)}"
+                )
 
 
 def _modern(model: ModelProto, apart: Weights) -> ModelProto:
@@ -221,6 +232,7 @@ def _modern(model: ModelProto, apart: Weights) -> ModelProto:
         return model
     # The converter trusts what it is given.
     _check(model)
+    operators.spread_operands(model)
     made = opsets.converted(model, apart, _OLDEST_OPSET)
     operators.spread_slopes(made)
     return made
@@ -303,18 +315,9 @@ def _check_nodes(model: ModelProto) -> int:
         if node.domain not in _DOMAINS:
             domain = graphs.printable(node.domain)
             raise Unsupported(f"node {graphs.title(node)} is of unknown domain {domain}")
-        if node.domain == "com.microsoft" and node.op_type not in _contributed():
+        if node.domain == contributed.DOMAIN and node.op_type not in contributed.names():
             raise Unsupported(f"node {graphs.title(node)} is no operator of com.microsoft")
     return count
-
-
-@cache
-def _contributed() -> frozenset[str]:
-    """Operators of com.microsoft that the installed ONNX Runtime knows."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    schemas = state.get_all_operator_schema()
-    return frozenset(each.name for each in schemas if each.domain == "com.microsoft")
 
 
 def _name_nodes(model: ModelProto) -> None:

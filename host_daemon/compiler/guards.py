@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from host_daemon.compiler import divisions, graphs
+from host_daemon.compiler import depths, divisions, graphs, joins
 from host_daemon.compiler.dimensions import Dimensions, Dims, forget_claims, opset_of
 from host_daemon.compiler.steps import PREFIX, Steps
 from vaccel.errors import InvalidArgument, InvalidModel, VaccelError
@@ -77,8 +77,12 @@ _CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
         (*_DEPTH, Check(2, axes=(-1,))),
     ),
 }
-# Which operand of a node that joins tensors is the first of them, and how many each takes.
-_JOINS: Final = {"Concat": (0, 1), "QLinearConcat": (2, 3)}
+# What moves elements, and past which ONNX Runtime may move a dequantisation.
+_MOVES_TEXT: Final = """
+Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity MaxPool Pad Relu
+Reshape Resize Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Where
+"""
+_MOVES: Final = frozenset(_MOVES_TEXT.split())
 _STOPPED: Final = re.compile(rf"{PREFIX}(.+?)//(\w+)\.\w+")
 
 
@@ -92,27 +96,21 @@ def guarded(model: ModelProto) -> ModelProto:
     made = ModelProto()
     made.CopyFrom(model)
     # ONNX Runtime would believe them, and take the guards out as constants.
-    forget_claims(made)
+    forget_claims(made, ranks=False)
     for at in list(graphs.graphs(made.graph))[::-1]:
         _guard(at.graph, plans)
+    work.joins.look(made.graph)
     return made
-
-
-def over_nothing(node: NodeProto, known: Callable[[str], Dims | None]) -> bool:
-    """Whether it is a product whose depth is known to be 0: zeros, where ORT has none."""
-    if node.op_type not in ("MatMulInteger", "QLinearMatMul"):
-        return False
-    dims = known(node.input[0]) if node.input else None
-    return bool(dims) and dims is not None and dims[-1] == 0
 
 
 def named(fault: VaccelError) -> VaccelError:
     """An error in its own words where a guard raised it."""
-    found = _STOPPED.search(fault.message)
+    # The innermost comes last.
+    *_, found = (None, *_STOPPED.finditer(fault.message))
     if found is None:
         return fault
     kind = InvalidModel if isinstance(fault, InvalidModel) else InvalidArgument
-    if found[2] == "join":
+    if found[2] == joins.LOOK:
         return kind(
             f"node {found[1]!r} joins tensors that differ in other dimensions than its axis",
             hint="an empty tensor too must be of the same shape but for that axis",
@@ -132,8 +130,10 @@ class _Work:
     def __init__(self, known: Dimensions, model: ModelProto) -> None:
         self._known = known
         self._opset = opset_of(model)
-        # ONNX Runtime makes integer products of those of what was dequantised.
-        self._quantised = any(n.op_type == "DequantizeLinear" for n in graphs.nodes(model.graph))
+        self.joins = joins.Joins(model.graph, known, self._opset)
+        nodes = list(graphs.nodes(model.graph))
+        self._quantised = any(node.op_type == "DequantizeLinear" for node in nodes)
+        self._makers = {name: node for node in nodes for name in node.output if self._quantised}
         self._special: dict[str, Callable[[NodeProto], tuple[Check, ...]]] = {
             **dict.fromkeys(("MatMul", "Gemm", "QGemm"), self._product),
             "Conv": self._convolution,
@@ -147,13 +147,13 @@ class _Work:
         """How a node is written anew; None where it stays."""
         if node.op_type == "Div":
             return divisions.plan(node, self._known)
-        if node.op_type == "ConcatFromSequence":
-            return _joined
-        if node.op_type in _JOINS:
-            return _joined if self._may_leave_holes(node) else None
+        if node.op_type in joins.OPS:
+            return self.joins.plan(node)
         checks = [check for check in self._checks(node) if self._may_be_empty(node, check)]
         if not checks or self._has_depth(node):
             return None
+        if node.op_type in depths.OPS and node.domain in ("", "ai.onnx"):
+            return depths.safe
         return lambda n: _checked(n, checks, self._opset)
 
     def _checks(self, node: NodeProto) -> tuple[Check, ...]:
@@ -161,12 +161,30 @@ class _Work:
         return special(node) if special else _CHECKS.get(node.op_type, ())
 
     def _product(self, node: NodeProto) -> tuple[Check, ...]:
-        if not self._quantised and node.op_type != "QGemm":
+        if node.op_type != "QGemm" and not self._of_integers(node):
             return ()
         return (Check(0, axes=(-2 if _integer(node, "transA") else -1,)),)
 
     def _convolution(self, node: NodeProto) -> tuple[Check, ...]:
-        return (Check(1, 1),) if self._quantised else _WINDOW
+        return (Check(1, 1),) if self._of_integers(node) else _WINDOW
+
+    def _of_integers(self, node: NodeProto) -> bool:
+        """Whether ONNX Runtime may make a product of integers of one: an operand was dequantised,
+        and since then moved at most.
+        """
+        pending = list(node.input) if self._quantised else []
+        seen: set[str] = set()
+        while pending:
+            name = pending.pop()
+            maker = self._makers.get(name)
+            if maker is None or name in seen:
+                continue
+            seen.add(name)
+            if maker.op_type == "DequantizeLinear":
+                return True
+            if maker.op_type in _MOVES:
+                pending += maker.input
+        return False
 
     def _transposed(self, node: NodeProto) -> tuple[Check, ...]:
         """One over volumes crashes where an image is empty."""
@@ -213,23 +231,6 @@ class _Work:
             return False
         return bool(dims[-1 if _integer(node, "transB") else max(-2, -len(dims))])
 
-    def _may_leave_holes(self, node: NodeProto) -> bool:
-        first, each = _JOINS[node.op_type]
-        all_dims = [self._known.of(name) for name in node.input[first::each]]
-        if len(all_dims) < 2 or any(dims is not None and len(dims) < 2 for dims in all_dims):
-            return False
-        axis = _integer(node, "axis")
-        others = {_without(dims, axis) for dims in all_dims}
-        other = others.pop()
-        return bool(others) or other is None or None in other
-
-
-def _without(dims: Dims | None, axis: int) -> Dims | None:
-    if dims is None or not -len(dims) <= axis < len(dims):
-        return None
-    axis %= len(dims)
-    return (*dims[:axis], *dims[axis + 1 :])
-
 
 def _operand(node: NodeProto, index: int) -> str:
     return node.input[index] if index < len(node.input) else ""
@@ -261,7 +262,7 @@ def _checked(node: NodeProto, checks: list[Check], opset: int) -> Iterator[NodeP
         sizes = steps.add("Shape", "sizes", x)
         product = steps.add("ReduceProd", "all", _picked(steps, sizes, check, opset), keepdims=0)
         some = steps.add("Cast", "some", product, to=TensorProto.BOOL)
-        node.input[check.operand] = _stopping(steps, x, sizes, some)
+        node.input[check.operand] = steps.stopping(x, sizes, some)
         yield from steps.made
     yield node
 
@@ -280,55 +281,3 @@ def _picked(steps: Steps, sizes: str, check: Check, opset: int) -> str:
     return steps.add(
         "Slice", "picked", sizes, first, steps.constant("end", np.array([most], np.int64))
     )
-
-
-def _joined(node: NodeProto) -> Iterator[NodeProto]:
-    """A node that joins tensors, and what looks whether they fill its result."""
-    steps = Steps(node, "join")
-    result, node.output[0] = node.output[0], steps.name("y")
-    if node.op_type in _JOINS:
-        first, each = _JOINS[node.op_type]
-        total = ""
-        for index, name in enumerate(node.input[first::each]):
-            size = steps.add("Size", f"size{index}", name)
-            total = steps.add("Add", f"sum{index}", total, size) if total else size
-    else:
-        total = _elements(steps, node.input[0])
-    have = steps.add("Size", "size", node.output[0])
-    filled = steps.add("Equal", "filled", total, have)
-    sizes = steps.add("Shape", "sizes", node.output[0])
-    _stopping(steps, node.output[0], sizes, filled, result)
-    yield node
-    yield from steps.made
-
-
-def _elements(steps: Steps, sequence: str) -> str:
-    """How many elements the tensors of a sequence have: a loop over it."""
-    names = ("turn", "go", "so_far", "on", "sum_so_far")
-    turn, go, before, on, after = (steps.name(each) for each in names)
-    body = Steps(NodeProto(), steps.name("body"))
-    item = body.add("SequenceAt", "item", sequence, turn)
-    body.add("Add", "sum", before, body.add("Size", "size", item), result=after)
-    body.add("Identity", "go", go, result=on)
-
-    def scalar(name: str, kind: int) -> ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, ())
-
-    whole, truth = TensorProto.INT64, TensorProto.BOOL
-    graph = helper.make_graph(
-        body.made,
-        "elements",
-        [scalar(turn, whole), scalar(go, truth), scalar(before, whole)],
-        [scalar(on, truth), scalar(after, whole)],
-    )
-    count = steps.add("SequenceLength", "length", sequence)
-    zero = steps.constant("none_yet", np.array(0, np.int64))
-    return steps.add("Loop", "elements", count, "", zero, body=graph)
-
-
-def _stopping(steps: Steps, x: str, sizes: str, good: str, result: str = "") -> str:
-    """``x`` of its ``sizes`` where all is ``good``; else the node "stop" fails."""
-    bad = steps.add("Not", "none", good)
-    index = steps.add("Cast", "which", bad, to=TensorProto.INT64)
-    stop = steps.add("Gather", "stop", steps.constant("zero", np.zeros(1, np.int64)), index)
-    return steps.add("Reshape", "x", x, steps.add("Add", "to", sizes, stop), result=result)

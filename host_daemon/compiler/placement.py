@@ -9,7 +9,7 @@ import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, TypeProto, helper
 from onnx.shape_inference import InferenceError
 
-from host_daemon.compiler import deviations, graphs, guards, sessions, weights
+from host_daemon.compiler import deviations, graphs, sessions, weights
 from host_daemon.compiler.analysis import Analysis
 from host_daemon.compiler.segments import Engine, Step, needs, submodel, weights_of
 from host_daemon.compiler.signature import FROM_ONNX
@@ -91,13 +91,9 @@ class Placement:
 
     def _is_wrong(self, node: NodeProto) -> bool:
         """Whether ORT's kernel gives something else than ONNX says."""
-        if deviations.known(node) and deviations.deviates(node, self._elements(node)):
-            return True
-        return guards.over_nothing(node, self._dims)
-
-    def _dims(self, name: str) -> Shape | None:
-        found = self._spec(name)
-        return None if found is None else found[1]
+        if deviations.known(node):
+            return deviations.deviates(node, self._elements(node))
+        return deviations.within(node)
 
     def _elements(self, node: NodeProto) -> dict[str, int]:
         kinds = ((name, self.kinds.get(name)) for name in node.input if name)

@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.ops import op_loop
 
 from host_daemon.compiler.graphs import title
+from host_daemon.compiler.spectra import STFT
 from host_daemon.compiler.steering import RANDOM_OPS
 from vaccel.errors import Cancelled, Exhausted, InvalidArgument, Unsupported, VaccelError
 
@@ -95,7 +96,7 @@ class ReferenceNode:
             # Workers are forked: they must not all draw the same numbers.
             np.random.seed()
         try:
-            self._evaluator = Evaluator(alone, new_ops=[Loop])
+            self._evaluator = Evaluator(alone, new_ops=[Loop, STFT])
         except Exception as fault:
             raise Unsupported(
                 f"node {self._title}: no kernel computes it on this host: {_text(fault)}",

@@ -162,8 +162,13 @@ def submodel(
     graph = made.graph
     graph.name = "segment"
     graph.node.extend(step.nodes)
+    held = {value.name for value in model.graph.input}
     for name in step.takes:
         graph.input.append(ValueInfoProto(name=name, type=kinds.get(name)))
+        if name not in held:
+            # Nobody holds it to symbols.
+            for dim in graph.input[-1].type.tensor_type.shape.dim:
+                dim.ClearField("dim_param")
     for name in step.gives:
         graph.output.append(ValueInfoProto(name=name))
     used = dict.fromkeys(name for node in step.nodes for name in needs(node))

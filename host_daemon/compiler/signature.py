@@ -50,7 +50,7 @@ FROM_ONNX: Final[dict[int, DType]] = {
     },
 }
 # What exporters write for a size that is not known, and not the same wherever it stands.
-_NO_SYMBOLS: Final = frozenset({"", "?", "-1", "None"})
+NO_SYMBOLS: Final = frozenset({"", "?", "-1", "None"})
 TO_ONNX: Final[dict[DType, int]] = {dtype: number for number, dtype in FROM_ONNX.items()}
 
 
@@ -104,7 +104,7 @@ def _port(value: ValueInfoProto, noun: str, optional: bool) -> Port:
             dims.append(dim.dim_value if dim.dim_value >= 0 else None)
         else:
             symbol = dim.dim_param[: bounds.NAME_BYTES]
-            dims.append(None if symbol in _NO_SYMBOLS else symbol)
+            dims.append(None if symbol in NO_SYMBOLS else symbol)
     return Port(name, dtype, tuple(dims), optional, containers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 # What a launch's trace leaves out, and no node of a model is called.
 PREFIX: Final = "Elements_"
@@ -33,3 +33,13 @@ class Steps:
     def constant(self, of: str, value: np.ndarray[Any, Any]) -> str:
         """Add a constant."""
         return self.add("Constant", of, value=numpy_helper.from_array(value))
+
+    def stop(self, which: str) -> str:
+        """A node "stop" that fails where ``which``, an index, is none of one element: 0."""
+        return self.add("Gather", "stop", self.constant("zero", np.zeros(1, np.int64)), which)
+
+    def stopping(self, x: str, sizes: str, good: str, result: str = "") -> str:
+        """``x`` of its ``sizes`` where all is ``good``; else the node "stop" fails."""
+        bad = self.add("Not", "none", good)
+        stop = self.stop(self.add("Cast", "which", bad, to=TensorProto.INT64))
+        return self.add("Reshape", "x", x, self.add("Add", "to", sizes, stop), result=result)

@@ -12,6 +12,7 @@ import numpy as np
 from host_daemon.compiler.program import CompiledProgram
 from host_daemon.worker.memory import Buffer, Buffers, check_range
 from vaccel import bounds
+from vaccel.binding import check_symbols
 from vaccel.commands import Launch, Result
 from vaccel.errors import InvalidArgument, Unsupported
 from vaccel.model import (
@@ -60,6 +61,8 @@ def bind(program: CompiledProgram, launch: Launch, buffers: Buffers) -> Bound:
                 buffer = buffers.find(leaf.place.buffer)
                 used[buffer.number] = buffer
         inputs[name] = object_of(name, value, buffers)
+    # What a program leaves unguarded is proven by symbols, too.
+    check_symbols(by_name, launch.arguments)
     results = launch.results or tuple(Result(port.name) for port in program.outputs)
     _check_results(program, results)
     for result in results:

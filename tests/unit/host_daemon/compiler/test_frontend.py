@@ -254,3 +254,11 @@ def test_an_old_model_whose_weights_are_no_inputs_is_read_as_it_was_meant() -> N
     made = with_weight(from_array(np.ones(3, np.float32), "w"))
     made.ir_version = 3
     assert frontend.read(made.SerializeToString()).proto.ir_version == 4
+
+
+def test_weights_of_ir_version_3_are_constants_though_they_are_inputs() -> None:
+    made = with_weight(from_array(np.ones(3, np.float32), "w"))
+    made.graph.input.append(value("w", F32, [3]))
+    assert [v.name for v in frontend.read(made.SerializeToString()).proto.graph.input] == ["x", "w"]
+    made.ir_version = 3
+    assert [v.name for v in frontend.read(made.SerializeToString()).proto.graph.input] == ["x"]

@@ -73,6 +73,33 @@ def test_results_of_a_normalisation_that_trains(target: Target, gives: list[str]
         np.testing.assert_allclose(found["v"], 0.9 + 0.1 * variance, rtol=1e-5)
 
 
+@pytest.mark.parametrize("container", ["If", "Loop"])
+def test_within_graphs_normalisations_that_train_change_no_weights(
+    target: Target, container: str
+) -> None:
+    node = NODE("BatchNormalization", ["x", *["ones"] * 4], ["y", "m", ""], training_mode=1)
+    means = graph([node, NODE("Identity", ["ones"], ["w"])], [], [value("m", F32, None)])
+    means.output.append(value("w", F32, None))
+    if container == "If":
+        other = graph([NODE("Neg", ["ones"], ["n"])], [], [value("n", F32, None)] * 2)
+        holder = NODE("If", ["c"], ["mean", "was"], then_branch=means, else_branch=other)
+    else:
+        means.node.append(NODE("Identity", ["go"], ["on"]))
+        means.input.extend([value("turn", I64, []), value("go", BOOL, [])])
+        means.output.insert(0, value("on", BOOL, []))
+        holder = NODE("Loop", ["n", "c"], ["mean", "was"], body=means)
+    inputs = {"x": F32, "c": BOOL} | ({"n": I64} if container == "Loop" else {})
+    proto = giving(holder, ["mean", "was"], inputs)
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    given = {"x": x, "c": np.array(True)} | ({"n": np.array(2)} if "n" in inputs else {})
+    program = compile_model(proto.SerializeToString(), target)
+    for _ in range(3):
+        found = program.run(given, ["mean", "was"]).results
+        np.testing.assert_array_equal(found["was"], np.ones_like(found["was"]))
+        expected = np.broadcast_to(0.9 + 0.1 * x.mean((0, 2)), found["mean"].shape)
+        np.testing.assert_allclose(found["mean"], expected, rtol=1e-5)
+
+
 def turns() -> GraphProto:
     """s' = s + s; collects s."""
     return graph(

@@ -122,7 +122,7 @@ async def test_a_cancelled_estimate_lets_go(executor: Executor) -> None:
         assert done.error is None and other.nodes == 2
 
 
-async def test_an_estimate_takes_one_size_for_a_symbol(executor: Executor) -> None:
+async def test_estimates_and_launches_take_one_size_for_a_symbol(executor: Executor) -> None:
     node = helper.make_node("Add", ["a", "b"], ["y"])
     shapes = {"a": ["n", 2], "b": ["n", 2], "y": ["n", 2]}
     values = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
@@ -132,6 +132,10 @@ async def test_an_estimate_takes_one_size_for_a_symbol(executor: Executor) -> No
         given = {"a": Tensor(DType.FLOAT32, (3, 2)), "b": Tensor(DType.FLOAT32, (4, 2))}
         with pytest.raises(InvalidArgument, match="axis 0 is 4, but n is 3 in input 'a'"):
             await executor.estimate(session.context, program.id, given)
+        arrays = {name: tensor(np.ones(each.shape, np.float32)) for name, each in given.items()}
+        (done,) = await session.run(Launch(program.id, arrays))
+        assert isinstance(done.error, InvalidArgument)
+        assert "axis 0 is 4, but n is 3 in input 'a'" in done.error.message
 
 
 async def test_streams_take_turns(executor: Executor) -> None:
