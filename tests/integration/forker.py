@@ -29,6 +29,7 @@ from vaccel.errors import VaccelError
 
 PATH = "aperture"
 X = np.ones((2, 4), np.float32)
+LARGE = np.arange(1 << 18, dtype=np.float32).reshape(512, 512)
 # A child that hangs says where, and ends.
 SECONDS = 20
 
@@ -60,6 +61,10 @@ class App:
         self.fence = self.stream.submit(Nop())
         self.staged: Any = self.device.staging((1 << 16,), "uint8")
         self.staged[:] = 5
+        self.device.run("relu", LARGE)
+        # The second call knows what room it needs: its result lies in the window.
+        self.held = self.device.run("relu", LARGE)
+        assert not self.held.flags.owndata
 
     def uses(self) -> list[Callable[[], object]]:
         """All ways to come to the device."""
@@ -85,7 +90,8 @@ class App:
         faulthandler.dump_traceback_later(SECONDS, exit=True)
         found = {outcome(use) for use in self.uses()}
         seen = set(self.staged.tolist())
-        self.staged[:] = 9
+        assert np.array_equal(self.held, LARGE)
+        self.staged[:] = self.held[:] = 9
         self.device.close()
         return f"child {seen} {found} {set(self.staged.tolist())}"
 
@@ -140,6 +146,7 @@ def busy(app: App) -> None:
     stop.set()
     for thread in threads:
         thread.join()
+    assert np.array_equal(app.held, LARGE)
     say(found, outcome(lambda: app.model(X)), app.device.path)
     app.device.close()
 

@@ -26,6 +26,7 @@ from tests.integration.aperture_host import (
 )
 from tests.integration.daemon_host import DaemonHost
 from tests.integration.guest_window import window_guest
+from vaccel import bounds
 from vaccel.aperture import layout
 from vaccel.aperture.lending import PCI
 from vaccel.errors import Detached
@@ -172,7 +173,7 @@ async def test_an_agent_takes_its_window_back_from_an_app_that_has_forked(tmp_pa
     async with window_guest(tmp_path) as guest, forker(guest.address, "python") as app:
         await forked(app, "python")
         assert await app.fill(6) == "parent fine"
-        await guest.host.recalls.recall("vf")
+        await guest.host.recalls.recall("vf", bounds.RECALL_SECONDS)
         assert await app.fill(7) == "parent Detached"
         assert holds(guest.served, 6) and not holds(guest.served, 7)
 

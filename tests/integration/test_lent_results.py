@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,24 +105,6 @@ async def test_results_outlive_their_window(served: ApertureHost, how: str) -> N
     assert np.array_equal(again["n"], x * x)
     assert again.cost == outputs.cost
     assert outputs.cost.device_ns > 0
-
-
-async def test_a_child_keeps_the_results_that_it_was_forked_with(served: ApertureHost) -> None:
-    def work(device: vaccel.Device) -> None:
-        model, x = device.load(doubled()), numbers(4)
-        model(x)
-        outputs = model(x)
-        assert lies_in_window(device, outputs["y"])
-        child = os.fork()
-        if not child:
-            same = np.array_equal(outputs["y"], x + x)
-            outputs["y"][:] = 0  # and writes to its own
-            os._exit(0 if same else 1)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        assert np.array_equal(outputs["y"], x + x)
-
-    await with_device(served, work)
 
 
 async def test_what_was_bound_once_is_bound_again_where_it_differs(served: ApertureHost) -> None:
