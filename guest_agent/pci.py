@@ -33,23 +33,32 @@ class PciBus:
 
     def __init__(self, root: Path) -> None:
         self._devices = root / "bus" / "pci" / "devices"
+        # What was there at the last scan, and whether it is of our kind: an incarnation stays what
+        # it is, and files of sysfs are slow to read for a guest that is emulated.
+        self._seen: dict[Function, bool] = {}
 
     def scan(self) -> frozenset[Function]:
         """The functions of our kind that are there now."""
-        found = set()
         try:
-            folders = list(self._devices.iterdir())
+            names = os.listdir(self._devices)
         except FileNotFoundError:
             # A kernel without PCI, or a guest that never had a bus.
-            return frozenset()
-        for folder in folders:
+            names = []
+        seen = {}
+        for name in names:
             try:
-                if _read(folder / "vendor") == VENDOR and _read(folder / "device") == DEVICE:
-                    found.add(Function(folder.name, folder.stat().st_ino))
+                function = Function(name, os.stat(self._devices / name).st_ino)
+                known = self._seen.get(function)
+                seen[function] = self._is_ours(name) if known is None else known
             except OSError:
                 # Unplugged between the two looks.
                 continue
-        return frozenset(found)
+        self._seen = seen
+        return frozenset(function for function, ours in seen.items() if ours)
+
+    def _is_ours(self, name: str) -> bool:
+        folder = self._devices / name
+        return _read(folder / "vendor") == VENDOR and _read(folder / "device") == DEVICE
 
     def read_header(self, function: Function) -> Header:
         """Enable the function and read its window's header.

@@ -26,6 +26,17 @@ def test_finds_windows_and_nothing_else(sysfs: FakeSysfs) -> None:
     assert [f.address for f in PciBus(sysfs.root).scan()] == ["0000:00:05.0"]
 
 
+def test_another_device_at_an_address_is_looked_at_anew(sysfs: FakeSysfs) -> None:
+    bus = PciBus(sysfs.root)
+    sysfs.plug("0000:00:05.0", ids=("0x8086", "0x1110"))
+    assert not bus.scan()
+    sysfs.unplug("0000:00:05.0")
+    assert not bus.scan()
+    sysfs.plug("0000:00:05.0")
+    (found,) = bus.scan()
+    assert bus.scan() == {found}
+
+
 def test_a_guest_without_a_bus_has_no_functions(tmp_path: Path) -> None:
     assert PciBus(tmp_path / "nothing").scan() == frozenset()
 
