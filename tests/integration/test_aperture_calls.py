@@ -18,6 +18,7 @@ from tests.integration.aperture_host import ApertureHost, host
 from vaccel import bounds, loop
 from vaccel.commands import Copy, Fill, Nop
 from vaccel.errors import InvalidArgument, TimedOut, WrongState
+from vaccel.loaded_model import Model
 
 
 @pytest.fixture
@@ -299,3 +300,22 @@ async def test_calls_under_way_hear_that_their_device_was_closed(served: Apertur
             assert len(ends) == len(threads)
 
     await asyncio.to_thread(work)
+
+
+async def test_outputs_have_the_cost_of_their_own_call(
+    served: ApertureHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(device: vaccel.Device) -> None:
+        model, in_order = device.load(doubled()), Model._in_order
+        short, long = np.ones(8, np.float32), np.ones(80_000, np.float32)
+        costs = [model(x).cost.cycles for x in (short, long)]
+
+        def beside(self: Model, results: Any) -> Any:
+            monkeypatch.undo()
+            model(long)  # as another thread may
+            return in_order(self, results)
+
+        monkeypatch.setattr(Model, "_in_order", beside)
+        assert model(short).cost.cycles == costs[0] != costs[1]
+
+    await with_device(served, work)
