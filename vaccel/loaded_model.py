@@ -157,8 +157,9 @@ class Model:
                 key=None if results or not plain.lasts(arrays) else key,
                 small=placing.fit_a_reply(self.outputs, results),
             )
-        found, self._last = done
-        return Outputs(self._in_order(found), self._last)
+        found, cost = done
+        self._last = cost
+        return Outputs(self._in_order(found), cost)
 
     def _in_order(self, results: Mapping[str, Any]) -> Mapping[str, Any]:
         """Results in the order of the outputs, whichever came first."""

@@ -60,8 +60,8 @@ class Vigil:
         last, end = begun + wait, begun + int(bounds.VIGIL_MOST_SECONDS * 1e9)
         while True:
             for queue in queues:
-                if queue.has_more:
-                    self._serve()
+                # One that takes none of its completions has more all the time, and is not served.
+                if queue.has_more and self._serve():
                     found = True
                     last = now() + wait
                     if not self._calm():

@@ -17,7 +17,8 @@ from tests.conformance import models
 from tests.integration.aperture_host import ApertureHost, host
 from vaccel import bounds, loop
 from vaccel.commands import Copy, Fill, Nop
-from vaccel.errors import InvalidArgument, TimedOut
+from vaccel.errors import InvalidArgument, TimedOut, WrongState
+from vaccel.loaded_model import Model
 
 
 @pytest.fixture
@@ -258,5 +259,63 @@ async def test_a_state_takes_one_step_however_much_comes_back(served: ApertureHo
         outputs = model(state.tensor("float32", (1000,)), x, out={"t": state})
         assert (outputs["x59"] == -1).all()
         assert (state.read("float32", (1000,)) == 2).all()
+
+    await with_device(served, work)
+
+
+async def test_calls_under_way_hear_that_their_device_was_closed(served: ApertureHost) -> None:
+    def work() -> None:
+        for count in (8, 200_000):
+            device = vaccel.open(address=served.address, path="aperture")
+            model, x = device.load(doubled()), np.ones(count, np.float32)
+            model(x)
+            under_way = threading.Barrier(4)
+            ends: list[Any] = []
+
+            def use(
+                run: Callable[[], Any],
+                barrier: threading.Barrier = under_way,
+                ends: list[Any] = ends,
+            ) -> None:
+                run()
+                barrier.wait(10)
+                with pytest.raises(WrongState, match="closed") as end:
+                    while True:
+                        run()
+                ends.append(end)
+
+            stream, buffer, array = device.stream(), device.buffer(64), device.staging(64, "uint8")
+            runs: list[Callable[[], Any]] = [
+                lambda m=model, x=x: m(x),  # type: ignore[misc]
+                lambda s=stream: s.submit(Nop()).wait(10),  # type: ignore[misc]
+                lambda b=buffer, a=array: b.write(a),  # type: ignore[misc]
+            ]
+            threads = [threading.Thread(target=use, args=(run,)) for run in runs]
+            for thread in threads:
+                thread.start()
+            under_way.wait(10)
+            device.close()
+            for thread in threads:
+                thread.join(20)
+            assert len(ends) == len(threads)
+
+    await asyncio.to_thread(work)
+
+
+async def test_outputs_have_the_cost_of_their_own_call(
+    served: ApertureHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(device: vaccel.Device) -> None:
+        model, in_order = device.load(doubled()), Model._in_order
+        short, long = np.ones(8, np.float32), np.ones(80_000, np.float32)
+        costs = [model(x).cost.cycles for x in (short, long)]
+
+        def beside(self: Model, results: Any) -> Any:
+            monkeypatch.undo()
+            model(long)  # as another thread may
+            return in_order(self, results)
+
+        monkeypatch.setattr(Model, "_in_order", beside)
+        assert model(short).cost.cycles == costs[0] != costs[1]
 
     await with_device(served, work)

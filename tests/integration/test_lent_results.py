@@ -86,9 +86,9 @@ async def test_results_outlive_their_window(served: ApertureHost, how: str) -> N
         outputs = model(x)
         assert lies_in_window(device, outputs["y"])
         if how == "recalled":
+            stream = device.stream()  # of the window: it hears of its end
             recall = served.lender.recall(OWNER, Detached("VF was taken away"))
             asyncio.run_coroutine_threadsafe(recall, loop).result(10)
-            stream = device.stream()
             with pytest.raises(Detached, match="taken away"):
                 while True:  # the app hears of it in its own time
                     stream.submit(Nop()).wait(10)
@@ -136,3 +136,39 @@ async def test_what_was_bound_once_is_bound_again_where_it_differs(served: Apert
                 model(x, x)
 
     await with_device(served, work)
+
+
+async def test_results_are_what_they_were_where_the_slab_is_another_one(
+    served: ApertureHost,
+) -> None:
+    device = await asyncio.to_thread(opened, served, 24 << 20)
+    below = await asyncio.to_thread(opened, served, 4 << 20)
+    model = await asyncio.to_thread(device.load, doubled())
+    x = numbers(3)
+    await asyncio.to_thread(model, x)
+    outputs = await asyncio.to_thread(model, x)
+    assert lies_in_window(device, outputs["y"])
+    old = device._queue
+    assert old is not None
+    await asyncio.to_thread(below.close)
+    # Both were away for long after a reset, and another app has had the first pieces meanwhile.
+    await served.executor.begin_epoch(2)
+    assert old.reap()
+    for context in list(served.queues._left):
+        served.queues._give_up(context)
+    other = await asyncio.to_thread(opened, served, 8 << 20)
+
+    def work() -> None:
+        for seed in range(12):  # all over the new slab, a part of which was in the old one
+            assert np.array_equal(model(numbers(seed))["y"], 2 * numbers(seed))
+        assert device._queue is not None and not device._queue.has_slab(old.lease)
+        assert np.array_equal(outputs["y"], x + x)
+        for one in (device, other):
+            one.close()
+        assert np.array_equal(outputs["y"], x + x)
+
+    await asyncio.to_thread(work)
+
+
+def opened(served: ApertureHost, staging_bytes: int) -> vaccel.Device:
+    return vaccel.open(address=served.address, path="aperture", staging_bytes=staging_bytes)

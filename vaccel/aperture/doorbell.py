@@ -42,6 +42,9 @@ class EventDoorbell:
             os.write(self._fd, _ONE)
         except BlockingIOError:
             return
+        except OSError:
+            if self._fd >= 0:  # else another thread has closed it meanwhile
+                raise
 
     def revoke(self) -> None:
         """See ``Doorbell``: nobody else can come to an eventfd."""

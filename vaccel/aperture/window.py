@@ -115,21 +115,18 @@ class Window:
         """Whether a descriptor is of the very memory that ``from_fd`` mapped."""
         return self._identity == _identity(fd)
 
-    def revoke(
-        self, offset: int = 0, size: int = 0, keep: Iterable[tuple[int, int]] = ()
-    ) -> None:
+    def revoke(self, keep: Iterable[tuple[int, int]] = ()) -> None:
         """Put private memory where the window was: views stay valid memory, and reach no device.
 
         Unplugging a function does not end its mappings, and another may come to its address.
-        ``offset`` and ``size`` (0: all) are multiples of a page. ``keep`` has offset and size of
-        the pieces within it that are copied; the rest is zeros. A window that was revoked as a
-        whole stays as it is. Raises HostFault.
+        ``keep`` has offset and size of the pieces that are copied; the rest is zeros. A window that
+        was revoked stays as it is. Raises HostFault.
         """
         if self._private:
             return
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self._replace(offset, size or self.size, -1, flags, keep)
-        self._private = not size
+        self._replace(-1, flags, keep)
+        self._private = True
 
     def disown(self, keep: Iterable[tuple[int, int]]) -> None:
         """As ``revoke``, in a forked child, whose parent keeps the window. Takes no lock.
@@ -151,7 +148,7 @@ class Window:
         """
         self._private = False  # from before it is, for a child that is forked meanwhile
         try:
-            self._replace(0, self.size, fd, mmap.MAP_SHARED, keep)
+            self._replace(fd, mmap.MAP_SHARED, keep)
         except HostFault:
             self._private = True
             raise
@@ -160,16 +157,13 @@ class Window:
     def _address(self) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 
-    def _replace(
-        self, offset: int, size: int, fd: int, flags: int, keep: Iterable[tuple[int, int]]
-    ) -> None:
-        libc = _libc()
-        address = self._address + offset
+    def _replace(self, fd: int, flags: int, keep: Iterable[tuple[int, int]]) -> None:
+        libc, address, size = _libc(), self._address, self.size
         made = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
         if made == _MAP_FAILED:
             raise HostFault(f"{self._name}: cannot replace the map ({_reason()})")
         for at, length in keep:
-            ctypes.memmove(made + at - offset, address + at - offset, length)
+            ctypes.memmove(made + at, address + at, length)
         # In one step: whoever looks meanwhile finds the old memory or the new.
         if libc.mremap(made, size, size, _MREMAP_TO, address) != address:
             reason = _reason()

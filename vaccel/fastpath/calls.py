@@ -15,6 +15,7 @@ from vaccel.aperture.descriptors import TOO_LARGE, Op
 from vaccel.commands import Result
 from vaccel.errors import Detached, Exhausted, Unavailable, Unsupported
 from vaccel.fastpath import pages
+from vaccel.fastpath.oldest import make_room
 from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.prepared import Prepared, split
 from vaccel.fastpath.queue import AppQueue
@@ -77,8 +78,7 @@ class Calls:
             return None
         done = self._patiently(prepared, [_flat(each) for each in tensors.values()], timeout)
         if done is not None and key is not None and not others:
-            while len(self._prepared) >= _KINDS:
-                self._prepared.pop(next(iter(self._prepared)), None)
+            make_room(self._prepared, _KINDS)
             self._prepared[program, key] = prepared
         return done
 

@@ -116,12 +116,15 @@ class ApertureCompute(RingedCompute):
             # Whoever held the window died with it: nobody serves the old one any more.
             self._return(context)
             return await self._accept(fresh, loan)
-        loan.close_memory()  # it is mapped already
         try:
             lease = await self.lend_queue(fresh, queue.lease.slab_bytes, context)
         except BaseException:
-            loan.let_go()
+            loan.leave()
             raise
+        if not queue.has_slab(lease):  # the old one may be others' by now, or a part of the new one
+            self._return(context)
+            return self._map(fresh, loan, lease)
+        loan.close_memory()  # it is mapped already
         self._forget(context)
         self._keep_loan(fresh, queue.successor(lease), loan)
 
@@ -173,6 +176,9 @@ class ApertureCompute(RingedCompute):
         except BaseException:
             loan.leave()
             raise
+        self._map(context, loan, lease)
+
+    def _map(self, context: str, loan: lending.Borrowed, lease: Lease) -> None:
         try:
             queue = open_queue(loan.kind, loan.window, loan.doorbell, loan.window_bytes, lease)
         except BaseException:

@@ -7,6 +7,7 @@ from typing import Final
 
 from vaccel import bounds
 from vaccel.aperture.descriptors import Completion, Op
+from vaccel.errors import VaccelError
 from vaccel.fastpath.queue import AppQueue
 
 
@@ -90,8 +91,9 @@ class Piece:
         self._holders.append(False)
         try:
             self._queue.post(op, operands, done)
-        except BaseException:
+        except VaccelError:
             self._holders.pop()
             raise
+        # Anything else, as Ctrl-C, may come when the worker has it already: that has to answer.
         self._queue.await_done(lambda: bool(found), timeout, op.name, quiet)
         return found[0]

@@ -28,8 +28,10 @@ class Pieces:
 
     @property
     def held(self) -> tuple[tuple[int, int], ...]:
-        """Offset and size of each piece that is given out."""
-        return self._slab.pieces
+        """Offset and size of each piece that is given out, and not back. Takes no lock."""
+        pieces = self._slab.pieces
+        garbage = frozenset(self._garbage)
+        return tuple(piece for piece in pieces if piece[0] not in garbage)
 
     def allocate(self, size: int, alignment: int) -> int:
         """Offset in the window of a new piece. Raises Exhausted."""

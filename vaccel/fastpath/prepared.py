@@ -8,6 +8,7 @@ from typing import Final
 from vaccel import bounds
 from vaccel.commands import Result
 from vaccel.fastpath import pages
+from vaccel.fastpath.oldest import make_room
 from vaccel.model import Tensor, Value
 from vaccel.rpc import ring_launch
 from vaccel.rpc.ring_launch import Staged
@@ -55,8 +56,7 @@ class Prepared:
         place = (offset, room, room_bytes)
         known = self._requests.get(place)
         if known is None:
-            while len(self._requests) >= _REQUESTS:
-                self._requests.pop(next(iter(self._requests)), None)
+            make_room(self._requests, _REQUESTS)
             known = self._requests[place] = self._written(offset, (room, room_bytes))
         return known
 

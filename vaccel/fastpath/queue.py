@@ -350,19 +350,15 @@ class AppQueue:
     def successor(self, lease: Lease, bell: Doorbell | None = None) -> AppQueue:
         """The queue pair that takes the place of this one, which is dead, in the same mapping.
 
-        Pieces of the slab that are held stay where they are. Where the slab is another one, they
-        become memory of this process alone, with the same contents. ``bell`` is the new queue
-        pair's; without one the doorbell stays.
+        The slab is the same; pieces of it that are held stay where they are. ``bell`` is the new
+        queue pair's; without one the doorbell stays.
         """
+        assert self.has_slab(lease)
         fresh = AppQueue(self.window, bell or self._bell, lease)
         self._ring_bell = _silent
         if bell is not None:
             self._bell.close()
-        if self.has_slab(lease):
-            fresh._pieces = self._pieces
-        else:
-            start, size = self.lease.slab_offset, self.lease.slab_bytes
-            self.window.revoke(start, size, self._pieces.held)
+        fresh._pieces = self._pieces
         return fresh
 
     def has_slab(self, lease: Lease) -> bool:
@@ -373,9 +369,8 @@ class AppQueue:
     def restore(self, window: int, lease: Lease, bell: Doorbell) -> AppQueue:
         """As ``successor``, after a revocation: arrays lie in the window again, as they are now.
 
-        ``window`` is a descriptor that was lent, and stays the caller's; the slab is the same.
+        ``window`` is a descriptor that was lent, and stays the caller's.
         """
-        assert self.has_slab(lease)
         with self._lock:
             self.window.restore(window, self._pieces.held)
             return self.successor(lease, bell)
@@ -388,11 +383,8 @@ class AppQueue:
         self.closed = True
         self._bell.close()
         self._ring_bell = _silent
-        kept = self._kept
-        try:
-            self.window.close()
-        except WrongState:  # the slab is lent to others next, and the window may be taken back
-            self.window.revoke(keep=kept)
+        # Not unmapped: other threads may be at it, and are told by ``dead`` what has become of it.
+        self.window.revoke(keep=self._kept)
 
 
 def _silent() -> None:

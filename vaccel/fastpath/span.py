@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from vaccel.fastpath.oldest import make_room
+
 # The fastest of so many calls is what the next is expected to take at least.
 _KEPT: Final = 4
 # How much of that to let pass without a look. Kernels vary by a few percent from call to call, but
@@ -35,7 +37,6 @@ class Spans:
         """One more call, and what it took the worker."""
         served = self._served.get(kind)
         if served is None:
-            while len(self._served) >= _KINDS:
-                del self._served[next(iter(self._served))]
+            make_room(self._served, _KINDS)
             served = self._served[kind] = deque(maxlen=_KEPT)
         served.append(served_ns)

@@ -25,6 +25,8 @@ from vaccel.v1 import compute_pb2, ring_pb2
 # Of a reply: what the worker took for the call (ns), whether its completion has an error or
 # results, the bytes of the CallResults that follow; the rest is the Completion.
 _HEAD: Final = struct.Struct("<QII")
+# The longest request that is remembered: a guest decides what is in it, and how many there are.
+_KEPT_BYTES: Final = 8 * bounds.KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def call_of(payload: bytes, copy: Callable[[int, int], bytes]) -> Call:
 
     Every tensor is copied once, before anything looks at it. Raises InvalidArgument.
     """
-    asked = _asked(payload)
+    read = _asked_before if len(payload) <= _KEPT_BYTES else _asked
+    asked = read(payload)
     arguments = dict(asked.arguments)
     for name, one in asked.staged.items():
         data = copy(one.offset, one.nbytes)
@@ -128,8 +131,6 @@ class _Asked:
     results: tuple[Result, ...]
 
 
-# An app's calls of one kind send the same bytes each time.
-@lru_cache(maxsize=64)
 def _asked(payload: bytes) -> _Asked:
     message = ring_pb2.CallRequest()
     try:
@@ -159,6 +160,10 @@ def _asked(payload: bytes) -> _Asked:
         message.room_bytes,
         convert_commands.results_of(message.results),
     )
+
+
+# An app's calls of one kind send the same bytes each time.
+_asked_before: Final = lru_cache(maxsize=64)(_asked)
 
 
 def to_reply(completion: Completion, staged: Mapping[str, Staged], served_ns: int) -> bytes:

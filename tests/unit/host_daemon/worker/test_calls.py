@@ -14,6 +14,7 @@ from tests.conformance import models
 from tests.unit.host_daemon.worker.test_queues import App, app  # noqa: F401 - a fixture
 from vaccel import bounds
 from vaccel.aperture.descriptors import Op
+from vaccel.binding import tensor_of
 from vaccel.commands import Completion
 from vaccel.compute import OnnxSource
 from vaccel.errors import InvalidArgument, NotFound, VaccelError
@@ -187,3 +188,14 @@ async def test_an_argument_twice_and_noise_are_refused(app: App) -> None:  # noq
     for payload in (made.SerializeToString(), b"\xff" * 40):
         done, _ = await ask(app, payload)
         assert isinstance(done.error, InvalidArgument)
+
+
+def test_only_short_requests_are_remembered() -> None:
+    cached = ring_launch._asked_before
+    for size in (16, 1 << 20):
+        cached.cache_clear()
+        data = np.zeros(size, np.uint8)
+        payload = ring_launch.to_call(1, 2, {"x": tensor_of(data)}, {}, (0, 0))
+        asked = [ring_launch.call_of(payload, lambda *_: b"") for _ in range(2)]
+        assert asked[0] == asked[1]
+        assert (cached.cache_info().currsize, cached.cache_info().hits) == (size == 16,) * 2

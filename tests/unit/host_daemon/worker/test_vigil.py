@@ -76,3 +76,10 @@ def test_work_that_was_begun_ends_it() -> None:
     one = Vigil(lambda: next(calm), lambda: True)
     assert kept(one, ring)
     assert ring.looks == 2
+
+
+def test_what_cannot_be_served_keeps_nobody_looking() -> None:
+    ring = Ring(*range(1 << 20))
+    one = Vigil(lambda: True, lambda: False)
+    assert kept(one, ring)
+    assert not kept(one, ring)

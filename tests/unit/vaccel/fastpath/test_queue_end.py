@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from vaccel.aperture.window import Window, create_window
 from vaccel.compute import Lease
 from vaccel.errors import Detached, DeviceLost, Unavailable, WrongState
 from vaccel.fastpath import staging
+from vaccel.fastpath.piece import Piece
 from vaccel.fastpath.queue import AppQueue
 
 SIZE = 1 << 20
@@ -103,21 +104,6 @@ def test_a_successor_with_the_same_slab_keeps_what_is_in_it(pair: Pair) -> None:
     pair.queue = fresh
 
 
-def test_a_successor_with_another_slab_leaves_arrays_their_memory(pair: Pair) -> None:
-    array = staging.make(pair.queue, (64,), "uint8")
-    array[:] = 5
-    pair.queue.die(DeviceLost("reset"))
-    start = LEASE.slab_offset + LEASE.slab_bytes
-    fresh = pair.queue.successor(replace(LEASE, slab_offset=start))
-    assert (array == 5).all() and staging.place_of(fresh, array) is None
-    array[:] = 7
-    assert 7 not in bytes(pair.worker.bytes[LEASE.slab_offset : start])
-    # What is not of that slab is shared as before.
-    staging.make(fresh, (64,), "uint8")[:] = 9
-    assert bytes(pair.worker.bytes[start : start + 64]) == b"\t" * 64
-    pair.queue = fresh
-
-
 def test_whoever_hears_of_a_recall_finds_memory_of_its_own(pair: Pair) -> None:
     array = staging.make(pair.queue, (64,), "uint8")
     array[:] = 5
@@ -200,3 +186,19 @@ def test_a_second_recall_leaves_arrays_as_they_are(pair: Pair) -> None:
     assert (array == 6).all()
     pair.queue.close()
     assert (array == 6).all()
+
+
+def test_who_is_interrupted_at_the_doorbell_leaves_its_piece_to_the_worker(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pair.queue, "_ring_bell", interrupted)
+    with pytest.raises(KeyboardInterrupt), Piece(pair.queue, 64) as piece:
+        piece.ask(Op.CALL, (0, 0, 0, 0))
+    monkeypatch.undo()
+    assert [place for place, _ in pair.queue._pieces.held] == [piece.offset]
+    pair.post(Completion(Op.CALL, 1))
+    assert pair.queue.reap()
+    assert not pair.queue._pieces.held
