@@ -153,16 +153,28 @@ def to_value(port: Port, given: Any) -> Value:
     elif isinstance(given, np.ndarray | np.generic):
         value = tensor_of(np.asarray(given), port.name, port.dtype)
     else:
-        try:
-            value = tensor_of(np.asarray(given, dtype=port.dtype.numpy), port.name)
-        except (TypeError, ValueError, OverflowError) as fault:
-            raise InvalidArgument(
-                f"input {port.name!r}: expected {port}: {fault}",
-                hint=f"give a NumPy array of {port.dtype.value}",
-            ) from None
+        value = _of_numbers(port, given)
     dtype = DType.STRING if isinstance(value, Strings) else value.dtype
     check(port, dtype, value.shape)
     return value
+
+
+def _of_numbers(port: Port, given: Any) -> Tensor:
+    """A tensor of Python's numbers, or lists of them, none of which becomes another number."""
+    try:
+        plain = np.asarray(given)
+        if plain.dtype.kind in "SU":
+            raise TypeError("a text is no number")
+        if port.dtype.value.startswith(("int", "uint", "bool")) and plain.dtype.kind == "f":
+            broken = plain[np.trunc(plain) != plain]
+            if broken.size:
+                raise ValueError(f"{broken[0]} is no whole number")
+        return tensor_of(np.asarray(given, dtype=port.dtype.numpy), port.name)
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise InvalidArgument(
+            f"input {port.name!r}: expected {port}, given {type(given).__name__}: {fault}",
+            hint=f"give a NumPy array of {port.dtype.value}",
+        ) from None
 
 
 def _contained(port: Port, given: Any) -> Value:
@@ -220,6 +232,12 @@ def tensor_of(array: Array, name: str = "array", wanted: DType | None = None) ->
         if wanted is not None and wanted.narrow and array.dtype == wanted.numpy:
             dtype = wanted
     except ValueError:
+        if wanted is not None:
+            raise InvalidArgument(
+                f"input {name!r}: expected {wanted.value}, given {array.dtype}{list(array.shape)}:"
+                f" dtype {array.dtype} has no counterpart",
+                hint=f"convert it, for example with .astype('{wanted.value}')",
+            ) from None
         raise InvalidArgument(
             f"input {name!r}: dtype {array.dtype} has no counterpart",
             hint=f"convert it to one of {', '.join(d.value for d in DType)}",

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from host_daemon.compiler import weights
+from host_daemon.compiler import graphs, weights
 from host_daemon.compiler.dimensions import forget_claims
 from host_daemon.compiler.inference import Inferred, densify, known_of
 from host_daemon.compiler.segments import captures
@@ -21,6 +21,9 @@ from vaccel.model import Array
 
 # Constants that decide shapes are this large at most.
 _SMALL: Final = 1024
+# Nodes of bodies that are inferred for one plan: a graph within others is, once for each of them.
+# What is past it is not known, so that depth does not multiply what a large model takes.
+NODES_INFERRED: Final = 100_000
 _FAULTS: Final = (onnx.shape_inference.InferenceError, RuntimeError, ValueError, MemoryError)
 
 
@@ -40,6 +43,7 @@ class Scope:
         self.known = dict(known)
         self._model = model
         self._parent = parent
+        self._left: list[int] = parent._left if parent else [NODES_INFERRED]
         replaced = {value.name for value in graph.input}
         self._constants = {
             tensor.name: tensor
@@ -85,6 +89,9 @@ class Scope:
         own = {tensor.name: Inferred(tensor.data_type, tuple(tensor.dims)) for tensor in
                body.initializer}
         known = dict(entry) | own
+        self._left[0] -= sum(len(at.graph.node) for at in graphs.graphs(body))
+        if self._left[0] < 0:
+            return Scope(self._model, body, known, {}, self)
         shown = self._shown(body, known)
         try:
             found = onnx.shape_inference.infer_shapes(shown, data_prop=True)

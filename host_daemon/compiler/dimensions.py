@@ -14,8 +14,7 @@ from typing import Final
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
-from host_daemon.compiler import graphs, weights
-from host_daemon.compiler.signature import NO_SYMBOLS
+from host_daemon.compiler import graphs, symbols, weights
 
 Dims = tuple[int | None, ...]
 # With names of sizes that are not known, each of which stands for one size in a launch.
@@ -31,6 +30,7 @@ class Dimensions:
     def __init__(self, model: ModelProto) -> None:
         self._model = model
         given = {value.name for value in model.graph.input}
+        self._defaults = given & {tensor.name for tensor in model.graph.initializer}
         self._nodes = list(graphs.nodes(model.graph))
         self._constants = {
             name: tensor
@@ -52,7 +52,7 @@ class Dimensions:
     def symbolic(self, name: str) -> Symbols | None:
         """Dimensions, by their symbols where they are not known.
 
-        Those of the model's inputs, which a launch is held to, and those that shape inference makes
+        Those of inputs that each launch gives and is held to, and those that shape inference makes
         up, of which no two are the same.
         """
         for _ in range(len(self._nodes) + 1):
@@ -70,7 +70,7 @@ class Dimensions:
         return tuple(
             dim.dim_value
             if dim.HasField("dim_value")
-            else (None if dim.dim_param in NO_SYMBOLS else dim.dim_param)
+            else (dim.dim_param if symbols.is_symbol(dim.dim_param) else None)
             for dim in kind.tensor_type.shape.dim
         )
 
@@ -92,6 +92,8 @@ class Dimensions:
         if self._inferred is None:
             shown = weights.as_inputs(self._model)
             forget_claims(shown)
+            symbols.forget_unheld(shown.graph, self._defaults)
+            weights.forget_defaults(shown.graph)
             # Else nothing is known but what the graphs' inputs say.
             with suppress(*_FAULTS):
                 shown = onnx.shape_inference.infer_shapes(shown, data_prop=True)

@@ -28,6 +28,7 @@ from host_daemon.compiler import (
     operators,
     opsets,
     sanity,
+    symbols,
     weights,
     wire,
 )
@@ -115,6 +116,7 @@ def admit(model: ModelProto, apart: Weights, sha256: str) -> CheckedModel:
     opsets.settle_imports(model)
     _check_opsets(model)
     opsets.settle_constants(model)
+    symbols.settle(model)
     weights.mark(model, apart)
     model = _modern(model, apart)
     model = functions.inlined(model)

@@ -73,6 +73,12 @@ def infer(
         if inputs is not None and value.name in inputs and value.type.HasField("tensor_type"):
             kind = value.type.tensor_type.elem_type
             value.CopyFrom(helper.make_tensor_value_info(value.name, kind, inputs[value.name]))
+    # A default counts in launches that leave its input out, and has to fit what takes it.
+    given = {value.name for value in shown.graph.input if inputs is None or value.name in inputs}
+    defaults = given & {tensor.name for tensor in model.graph.initializer}
+    if defaults and inputs is None:
+        _inferred(shown, model)
+    weights.forget_defaults(shown.graph, {v.name for v in shown.graph.input} - defaults)
     for name, array in (values or {}).items():
         shown.graph.initializer.append(numpy_helper.from_array(array, name))
     if inputs is not None:
@@ -87,7 +93,8 @@ def infer(
         if (each := known_of(value)) is not None
     }
     for tensor in model.graph.initializer:
-        known[tensor.name] = Inferred(tensor.data_type, tuple(tensor.dims))
+        if tensor.name not in defaults:
+            known[tensor.name] = Inferred(tensor.data_type, tuple(tensor.dims))
     return known
 
 

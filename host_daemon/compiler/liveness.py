@@ -219,6 +219,8 @@ def _without(shape: tuple[int, ...] | None, axis: int) -> tuple[int, ...] | None
 
 
 def _moment(node: NodeProto) -> _Moment:
+    if node.op_type == "Constant" and any(each.HasField("t") for each in node.attribute):
+        return _Moment(node, (), ())  # it counts with the weights
     takes = needs(node) if node.attribute else filter(None, node.input)
     return _Moment(node, tuple(takes), tuple(filter(None, node.output)))
 

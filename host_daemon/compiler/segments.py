@@ -53,7 +53,10 @@ def captures(body: GraphProto) -> list[str]:
     own |= {each.values.name for each in body.sparse_initializer}
     found: dict[str, None] = {}
     for node in body.node:
-        found.update(dict.fromkeys(name for name in needs(node) if name not in own))
+        # Most nodes hold no graphs, and deep ones are walked once for each graph around them.
+        for name in needs(node) if node.attribute else node.input:
+            if name and name not in own:
+                found[name] = None
         own.update(node.output)
     found.update(dict.fromkeys(value.name for value in body.output if value.name not in own))
     return list(found)

@@ -8,6 +8,7 @@ from typing import Final
 from onnx import GraphProto, TensorProto, TypeProto, ValueInfoProto
 
 from host_daemon.compiler.graphs import printable
+from host_daemon.compiler.symbols import is_symbol
 from vaccel import bounds
 from vaccel.errors import InvalidModel, Unsupported
 from vaccel.model import MAP, OPTIONAL, SEQUENCE, DType, Port
@@ -49,8 +50,6 @@ FROM_ONNX: Final[dict[int, DType]] = {
         if name in TensorProto.DataType.keys()  # noqa: SIM118 - it is no dict
     },
 }
-# What exporters write for a size that is not known, and not the same wherever it stands.
-NO_SYMBOLS: Final = frozenset({"", "?", "-1", "None"})
 TO_ONNX: Final[dict[DType, int]] = {dtype: number for number, dtype in FROM_ONNX.items()}
 
 
@@ -104,7 +103,7 @@ def _port(value: ValueInfoProto, noun: str, optional: bool) -> Port:
             dims.append(dim.dim_value if dim.dim_value >= 0 else None)
         else:
             symbol = dim.dim_param[: bounds.NAME_BYTES]
-            dims.append(None if symbol in NO_SYMBOLS else symbol)
+            dims.append(symbol if is_symbol(symbol) else None)
     return Port(name, dtype, tuple(dims), optional, containers)
 
 

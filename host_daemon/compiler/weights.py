@@ -8,7 +8,7 @@ shape whose data is said to lie at ``PLACE``. Sessions get the arrays beside the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -136,6 +136,19 @@ def inlined(graph: GraphProto, weights: Weights) -> GraphProto:
             tensor.ClearField("data_location")
             tensor.raw_data = weights[tensor.name].tobytes()
     return made
+
+
+def forget_defaults(graph: GraphProto, kept: Collection[str] = ()) -> None:
+    """Take out what inputs have as a default, save of those that are ``kept``: a launch may replace
+    it, so that it says nothing of values and sizes.
+    """
+    replaced = {value.name for value in graph.input}.difference(kept)
+    if not any(tensor.name in replaced for tensor in graph.initializer):
+        return
+    left = [each for each in graph.initializer if each.name not in replaced]
+    copies = [TensorProto.FromString(tensor.SerializeToString()) for tensor in left]
+    del graph.initializer[:]
+    graph.initializer.extend(copies)
 
 
 def as_inputs(model: ModelProto) -> ModelProto:

@@ -39,11 +39,20 @@ WRONG: dict[str, tuple[tuple[Port, ...], tuple[Any, ...], dict[str, Any], tuple[
     "rank": ((X,), (ONES[0],), {}, ("rank 2", "float32[4]", "rank 1")),
     "shape": ((X,), (np.ones((2, 5), np.float32),), {}, ("axis 1", "must be 4, not 5")),
     "text for numbers": ((X,), ("hello",), {}, ("'x'", "float32[batch, 4]")),
-    "ragged": ((X,), ([[1.0], [1.0, 2.0]],), {}, ("'x'",)),
+    "texts that are numbers": ((X,), ([["nan", "1", "2", "3"]],), {}, ("given list", "text")),
+    "bytes for numbers": ((X,), (b"1",), {}, ("given bytes", "text")),
+    "ragged": ((X,), ([[1.0], [1.0, 2.0]],), {}, ("float32[batch, 4], given list",)),
+    "fractions": ((ANY,), ([1.5, 2],), {}, ("int64[…], given list", "1.5 is no whole number")),
+    "no number": ((ANY,), ([1.0, float("nan")],), {}, ("given list", "nan is no whole number")),
     "too large": ((ANY,), ([1 << 70],), {}, ("'any'", "int64[…]")),
-    "no such dtype": ((ANY,), (np.zeros(2, "datetime64[s]"),), {}, ("datetime64", "'any'")),
+    "no such dtype": (
+        (ANY,),
+        (np.zeros(2, "datetime64[s]"),),
+        {},
+        ("'any': expected int64, given datetime64[s][2]",),
+    ),
     "complex": ((X,), (ONES.astype(np.complex64),), {}, ("complex64",)),
-    "objects": ((X,), (np.array([None]),), {}, ("object",)),
+    "objects": ((X,), (np.array([None]),), {}, ("expected float32, given object[1]",)),
     "bytes for text": ((TEXT,), ([b"abc"],), {}, ("'text'", "bytes")),
     "numbers for text": ((TEXT,), ([1, 2],), {}, ("'text'", "int")),
     "a place of another dtype": (
@@ -70,6 +79,9 @@ def test_python_values_take_the_inputs_dtype() -> None:
     bound = binding.bind((X, FACTOR), ([[1, 2, 3, 4]],), {"factor": [2]})
     assert bound["x"] == Tensor(DType.FLOAT32, (1, 4), data=np.float32([[1, 2, 3, 4]]).tobytes())
     assert binding.bind((X, FACTOR), (ONES,), {}).keys() == {"x"}
+    whole = binding.bind((ANY,), ([1.0, True, -3],), {})["any"]
+    assert whole == Tensor(DType.INT64, (3,), data=np.int64([1, 1, -3]).tobytes())
+    assert binding.bind((ANY,), ([],), {})["any"] == Tensor(DType.INT64, (0,), data=b"")
 
 
 def test_arrays_of_any_layout_travel_in_c_order() -> None:

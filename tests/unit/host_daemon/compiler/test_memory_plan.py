@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -10,6 +12,7 @@ from onnx.numpy_helper import from_array
 from host_daemon.compiler import frontend
 from host_daemon.compiler.inference import bytes_of, infer
 from host_daemon.compiler.memory_plan import Fit, MemoryPlan, plan
+from host_daemon.compiler.program import Target, compile_model
 from tests.conformance import models
 from tests.conformance.models import BOOL, F32, I64, graph, model, value
 from vaccel.errors import Exhausted
@@ -95,6 +98,34 @@ def test_values_that_decide_shapes_are_used() -> None:
         fit.check({"x": x, "shape": np.array([4096, 4096])}, ["shape"])
     # Without its value nobody knows, and nobody refuses.
     fit.check({"x": x, "shape": np.array([4096, 4096])})
+
+
+def test_a_default_counts_where_its_input_is_left_out(target: Target) -> None:
+    nodes = [NODE("Expand", ["x", "shape"], ["a"], name="spread"), NODE("Relu", ["a"], ["y"])]
+    inputs = [value("x", F32, [1]), value("shape", I64, [1])]
+    default = from_array(np.array([9000]), "shape")
+    made = model(graph(nodes, inputs, [value("y", F32, None)], [default]))
+    program = compile_model(made.SerializeToString(), replace(target, memory_bytes=10_000))
+    x = np.ones(1, np.float32)
+    found = program.run({"x": x, "shape": np.array([2])}, ["y"])
+    assert found.results["y"].tolist() == [1, 1]
+    with pytest.raises(Exhausted, match=r"'Relu_1' .* holds 72008 bytes"):
+        program.run({"x": x}, ["y"])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_constant_counts_once_whoever_holds_it(nested: bool) -> None:
+    constant = NODE("Constant", [], ["w"], value=from_array(np.ones(1000, np.float32)))
+    nodes = [constant, NODE("Add", ["x", "w"], ["y"], name="it")]
+    inputs = [value("x", F32, [1000])]
+    if nested:
+        yes = graph(nodes, [], [value("y", F32, None)])
+        no = graph([NODE("Relu", ["x"], ["z"])], [], [value("z", F32, None)])
+        nodes = [NODE("If", ["flag"], ["c"], name="if", then_branch=yes, else_branch=no)]
+        inputs.append(value("flag", BOOL, []))
+    result = value("c" if nested else "y", F32, None)
+    found = planned(model(graph(nodes, inputs, [result])))
+    assert (found.weight_bytes, found.peak.live_bytes) == (4000, 8000 + nested)
 
 
 def test_inputs_that_contradict_the_graph_are_left_to_the_kernel() -> None:
