@@ -181,6 +181,7 @@ class CompiledProgram:
         node = self._shapes.execution({name: spec for name, spec in specs.items() if spec})
         if node is None:
             return None
+        self.fit.check(inputs, self.analysis.steering)
         plan = self._planned((node,))
         self._plans.put(key, plan)
         return plan

@@ -113,6 +113,20 @@ def test_a_default_counts_where_its_input_is_left_out(target: Target) -> None:
         program.run({"x": x}, ["y"])
 
 
+def test_a_kernel_that_does_not_fit_is_refused_before_it_runs(target: Target) -> None:
+    kernel = model(graph([NODE("MatMul", ["a", "b"], ["y"], name="it")], [
+        value("a", F32, ["n", 1]), value("b", F32, [1, "n"]),
+    ], [value("y", F32, None)]))  # fmt: skip
+    program = compile_model(kernel.SerializeToString(), replace(target, memory_bytes=10_000))
+    a = np.ones((10, 1), np.float32)
+    assert program.run({"a": a, "b": a.T}, ["y"]).results["y"].shape == (10, 10)
+    a = np.ones((50, 1), np.float32)
+    with pytest.raises(Exhausted, match=r"'it' .*holds 10400 bytes .* 400 more"):
+        program.run({"a": a, "b": a.T}, ["y"])
+    with pytest.raises(Exhausted, match="'it'"):
+        program.estimate({"a": (50, 1), "b": (1, 50)}, {})
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_constant_counts_once_whoever_holds_it(nested: bool) -> None:
     constant = NODE("Constant", [], ["w"], value=from_array(np.ones(1000, np.float32)))
