@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from host_daemon.compiler import sessions
+from host_daemon.compiler import contributed, sessions
 from host_daemon.devices import registry
 from host_daemon.worker import main as worker
 from host_daemon.worker import sandbox
@@ -188,6 +188,8 @@ def _preload() -> None:
 
     # Found out here, once for all workers.
     sessions.saturates()
+    contributed.register()
+    contributed.names()
     for name in registry.kinds():
         try:
             kind = registry.find_kind(name)
