@@ -16,10 +16,6 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from host_daemon.compiler import graphs, weights
 
-# Those of opset 27 that hold products and have no kernel in ONNX Runtime 1.32.
-_WRITTEN_OUT: Final = frozenset({"CausalConvWithState", "LinearAttention"})
-
-
 # What opset 28 took up again only to allow more types (their documents, "Type Constraints").
 _WIDENED: Final = frozenset(
     {
@@ -182,17 +178,3 @@ def _as_instances(node: NodeProto) -> list[NodeProto]:
 
 def _opset_of(model: ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-
-
-def write_out(model: ModelProto) -> ModelProto:
-    """The model with such operators replaced by their graphs; as it is where that fails."""
-    names = {node.op_type for node in graphs.nodes(model.graph)} & _WRITTEN_OUT
-    if not names:
-        return model
-    from onnx import inliner
-
-    try:
-        ids = [("", name) for name in sorted(names)]
-        return inliner.inline_selected_functions(model, ids, False, True)
-    except (RuntimeError, ValueError):
-        return model  # types that it needs are not known: ORT may still run it
