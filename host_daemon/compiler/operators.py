@@ -1,8 +1,7 @@
 """Operators that are written as others before anything looks at them.
 
-Some ONNX defines by a graph. ONNX Runtime writes out what it has no kernel for by itself, but then
-its nodes have no attributes that anyone could see: the arrays' products among them would be costed
-as unknown.
+What an opset says otherwise than ONNX Runtime's kernels take it: operators of the newest opsets in
+those of the one before, operands along an axis of the oldest ones, groups of normalisations.
 """
 
 from __future__ import annotations
